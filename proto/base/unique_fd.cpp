@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: MIT
+#include "proto/base/unique_fd.hpp"
+
+#include <cassert>
+#include <cerrno>
+#include <fcntl.h>
+#include <unistd.h>
+
+namespace dmb {
+
+void UniqueFd::reset(int fd)
+{
+    if (fd_ >= 0) {
+        // EINTR leaves the descriptor closed on Linux; EBADF is always a bug of ours.
+        [[maybe_unused]] const int closed = ::close(fd_);
+        assert(closed == 0 || errno != EBADF);
+    }
+    fd_ = fd;
+}
+
+Result<UniqueFd> UniqueFd::duplicate() const
+{
+    const int fd = ::fcntl(fd_, F_DUPFD_CLOEXEC, 0);
+    if (fd < 0) return fail_errno(Errc::internal, "duplicate a descriptor", errno);
+    return adopt(fd);
+}
+
+} // namespace dmb

@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: MIT
+// What a descriptor from somebody else really is, found out without ever blocking on it: F_GET_SEALS
+// and /proc/self/fdinfo only. fstat, read or mmap on a foreign descriptor may hang for ever (FUSE,
+// userfaultfd). Kernel: Documentation/filesystems/proc.rst "fdinfo", fcntl(2), driver-api/dma-buf.
+#pragma once
+#include "proto/base/unique_fd.hpp"
+#include "proto/image/types.hpp"
+
+namespace dmb {
+
+enum class FdType { dma_buf, sealed_memfd, other };
+
+struct FdIdentity {
+    FdType type = FdType::other;
+    std::uint64_t mount = 0; ///< mnt_id: with the inode number it identifies the memory
+    std::uint64_t inode = 0;
+    std::uint64_t size = 0; ///< bytes; 0 for `other`
+    bool writable = false;  ///< opened O_RDWR
+    BoundedText<160> problem; ///< for `other`: what it is or lacks, for the error text
+    friend bool operator==(const FdIdentity&, const FdIdentity&) = default;
+};
+
+/// Never blocks and never touches the content. A memfd counts as sealed with F_SEAL_SHRINK; one on
+/// huge pages, or sealed against writing, is `other`.
+FdIdentity identify(int fd);
+
+} // namespace dmb

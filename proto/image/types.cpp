@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: MIT
+// Words for values, both ways. Scripts and golden files rely on these spellings.
+#include "proto/image/types.hpp"
+
+#include <algorithm>
+#include <charconv>
+#include <fmt/core.h>
+#include <span>
+
+namespace dmb {
+namespace {
+
+struct FlagWord {
+    std::uint32_t bit;
+    std::string_view word;
+};
+
+constexpr std::array usage_words{
+    FlagWord{1, "cpu_read"}, FlagWord{2, "cpu_write"}, FlagWord{4, "sample"}, FlagWord{8, "render"},
+    FlagWord{16, "storage"}, FlagWord{32, "scanout"},  FlagWord{64, "encode"},
+};
+constexpr std::array right_words{FlagWord{1, "read"}, FlagWord{2, "write"}, FlagWord{4, "manage"}};
+
+std::string flags_to_string(std::uint32_t bits, std::span<const FlagWord> words)
+{
+    std::string out;
+    for (const FlagWord& flag : words)
+        if (bits & flag.bit) out.append(out.empty() ? "" : ",").append(flag.word);
+    return out.empty() ? "none" : out;
+}
+
+std::optional<std::uint32_t> parse_flags(std::string_view text, std::span<const FlagWord> words)
+{
+    if (text.empty() || text == "none") return 0;
+    std::uint32_t bits = 0;
+    for (;;) {
+        const std::size_t comma = text.find(',');
+        const auto found = std::ranges::find(words, text.substr(0, comma), &FlagWord::word);
+        if (found == words.end()) return std::nullopt;
+        bits |= found->bit;
+        if (comma == std::string_view::npos) return bits;
+        text.remove_prefix(comma + 1);
+    }
+}
+
+template <class T>
+std::optional<T> parse_hexadecimal(std::string_view text)
+{
+    if (!text.starts_with("0x") && !text.starts_with("0X")) return std::nullopt;
+    text.remove_prefix(2);
+    T value{};
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value, 16);
+    if (error != std::errc{} || end != text.data() + text.size()) return std::nullopt;
+    return value;
+}
+
+std::string bytes_to_string(const std::array<std::uint8_t, 16>& bytes)
+{
+    constexpr char digits[] = "0123456789abcdef";
+    std::string out;
+    out.reserve(32);
+    for (const std::uint8_t byte : bytes) {
+        out.push_back(digits[byte >> 4]);
+        out.push_back(digits[byte & 15]);
+    }
+    return out;
+}
+
+std::optional<std::array<std::uint8_t, 16>> parse_bytes(std::string_view text)
+{
+    if (text.size() != 32) return std::nullopt;
+    std::array<std::uint8_t, 16> bytes{};
+    for (std::size_t i = 0; i < bytes.size(); ++i) {
+        const char* first = text.data() + 2 * i;
+        const auto [end, error] = std::from_chars(first, first + 2, bytes[i], 16);
+        if (error != std::errc{} || end != first + 2) return std::nullopt;
+    }
+    return bytes;
+}
+
+constexpr std::array memory_words{"dma_buf", "opaque", "memfd"};
+constexpr std::array backend_words{"memfd", "udmabuf", "dma_heap", "gbm", "vulkan", "vulkan_opaque", "client"};
+constexpr std::array rung_words{"copy", "blit", "system_dma_buf", "linear", "tiled"};
+constexpr std::array protection_words{"none", "read_only_descriptor"};
+constexpr std::array matrix_words{"identity", "bt601", "bt709", "bt2020"};
+constexpr std::array range_words{"full", "limited"};
+constexpr std::array siting_words{"centre", "left", "top_left"};
+constexpr std::array alpha_words{"straight", "premultiplied"};
+
+/// Enums of this file start at 1 and have no gaps.
+template <class E, std::size_t N>
+std::string_view word_of(E value, const std::array<const char*, N>& words)
+{
+    return words[static_cast<std::size_t>(value) - 1];
+}
+
+} // namespace
+
+std::string to_string(FourCC code)
+{
+    std::string word;
+    for (unsigned shift = 0; shift < 32; shift += 8) word.push_back(static_cast<char>((code.value >> shift) & 0xff));
+    const bool printable = std::ranges::all_of(word, [](char c) { return c >= ' ' && c <= '~'; });
+    if (!printable) return fmt::format("0x{:08x}", code.value);
+    while (!word.empty() && word.back() == ' ') word.pop_back();
+    return word;
+}
+
+std::optional<FourCC> parse_fourcc(std::string_view text)
+{
+    if (const auto number = parse_hexadecimal<std::uint32_t>(text)) return FourCC{*number};
+    if (text.empty() || text.size() > 4) return std::nullopt;
+    char word[5] = "    ";
+    std::ranges::copy(text, word);
+    return fourcc(word);
+}
+
+std::string to_string(Modifier modifier)
+{
+    if (modifier == modifier_linear) return "LINEAR";
+    if (modifier == modifier_invalid) return "INVALID";
+    return fmt::format("0x{:016x}", modifier.value);
+}
+
+std::optional<Modifier> parse_modifier(std::string_view text)
+{
+    if (text == "LINEAR") return modifier_linear;
+    if (text == "INVALID") return modifier_invalid;
+    if (const auto number = parse_hexadecimal<std::uint64_t>(text)) return Modifier{*number};
+    return std::nullopt;
+}
+
+std::string_view name(MemoryKind k) { return word_of(k, memory_words); }
+std::string_view name(Backend b) { return word_of(b, backend_words); }
+std::string_view name(Rung r) { return word_of(r, rung_words); }
+std::string_view name(Protection p) { return word_of(p, protection_words); }
+std::string_view name(ColourMatrix m) { return word_of(m, matrix_words); }
+std::string_view name(ColourRange r) { return word_of(r, range_words); }
+std::string_view name(ChromaSiting s) { return word_of(s, siting_words); }
+std::string_view name(AlphaMode a) { return word_of(a, alpha_words); }
+
+std::optional<Backend> parse_backend(std::string_view text)
+{
+    const auto found = std::ranges::find(backend_words, text);
+    if (found == backend_words.end()) return std::nullopt;
+    return static_cast<Backend>(found - backend_words.begin() + 1);
+}
+
+std::string to_string(Usage usage) { return flags_to_string(usage.bits, usage_words); }
+std::optional<Usage> parse_usage(std::string_view text)
+{
+    const auto bits = parse_flags(text, usage_words);
+    return bits ? std::optional(Usage::from_bits(*bits)) : std::nullopt;
+}
+
+std::string to_string(Rights rights) { return flags_to_string(rights.bits, right_words); }
+std::optional<Rights> parse_rights(std::string_view text)
+{
+    const auto bits = parse_flags(text, right_words);
+    return bits ? std::optional(Rights::from_bits(*bits)) : std::nullopt;
+}
+
+std::string to_string(const Token& token) { return bytes_to_string(token.bytes); }
+std::optional<Token> parse_token(std::string_view text)
+{
+    const auto bytes = parse_bytes(text);
+    return bytes ? std::optional(Token{*bytes}) : std::nullopt;
+}
+
+std::string to_string(const Uuid& uuid) { return bytes_to_string(uuid); }
+std::optional<Uuid> parse_uuid(std::string_view text) { return parse_bytes(text); }
+
+YuvToRgb yuv_to_rgb(const Colour& colour, unsigned bits)
+{
+    if (colour.matrix == ColourMatrix::identity) return {{0, 0, 1, 1, 0, 0, 0, 1, 0}, {0, 0, 0}};
+    // Kr and Kb of ITU-R BT.601, BT.709 and BT.2020 (H.273 table 4).
+    const float kr = colour.matrix == ColourMatrix::bt601 ? 0.299f : colour.matrix == ColourMatrix::bt709 ? 0.2126f : 0.2627f;
+    const float kb = colour.matrix == ColourMatrix::bt601 ? 0.114f : colour.matrix == ColourMatrix::bt709 ? 0.0722f : 0.0593f;
+    const float kg = 1.0f - kr - kb;
+    // A GPU reads P010 as value / 65535 with the 10 bits on top; 8-bit as value / 255.
+    const float top = bits > 8 ? 65535.0f : 255.0f;
+    const float unit = static_cast<float>(1u << (bits > 8 ? 8 : 0)) / top; // one 8-bit step
+    const float maximum = bits > 8 ? static_cast<float>(((1u << bits) - 1u) << (16u - bits)) / top : 1.0f;
+    const bool limited = colour.range == ColourRange::limited;
+    const float luma = 1.0f / (limited ? 219.0f * unit : maximum);
+    const float chroma = 2.0f / (limited ? 224.0f * unit : maximum);
+    return {{luma, 0, chroma * (1 - kr),                                                //
+             luma, -chroma * (1 - kb) * kb / kg, -chroma * (1 - kr) * kr / kg,          //
+             luma, chroma * (1 - kb), 0},
+            {limited ? 16.0f * unit : 0.0f, 128.0f * unit, 128.0f * unit}};
+}
+
+} // namespace dmb

@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: MIT
+// The broker's visible state as a value: what `dmabrokerctl list`, `devices` and `formats` show. Tokens
+// are secrets and never part of it; only how many there are.
+#pragma once
+#include "proto/image/image_desc.hpp"
+
+#include <vector>
+
+namespace dmb {
+
+/// One GPU (or the CPU, for system memory) and the worker that drives it.
+struct DeviceInfo {
+    DeviceId id;
+    Backend backend = Backend::memfd;
+    BoundedText<64> node;   ///< "/dev/dri/renderD128", "/dev/udmabuf", or empty
+    BoundedText<64> driver; ///< kernel driver for GBM ("virtio_gpu"), Vulkan driver name else
+    BoundedText<96> name;   ///< what a person would call it
+    BoundedText<160> problem; ///< why it cannot be used; empty when it works
+    bool software = false;
+    friend bool operator==(const DeviceInfo&, const DeviceInfo&) = default;
+};
+
+/// One (device, fourcc, modifier) that was allocated and exported once, not read from a list.
+struct FormatSupport {
+    std::uint8_t device = 0; ///< index into the list of devices beside it
+    FourCC format;
+    Modifier modifier;
+    std::uint8_t plane_count = 1; ///< with this modifier
+    Usage usage;
+    friend bool operator==(const FormatSupport&, const FormatSupport&) = default;
+};
+
+struct HolderInfo {
+    ClientId client;
+    std::uint32_t handles = 0;
+    Rights rights;
+    friend bool operator==(const HolderInfo&, const HolderInfo&) = default;
+};
+
+struct ImageInfo {
+    ImageId id;
+    ClientId owner; ///< who is charged; 0 when only a lease keeps the image
+    std::uint32_t owner_uid = 0;
+    BoundedText<64> label;
+    ImageDesc desc;
+    std::vector<HolderInfo> holders;
+    std::uint32_t tokens = 0;
+    std::uint64_t lease_left_ns = 0; ///< 0: none; UINT64_MAX: for ever
+    std::uint64_t age_ns = 0;
+    friend bool operator==(const ImageInfo&, const ImageInfo&) = default;
+};
+
+struct ClientInfo {
+    ClientId id;
+    std::uint32_t pid = 0;
+    std::uint32_t uid = 0;
+    BoundedText<64> name;
+    bool manager = false;
+    std::uint64_t bytes = 0;  ///< charged to it
+    std::uint32_t images = 0; ///< charged to it
+    std::uint32_t fds = 0;    ///< held in the broker on its behalf
+    friend bool operator==(const ClientInfo&, const ClientInfo&) = default;
+};
+
+struct PoolInfo {
+    std::uint64_t bytes = 0;
+    std::uint32_t images = 0;
+    friend bool operator==(const PoolInfo&, const PoolInfo&) = default;
+};
+
+struct Snapshot {
+    BoundedText<64> server; ///< "dmabrokerd 0.1.0"
+    std::uint32_t pid = 0;
+    std::uint64_t uptime_ns = 0;
+    std::uint32_t open_fds = 0; ///< of the broker process
+    PoolInfo pool;
+    std::vector<ClientInfo> clients;
+    std::vector<ImageInfo> images;
+    std::vector<DeviceInfo> devices;
+    std::vector<FormatSupport> formats;
+    friend bool operator==(const Snapshot&, const Snapshot&) = default;
+};
+
+} // namespace dmb

@@ -1,0 +1,185 @@
+// SPDX-License-Identifier: MIT
+// The bounded archives. Little-endian, fixed width; an element count never exceeds the remaining bytes
+// or the container's limit; bool, enums and flag sets are strict; no pointers, no maps. Stock cereal
+// archives trust their input and must never see a packet.
+//
+//   integers   1, 2, 4 or 8 bytes          strong ids, fourcc, modifier, flags   their integer
+//   bool       1 byte, 0 or 1              enums                                 their integer, known values only
+//   text       u16 length, bytes           bounded vector                        u16 count, elements
+//   token, uuid 16 bytes                   vector                                u32 count, elements
+#pragma once
+#include "proto/base/bounded.hpp"
+#include "proto/base/strong.hpp"
+#include "proto/image/types.hpp"
+
+#include <bit>
+#include <cereal/cereal.hpp>
+#include <cstring>
+#include <span>
+#include <type_traits>
+#include <vector>
+
+namespace dmb::wire {
+
+static_assert(std::endian::native == std::endian::little, "a big-endian port must swap in put() and get()");
+
+class WireOut : public cereal::OutputArchive<WireOut, cereal::AllowEmptyClassElision> {
+public:
+    explicit WireOut(std::span<std::byte> to) : OutputArchive(this), at_(to.data()), end_(to.data() + to.size()) {}
+    void put(const void* bytes, std::size_t size)
+    {
+        if (size > static_cast<std::size_t>(end_ - at_)) throw cereal::Exception("message larger than a packet");
+        std::memcpy(at_, bytes, size);
+        at_ += size;
+    }
+    std::byte* position() const { return at_; }
+
+private:
+    std::byte* at_;
+    std::byte* end_;
+};
+
+class WireIn : public cereal::InputArchive<WireIn, cereal::AllowEmptyClassElision> {
+public:
+    explicit WireIn(std::span<const std::byte> from) : InputArchive(this), at_(from.data()), end_(from.data() + from.size()) {}
+    std::size_t remaining() const { return static_cast<std::size_t>(end_ - at_); }
+    void get(void* bytes, std::size_t size)
+    {
+        if (size > remaining()) throw cereal::Exception("message ends too early");
+        std::memcpy(bytes, at_, size);
+        at_ += size;
+    }
+    template <class T>
+    T number()
+    {
+        T value{};
+        get(&value, sizeof value);
+        return value;
+    }
+
+private:
+    const std::byte* at_;
+    const std::byte* end_;
+};
+
+template <class T>
+concept WireInteger = std::is_integral_v<T> && !std::is_same_v<T, bool>;
+template <class T>
+concept WireEnum = std::is_enum_v<T>;
+
+} // namespace dmb::wire
+
+// In namespaces where argument-dependent lookup finds them: the archive's for fundamental types, the
+// value's own for ours.
+namespace dmb::wire {
+
+// Names are for the JSON form only.
+template <class T> void CEREAL_SERIALIZE_FUNCTION_NAME(WireOut& a, cereal::NameValuePair<T>& field) { a(field.value); }
+template <class T> void CEREAL_SERIALIZE_FUNCTION_NAME(WireIn& a, cereal::NameValuePair<T>& field) { a(field.value); }
+
+template <WireInteger T> void CEREAL_SAVE_FUNCTION_NAME(WireOut& a, const T& v) { a.put(&v, sizeof v); }
+template <WireInteger T> void CEREAL_LOAD_FUNCTION_NAME(WireIn& a, T& v) { a.get(&v, sizeof v); }
+
+template <WireEnum E> void CEREAL_SAVE_FUNCTION_NAME(WireOut& a, const E& v) { a.put(&v, sizeof v); }
+template <WireEnum E> void CEREAL_LOAD_FUNCTION_NAME(WireIn& a, E& v)
+{
+    const E value = static_cast<E>(a.number<std::underlying_type_t<E>>());
+    if (!is_valid(value)) throw cereal::Exception("unknown enum value");
+    v = value;
+}
+
+inline void CEREAL_SAVE_FUNCTION_NAME(WireOut& a, const bool& v)
+{
+    const std::uint8_t byte = v;
+    a.put(&byte, 1);
+}
+inline void CEREAL_LOAD_FUNCTION_NAME(WireIn& a, bool& v)
+{
+    const auto byte = a.number<std::uint8_t>();
+    if (byte > 1) throw cereal::Exception("a bool that is neither 0 nor 1");
+    v = byte == 1;
+}
+
+template <std::size_t N> void CEREAL_SAVE_FUNCTION_NAME(WireOut& a, const std::array<std::uint8_t, N>& v) { a.put(v.data(), N); }
+template <std::size_t N> void CEREAL_LOAD_FUNCTION_NAME(WireIn& a, std::array<std::uint8_t, N>& v) { a.get(v.data(), N); }
+
+template <class T> void CEREAL_SAVE_FUNCTION_NAME(WireOut& a, const std::vector<T>& v)
+{
+    a(static_cast<std::uint32_t>(v.size()));
+    for (const T& element : v) a(element);
+}
+template <class T> void CEREAL_LOAD_FUNCTION_NAME(WireIn& a, std::vector<T>& v)
+{
+    // Every element takes at least one byte, and is grown one by one: memory follows received bytes.
+    const auto count = a.number<std::uint32_t>();
+    if (count > a.remaining()) throw cereal::Exception("more elements than bytes");
+    v.clear();
+    for (std::uint32_t i = 0; i < count; ++i) a(v.emplace_back());
+}
+
+} // namespace dmb::wire
+
+namespace dmb {
+
+template <std::size_t N> void CEREAL_SAVE_FUNCTION_NAME(wire::WireOut& a, const BoundedText<N>& v)
+{
+    a(static_cast<std::uint16_t>(v.size()));
+    a.put(v.view().data(), v.size());
+}
+template <std::size_t N> void CEREAL_LOAD_FUNCTION_NAME(wire::WireIn& a, BoundedText<N>& v)
+{
+    const auto size = a.number<std::uint16_t>();
+    if (size > N) throw cereal::Exception("text beyond its limit");
+    a.get(v.data(), size);
+    v.set_size(size);
+}
+
+template <class T, std::size_t N> void CEREAL_SAVE_FUNCTION_NAME(wire::WireOut& a, const BoundedVector<T, N>& v)
+{
+    a(static_cast<std::uint16_t>(v.size()));
+    for (const T& element : v) a(element);
+}
+template <class T, std::size_t N> void CEREAL_LOAD_FUNCTION_NAME(wire::WireIn& a, BoundedVector<T, N>& v)
+{
+    const auto count = a.number<std::uint16_t>();
+    if (count > N) throw cereal::Exception("more elements than the limit");
+    v.resize(count);
+    for (T& element : v) a(element);
+}
+
+template <class Tag, class T> void CEREAL_SAVE_FUNCTION_NAME(wire::WireOut& a, const Strong<Tag, T>& v) { a.put(&v.value, sizeof(T)); }
+template <class Tag, class T> void CEREAL_LOAD_FUNCTION_NAME(wire::WireIn& a, Strong<Tag, T>& v) { a.get(&v.value, sizeof(T)); }
+
+template <class E> void CEREAL_SAVE_FUNCTION_NAME(wire::WireOut& a, const Flags<E>& v) { a.put(&v.bits, sizeof v.bits); }
+template <class E> void CEREAL_LOAD_FUNCTION_NAME(wire::WireIn& a, Flags<E>& v)
+{
+    v = Flags<E>::from_bits(a.number<std::uint32_t>());
+    if (!v.is_known()) throw cereal::Exception("unknown flag");
+}
+
+inline void CEREAL_SAVE_FUNCTION_NAME(wire::WireOut& a, const FourCC& v) { a(v.value); }
+inline void CEREAL_LOAD_FUNCTION_NAME(wire::WireIn& a, FourCC& v) { a(v.value); }
+inline void CEREAL_SAVE_FUNCTION_NAME(wire::WireOut& a, const Modifier& v) { a(v.value); }
+inline void CEREAL_LOAD_FUNCTION_NAME(wire::WireIn& a, Modifier& v) { a(v.value); }
+inline void CEREAL_SAVE_FUNCTION_NAME(wire::WireOut& a, const Token& v) { a.put(v.bytes.data(), v.bytes.size()); }
+inline void CEREAL_LOAD_FUNCTION_NAME(wire::WireIn& a, Token& v) { a.get(v.bytes.data(), v.bytes.size()); }
+inline void CEREAL_SAVE_FUNCTION_NAME(wire::WireOut& a, const BackendSet& v) { a(v.bits); }
+inline void CEREAL_LOAD_FUNCTION_NAME(wire::WireIn& a, BackendSet& v)
+{
+    a(v.bits);
+    if (v.bits & ~BackendSet::known) throw cereal::Exception("unknown backend");
+}
+
+} // namespace dmb
+
+// cereal brings its own, unchecked form for enums; ours takes precedence.
+namespace cereal {
+template <dmb::wire::WireEnum E>
+struct specialize<dmb::wire::WireOut, E, specialization::non_member_load_save> : std::true_type {};
+template <dmb::wire::WireEnum E>
+struct specialize<dmb::wire::WireIn, E, specialization::non_member_load_save> : std::true_type {};
+} // namespace cereal
+
+CEREAL_REGISTER_ARCHIVE(dmb::wire::WireOut)
+CEREAL_REGISTER_ARCHIVE(dmb::wire::WireIn)
+CEREAL_SETUP_ARCHIVE_TRAITS(dmb::wire::WireIn, dmb::wire::WireOut)

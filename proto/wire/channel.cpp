@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: MIT
+// recvmsg and sendmsg with SCM_RIGHTS. Two kernel facts shape it: CMSG_SPACE(sizeof(int)) has room for
+// two descriptors and the second arrives without MSG_CTRUNC, so all of them are owned first; and a
+// zero-length packet looks like end of file on SEQPACKET, told apart by the control data it may carry
+// and by POLLHUP, which is not worth the system call: both end the connection.
+#include "proto/wire/channel.hpp"
+
+#include <cerrno>
+#include <cstring>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+namespace dmb::wire {
+namespace {
+
+// SCM_MAX_FD: the kernel lets no packet carry more.
+constexpr std::size_t kernel_max_fds = 253;
+
+/// Owns every descriptor in the control data. True: at most limits::packet_fds, kept in `out`.
+bool adopt_fds(msghdr& header, PacketFds& out)
+{
+    bool within_limit = true;
+    for (cmsghdr* c = CMSG_FIRSTHDR(&header); c; c = CMSG_NXTHDR(&header, c)) {
+        if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS) continue;
+        const std::size_t count = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+        for (std::size_t i = 0; i < count; ++i) {
+            int number;
+            std::memcpy(&number, CMSG_DATA(c) + i * sizeof number, sizeof number);
+            UniqueFd fd = UniqueFd::adopt(number);
+            if (out.full()) within_limit = false;
+            else out.push_back(std::move(fd));
+        }
+    }
+    return within_limit;
+}
+
+} // namespace
+
+Result<std::optional<Packet>> receive(int socket, std::span<std::byte> buffer, Wait wait)
+{
+    alignas(cmsghdr) std::byte control[CMSG_SPACE(sizeof(int) * kernel_max_fds)];
+    iovec data{buffer.data(), buffer.size()};
+    msghdr header{};
+    header.msg_iov = &data;
+    header.msg_iovlen = 1;
+    header.msg_control = control;
+    header.msg_controllen = sizeof control;
+    ssize_t size;
+    do size = ::recvmsg(socket, &header, MSG_CMSG_CLOEXEC | (wait == Wait::no ? MSG_DONTWAIT : 0));
+    while (size < 0 && errno == EINTR);
+    if (size < 0) {
+        if (errno == EAGAIN || errno == EWOULDBLOCK) return std::nullopt;
+        return fail_errno(Errc::disconnected, "receive", errno);
+    }
+    std::optional<Packet> packet(std::in_place);
+    packet->size = static_cast<std::size_t>(size);
+    if (!adopt_fds(header, packet->fds))
+        return fail(Errc::protocol_violation, "more than {} descriptors in one packet", limits::packet_fds);
+    if (header.msg_flags & (MSG_TRUNC | MSG_CTRUNC | MSG_OOB))
+        return fail(Errc::protocol_violation, "packet larger than {} bytes or its descriptors did not fit", buffer.size());
+    if (size == 0) return fail(Errc::disconnected, "the peer closed the connection");
+    return packet;
+}
+
+Result<bool> send(int socket, std::span<const std::byte> packet, std::span<const int> fds, Wait wait)
+{
+    alignas(cmsghdr) std::byte control[CMSG_SPACE(sizeof(int) * limits::packet_fds)];
+    iovec data{const_cast<std::byte*>(packet.data()), packet.size()};
+    msghdr header{};
+    header.msg_iov = &data;
+    header.msg_iovlen = 1;
+    if (!fds.empty()) {
+        header.msg_control = control;
+        header.msg_controllen = CMSG_SPACE(fds.size_bytes());
+        std::memset(control, 0, header.msg_controllen);
+        cmsghdr* c = CMSG_FIRSTHDR(&header);
+        c->cmsg_level = SOL_SOCKET;
+        c->cmsg_type = SCM_RIGHTS;
+        c->cmsg_len = CMSG_LEN(fds.size_bytes());
+        std::memcpy(CMSG_DATA(c), fds.data(), fds.size_bytes());
+    }
+    ssize_t sent;
+    do sent = ::sendmsg(socket, &header, MSG_NOSIGNAL | (wait == Wait::no ? MSG_DONTWAIT : 0));
+    while (sent < 0 && errno == EINTR);
+    if (sent >= 0) return true;
+    if (errno == EAGAIN || errno == EWOULDBLOCK) return false;
+    return fail_errno(Errc::disconnected, "send", errno);
+}
+
+Result<UniqueFd> connect(std::string_view path)
+{
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    if (path.empty() || path.size() >= sizeof address.sun_path)
+        return fail(Errc::invalid_argument, "the socket path has {} bytes; 1 to {} are possible", path.size(),
+                    sizeof address.sun_path - 1);
+    path.copy(address.sun_path, path.size());
+    UniqueFd socket = UniqueFd::adopt(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
+    if (!socket) return fail_errno(Errc::internal, "create a socket", errno);
+    int connected;
+    do connected = ::connect(socket.get(), reinterpret_cast<sockaddr*>(&address), sizeof address);
+    while (connected < 0 && errno == EINTR);
+    if (connected < 0)
+        return fail(Errc::no_broker, "no broker on {}: {}; start dmabrokerd or set DMABROKER_REMOTE", path, std::strerror(errno));
+    return socket;
+}
+
+} // namespace dmb::wire

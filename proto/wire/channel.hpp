@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: MIT
+// The fd-passing socket: one SOCK_SEQPACKET packet is one message with its descriptors. Every received
+// descriptor is owned and close-on-exec before anything is judged; a truncated packet or control
+// message, or more descriptors than a packet may have, is a violation and closes them all.
+#pragma once
+#include "proto/base/unique_fd.hpp"
+#include "proto/wire/codec.hpp"
+
+#include <optional>
+#include <span>
+#include <string_view>
+
+namespace dmb::wire {
+
+enum class Wait : bool { no, yes };
+
+struct Packet {
+    std::size_t size = 0; ///< bytes in the caller's buffer
+    PacketFds fds;
+};
+
+/// `buffer` should be limits::packet_bytes large. Nothing there and Wait::no: an empty optional.
+/// Errc::disconnected: the peer is gone. Errc::protocol_violation: drop the peer.
+Result<std::optional<Packet>> receive(int socket, std::span<std::byte> buffer, Wait);
+
+/// Borrows `fds`. False: the socket's buffer is full (Wait::no only). Never raises SIGPIPE.
+Result<bool> send(int socket, std::span<const std::byte> packet, std::span<const int> fds, Wait);
+
+/// Connects to a listening SEQPACKET socket in the file system. Errc::no_broker when nobody listens.
+Result<UniqueFd> connect(std::string_view path);
+
+} // namespace dmb::wire

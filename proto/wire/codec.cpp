@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: MIT
+// The only place that sees cereal's exceptions on packets; outside, a malformed packet is a Result.
+#include "proto/wire/codec.hpp"
+
+#include "proto/wire/archive.hpp"
+#include "proto/wire/fields.hpp"
+
+namespace dmb::wire {
+namespace {
+
+struct Header {
+    Opcode opcode;
+    std::uint32_t serial;
+};
+
+void put_header(WireOut& out, Opcode opcode, std::uint32_t serial)
+{
+    out(static_cast<std::uint16_t>(opcode), std::uint16_t{0}, serial);
+}
+
+/// Throws cereal::Exception.
+Header get_header(WireIn& in)
+{
+    Header header{};
+    header.opcode = static_cast<Opcode>(in.number<std::uint16_t>());
+    const auto reserved = in.number<std::uint16_t>();
+    header.serial = in.number<std::uint32_t>();
+    if (reserved != 0) throw cereal::Exception("reserved header field is not 0");
+    return header;
+}
+
+template <class Message>
+void read_body(WireIn& in, std::size_t fd_count, Message& message)
+{
+    in(message);
+    if (in.remaining() != 0) throw cereal::Exception("bytes after the message");
+    if (message.fd_count() != fd_count) throw cereal::Exception("wrong number of descriptors");
+}
+
+/// Tries the alternatives of the variant; false when none has the opcode.
+template <class... Messages>
+bool read_any(WireIn& in, Opcode opcode, std::size_t fd_count, std::variant<Messages...>& out)
+{
+    return ((opcode == Messages::opcode && (read_body(in, fd_count, out.template emplace<Messages>()), true)) || ...);
+}
+
+} // namespace
+
+template <class Message>
+Result<std::size_t> encode(const Message& message, std::uint32_t serial, std::span<std::byte> to)
+{
+    try {
+        WireOut out(to);
+        put_header(out, Message::opcode, serial);
+        out(message);
+        return static_cast<std::size_t>(out.position() - to.data());
+    } catch (const std::exception& e) {
+        return fail(Errc::internal, "{}", e.what());
+    }
+}
+
+template <class Variant>
+Result<> decode(std::span<const std::byte> packet, std::size_t fd_count, Decoded<Variant>& out)
+{
+    try {
+        WireIn in(packet);
+        const Header header = get_header(in);
+        out.serial = header.serial;
+        if (read_any(in, header.opcode, fd_count, out.message)) return {};
+        return fail(Errc::unsupported, "message {} is not known here", static_cast<unsigned>(header.opcode));
+    } catch (const std::exception& e) {
+        return fail(Errc::protocol_violation, "malformed packet of {} bytes: {}", packet.size(), e.what());
+    }
+}
+
+Result<std::vector<std::byte>> encode_snapshot(const Snapshot& snapshot)
+{
+    // Sized by doubling: snapshots are rare and their size is not known beforehand.
+    for (std::size_t size = limits::packet_bytes; size <= limits::snapshot_bytes; size *= 2) {
+        std::vector<std::byte> bytes(size);
+        try {
+            WireOut out(bytes);
+            out(snapshot);
+            bytes.resize(static_cast<std::size_t>(out.position() - bytes.data()));
+            return bytes;
+        } catch (const cereal::Exception&) {
+        }
+    }
+    return fail(Errc::internal, "the snapshot is larger than {} bytes", limits::snapshot_bytes);
+}
+
+Result<Snapshot> decode_snapshot(std::span<const std::byte> bytes)
+{
+    try {
+        Snapshot snapshot;
+        WireIn in(bytes);
+        in(snapshot);
+        if (in.remaining() != 0) throw cereal::Exception("bytes after the snapshot");
+        return snapshot;
+    } catch (const std::exception& e) {
+        return fail(Errc::protocol_violation, "malformed snapshot of {} bytes: {}", bytes.size(), e.what());
+    }
+}
+
+#define MESSAGE(type) template Result<std::size_t> encode(const type&, std::uint32_t, std::span<std::byte>);
+MESSAGE(Hello)
+MESSAGE(HelloReply)
+MESSAGE(ErrorReply)
+MESSAGE(Allocate)
+MESSAGE(ImageReply)
+MESSAGE(Open)
+MESSAGE(Register)
+MESSAGE(MintToken)
+MESSAGE(TokenReply)
+MESSAGE(RevokeToken)
+MESSAGE(RevokeImage)
+MESSAGE(SetLease)
+MESSAGE(Release)
+MESSAGE(Inspect)
+MESSAGE(SnapshotReply)
+MESSAGE(Done)
+MESSAGE(ImageRevoked)
+MESSAGE(Goodbye)
+MESSAGE(WorkerHello)
+MESSAGE(WorkerAllocate)
+MESSAGE(WorkerImage)
+#undef MESSAGE
+
+template Result<> decode(std::span<const std::byte>, std::size_t, Decoded<Request>&);
+template Result<> decode(std::span<const std::byte>, std::size_t, Decoded<Reply>&);
+template Result<> decode(std::span<const std::byte>, std::size_t, Decoded<WorkerRequest>&);
+template Result<> decode(std::span<const std::byte>, std::size_t, Decoded<WorkerReply>&);
+
+std::string_view name(Verdict verdict)
+{
+    switch (verdict) {
+    case Verdict::chosen: return "chosen";
+    case Verdict::refused: return "refused";
+    case Verdict::failed: return "failed";
+    }
+    return "";
+}
+
+} // namespace dmb::wire

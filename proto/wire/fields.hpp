@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: MIT
+// Which fields each value has, in wire order: one function serves the packets (archive.hpp) and the
+// JSON form (json.cpp). Only codec.cpp and json.cpp include this: cereal stays behind them.
+#pragma once
+#include "proto/wire/messages.hpp"
+
+#include <cereal/cereal.hpp>
+
+namespace dmb {
+
+#define FIELD(member) cereal::make_nvp(#member, v.member)
+
+template <class A> void serialize(A& a, Extent& v) { a(FIELD(width), FIELD(height)); }
+template <class A> void serialize(A& a, Plane& v) { a(FIELD(memory), FIELD(stride), FIELD(offset)); }
+template <class A> void serialize(A& a, Memory& v) { a(FIELD(size)); }
+template <class A> void serialize(A& a, DeviceId& v) { a(FIELD(render_node), FIELD(device_uuid), FIELD(driver_uuid)); }
+template <class A> void serialize(A& a, Colour& v) { a(FIELD(matrix), FIELD(range), FIELD(siting), FIELD(alpha)); }
+template <class A> void serialize(A& a, OpaqueInfo& v)
+{
+    a(FIELD(vk_format), FIELD(vk_usage), FIELD(vk_create_flags), FIELD(memory_type), FIELD(optimal_tiling), FIELD(dedicated));
+}
+template <class A> void serialize(A& a, ImageDesc& v)
+{
+    a(FIELD(kind), FIELD(backend), FIELD(rung), FIELD(size), FIELD(format), FIELD(modifier), FIELD(usage), FIELD(colour),
+      FIELD(device), FIELD(opaque), FIELD(planes), FIELD(memories));
+}
+template <class A> void serialize(A& a, DeviceInfo& v)
+{
+    a(FIELD(id), FIELD(backend), FIELD(node), FIELD(driver), FIELD(name), FIELD(problem), FIELD(software));
+}
+template <class A> void serialize(A& a, FormatSupport& v)
+{
+    a(FIELD(device), FIELD(format), FIELD(modifier), FIELD(plane_count), FIELD(usage));
+}
+template <class A> void serialize(A& a, HolderInfo& v) { a(FIELD(client), FIELD(handles), FIELD(rights)); }
+template <class A> void serialize(A& a, ImageInfo& v)
+{
+    a(FIELD(id), FIELD(owner), FIELD(owner_uid), FIELD(label), FIELD(desc), FIELD(holders), FIELD(tokens),
+      FIELD(lease_left_ns), FIELD(age_ns));
+}
+template <class A> void serialize(A& a, ClientInfo& v)
+{
+    a(FIELD(id), FIELD(pid), FIELD(uid), FIELD(name), FIELD(manager), FIELD(bytes), FIELD(images), FIELD(fds));
+}
+template <class A> void serialize(A& a, PoolInfo& v) { a(FIELD(bytes), FIELD(images)); }
+template <class A> void serialize(A& a, Snapshot& v)
+{
+    a(FIELD(server), FIELD(pid), FIELD(uptime_ns), FIELD(open_fds), FIELD(pool), FIELD(clients), FIELD(images), FIELD(devices),
+      FIELD(formats));
+}
+
+namespace wire {
+
+template <class A> void serialize(A& a, Hello& v)
+{
+    a(FIELD(magic), FIELD(oldest_version), FIELD(newest_version), FIELD(features), FIELD(name));
+}
+template <class A> void serialize(A& a, HelloReply& v)
+{
+    a(FIELD(version), FIELD(features), FIELD(client), FIELD(manager), FIELD(server));
+}
+template <class A> void serialize(A& a, Candidate& v) { a(FIELD(backend), FIELD(device), FIELD(verdict), FIELD(reason)); }
+template <class A> void serialize(A& a, ErrorReply& v) { a(FIELD(code), FIELD(reason), FIELD(candidates)); }
+template <class A> void serialize(A& a, AllocateSpec& v)
+{
+    a(FIELD(size), FIELD(format), FIELD(modifiers), FIELD(usage), FIELD(backends), FIELD(minimum_rung), FIELD(colour),
+      FIELD(device));
+}
+template <class A> void serialize(A& a, Allocate& v) { a(FIELD(spec), FIELD(label), FIELD(lease_ns), FIELD(has_contents)); }
+template <class A> void serialize(A& a, ImageReply& v)
+{
+    a(FIELD(handle), FIELD(image), FIELD(rights), FIELD(protection), FIELD(contents_written), FIELD(has_fds), FIELD(desc),
+      FIELD(candidates));
+}
+template <class A> void serialize(A& a, Open& v) { a(FIELD(token), FIELD(rights), FIELD(usage)); }
+template <class A> void serialize(A& a, Register& v) { a(FIELD(desc), FIELD(label), FIELD(lease_ns)); }
+template <class A> void serialize(A& a, MintToken& v)
+{
+    a(FIELD(handle), FIELD(rights), FIELD(one_shot), FIELD(enforced), FIELD(lifetime_ns));
+}
+template <class A> void serialize(A& a, TokenReply& v) { a(FIELD(token), FIELD(rights)); }
+template <class A> void serialize(A& a, RevokeToken& v) { a(FIELD(token)); }
+template <class A> void serialize(A& a, RevokeImage& v) { a(FIELD(image)); }
+template <class A> void serialize(A& a, SetLease& v) { a(FIELD(handle), FIELD(lease_ns)); }
+template <class A> void serialize(A& a, Release& v) { a(FIELD(handle)); }
+template <class A> void serialize(A& a, Inspect& v) { a(FIELD(image)); }
+template <class A> void serialize(A& a, SnapshotReply& v) { a(FIELD(size)); }
+template <class A> void serialize(A&, Done&) {}
+template <class A> void serialize(A& a, ImageRevoked& v) { a(FIELD(handle)); }
+template <class A> void serialize(A& a, Goodbye& v) { a(FIELD(code), FIELD(reason)); }
+template <class A> void serialize(A& a, WorkerHello& v) { a(FIELD(devices), FIELD(formats)); }
+template <class A> void serialize(A& a, WorkerAllocate& v) { a(FIELD(device), FIELD(spec), FIELD(has_contents)); }
+template <class A> void serialize(A& a, WorkerImage& v) { a(FIELD(desc), FIELD(contents_written)); }
+
+} // namespace wire
+
+#undef FIELD
+
+} // namespace dmb

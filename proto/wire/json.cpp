@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: MIT
+// The fields of fields.hpp through cereal's JSON archives, with one spelling per value type below.
+#include "proto/wire/json.hpp"
+
+#include "proto/wire/fields.hpp"
+
+#include <algorithm>
+#include <cereal/archives/json.hpp>
+#include <cereal/types/string.hpp>
+#include <cereal/types/vector.hpp>
+#include <sstream>
+
+namespace dmb {
+namespace {
+
+template <class A>
+concept Text = cereal::traits::is_text_archive<A>::value;
+
+template <class T>
+T require(std::optional<T> value, const std::string& word)
+{
+    if (!value) throw cereal::Exception("\"" + word + "\" is not known here");
+    return *value;
+}
+
+/// Enums of the protocol start at 1 without gaps: the word is looked up by naming each value.
+template <class E>
+E parse_enum(const std::string& word)
+{
+    for (int i = 1; is_valid(static_cast<E>(i)); ++i)
+        if (name(static_cast<E>(i)) == word) return static_cast<E>(i);
+    throw cereal::Exception("\"" + word + "\" is not known here");
+}
+
+} // namespace
+
+template <Text A> std::string save_minimal(const A&, const FourCC& v) { return to_string(v); }
+template <Text A> void load_minimal(const A&, FourCC& v, const std::string& word) { v = require(parse_fourcc(word), word); }
+template <Text A> std::string save_minimal(const A&, const Modifier& v) { return to_string(v); }
+template <Text A> void load_minimal(const A&, Modifier& v, const std::string& word) { v = require(parse_modifier(word), word); }
+template <Text A> std::string save_minimal(const A&, const Usage& v) { return to_string(v); }
+template <Text A> void load_minimal(const A&, Usage& v, const std::string& word) { v = require(parse_usage(word), word); }
+template <Text A> std::string save_minimal(const A&, const Rights& v) { return to_string(v); }
+template <Text A> void load_minimal(const A&, Rights& v, const std::string& word) { v = require(parse_rights(word), word); }
+template <Text A, class Tag, class T> T save_minimal(const A&, const Strong<Tag, T>& v) { return v.value; }
+template <Text A, class Tag, class T> void load_minimal(const A&, Strong<Tag, T>& v, const T& number) { v.value = number; }
+template <Text A, std::size_t N> std::string save_minimal(const A&, const BoundedText<N>& v) { return std::string(v.view()); }
+template <Text A, std::size_t N> void load_minimal(const A&, BoundedText<N>& v, const std::string& text) { v.assign(text); }
+
+#define WORDS(E)                                                                               \
+    template <Text A> std::string save_minimal(const A&, const E& v) { return std::string(name(v)); } \
+    template <Text A> void load_minimal(const A&, E& v, const std::string& word) { v = parse_enum<E>(word); }
+WORDS(MemoryKind)
+WORDS(Backend)
+WORDS(Rung)
+WORDS(ColourMatrix)
+WORDS(ColourRange)
+WORDS(ChromaSiting)
+WORDS(AlphaMode)
+namespace wire {
+WORDS(Verdict)
+}
+#undef WORDS
+
+template <Text A, class T, std::size_t N> void CEREAL_SAVE_FUNCTION_NAME(A& a, const BoundedVector<T, N>& v)
+{
+    a(cereal::make_size_tag(static_cast<cereal::size_type>(v.size())));
+    for (const T& element : v) a(element);
+}
+template <Text A, class T, std::size_t N> void CEREAL_LOAD_FUNCTION_NAME(A& a, BoundedVector<T, N>& v)
+{
+    cereal::size_type count = 0;
+    a(cereal::make_size_tag(count));
+    if (count > N) throw cereal::Exception("more elements than the limit");
+    v.resize(count);
+    for (T& element : v) a(element);
+}
+
+} // namespace dmb
+
+// Uuid is a std::array: cereal finds these in its own namespace.
+namespace cereal {
+template <class A, traits::EnableIf<traits::is_text_archive<A>::value> = traits::sfinae>
+std::string CEREAL_SAVE_MINIMAL_FUNCTION_NAME(const A&, const dmb::Uuid& v)
+{
+    return dmb::to_string(v);
+}
+template <class A, traits::EnableIf<traits::is_text_archive<A>::value> = traits::sfinae>
+void CEREAL_LOAD_MINIMAL_FUNCTION_NAME(const A&, dmb::Uuid& v, const std::string& word)
+{
+    v = dmb::require(dmb::parse_uuid(word), word);
+}
+} // namespace cereal
+
+namespace dmb::wire {
+namespace {
+
+template <class T>
+std::string write(const char* root, const T& value)
+{
+    std::ostringstream stream;
+    {
+        cereal::JSONOutputArchive archive(stream, cereal::JSONOutputArchive::Options(17, cereal::JSONOutputArchive::Options::IndentChar::space, 2));
+        archive(cereal::make_nvp(root, value));
+    }
+    return std::move(stream).str();
+}
+
+/// rapidjson parses recursively: a deep nest would end our stack before it ends the parse.
+bool is_shallow(std::string_view text)
+{
+    int depth = 0;
+    return std::ranges::all_of(text, [&](char c) {
+        depth += (c == '{' || c == '[') - (c == '}' || c == ']');
+        return depth < 32;
+    });
+}
+
+} // namespace
+
+std::string to_json(const ImageDesc& desc) { return write("image", desc); }
+std::string to_json(const Snapshot& snapshot) { return write("snapshot", snapshot); }
+std::string to_json(const Candidates& candidates) { return write("candidates", candidates); }
+
+Result<ImageDesc> image_desc_from_json(std::string_view text)
+{
+    if (text.size() > limits::packet_bytes || !is_shallow(text))
+        return fail(Errc::invalid_argument, "JSON beyond {} bytes or 32 levels is not an image description", limits::packet_bytes);
+    try {
+        std::istringstream stream{std::string(text)};
+        cereal::JSONInputArchive archive(stream);
+        ImageDesc desc;
+        archive(cereal::make_nvp("image", desc));
+        return desc;
+    } catch (const std::exception& e) {
+        return fail(Errc::invalid_argument, "not an image description: {}", e.what());
+    }
+}
+
+} // namespace dmb::wire

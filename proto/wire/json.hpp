@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: MIT
+// The JSON form of descriptions and snapshots: the same fields as on the wire, with words for enums,
+// flags, formats and modifiers. For tools, golden files and other languages.
+#pragma once
+#include "proto/wire/messages.hpp"
+
+#include <string>
+#include <string_view>
+
+namespace dmb::wire {
+
+std::string to_json(const ImageDesc&);
+std::string to_json(const Snapshot&);
+std::string to_json(const Candidates&);
+
+/// The reverse of to_json(ImageDesc). Unknown words and missing fields are errors; the result is as
+/// untrusted as one from a packet.
+Result<ImageDesc> image_desc_from_json(std::string_view);
+
+} // namespace dmb::wire
