@@ -1,0 +1,304 @@
+/* SPDX-License-Identifier: MIT */
+/** @file
+ * libdmabroker: share GPU and system-memory images between processes.
+ *
+ * One process allocates an image from the broker (or registers one it made) and hands a token to
+ * another, by whatever means; the other opens the token and imports the image with EGL
+ * (dmabroker/egl.h), OpenGL memory objects (dmabroker/gl.h), Vulkan (dmabroker/vulkan.h) or the CPU
+ * (dmabroker_cpu_map below). The library links no GPU library: importers take your loader functions.
+ *
+ * Units: pixels, bytes, nanoseconds. Text is UTF-8.
+ *
+ * Results: 0 or a positive number on success, a negative errno on failure. Where a function takes a
+ * `dmabroker_error *`, it may be NULL; on failure it is filled with the error's code and one sentence
+ * that says what to do.
+ *
+ * Descriptors: a function borrows the descriptors passed to it unless it says otherwise; descriptors
+ * it returns stay the library's unless it says otherwise. All are close-on-exec.
+ *
+ * Threads: the library starts none and has no global state. A client and everything that came from it
+ * may be used by one thread at a time. Different clients are independent.
+ *
+ * Blocking: a function that talks to the broker sends one packet and waits for its answer, at most
+ * `timeout_ns` of the connection; dmabroker_dispatch never blocks.
+ *
+ * Structures begin with `struct_size`: set it to sizeof the structure (the DMABROKER_*_INIT macros do).
+ */
+#ifndef DMABROKER_H
+#define DMABROKER_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#if defined(__GNUC__)
+#define DMABROKER_API __attribute__((visibility("default")))
+#else
+#define DMABROKER_API
+#endif
+
+/** One connection to a broker. */
+typedef struct dmabroker_client dmabroker_client;
+/** One hold on an image. It ends with dmabroker_image_close, or with its client. */
+typedef struct dmabroker_image dmabroker_image;
+
+/** Error codes: the closed list of PROTOCOL.md. Several share an errno; this tells them apart. */
+enum dmabroker_code {
+    DMABROKER_PROTOCOL_VIOLATION = 1,
+    DMABROKER_UNSUPPORTED_VERSION,
+    DMABROKER_UNSUPPORTED,
+    DMABROKER_INVALID_ARGUMENT,
+    DMABROKER_BAD_SIZE,
+    DMABROKER_UNKNOWN_FORMAT,
+    DMABROKER_UNKNOWN_MODIFIER,
+    DMABROKER_BAD_LAYOUT,
+    DMABROKER_BAD_DESCRIPTOR,
+    DMABROKER_NOT_FOUND,
+    DMABROKER_TOKEN_EXPIRED,
+    DMABROKER_TOKEN_REVOKED,
+    DMABROKER_TOKEN_USED,
+    DMABROKER_DENIED,
+    DMABROKER_QUOTA_EXCEEDED,
+    DMABROKER_NO_BACKEND,
+    DMABROKER_BACKEND_FAILED,
+    DMABROKER_TIMED_OUT,
+    DMABROKER_OUT_OF_MEMORY,
+    DMABROKER_TOO_MANY_REQUESTS,
+    DMABROKER_ALREADY_REGISTERED,
+    DMABROKER_NO_BROKER,
+    DMABROKER_DISCONNECTED,
+    DMABROKER_IMPORT_REFUSED, /**< importing this would crash or mislead the driver; the text says why */
+    DMABROKER_IMPORT_FAILED,  /**< the driver said no */
+    DMABROKER_INTERNAL,
+    DMABROKER_SHUTTING_DOWN
+};
+
+typedef struct dmabroker_error {
+    int code;       /**< enum dmabroker_code */
+    char text[252]; /**< one sentence, NUL-terminated */
+} dmabroker_error;
+
+/** "quota_exceeded" for DMABROKER_QUOTA_EXCEEDED; "unknown" for anything else. Never NULL. */
+DMABROKER_API const char *dmabroker_code_name(int code);
+
+/* ---- connection ------------------------------------------------------------------------------- */
+
+typedef struct dmabroker_connect_options {
+    size_t struct_size;
+    /** Path of the socket; NULL: the descriptor in $DMABROKER_SOCKET, the path in $DMABROKER_REMOTE,
+     *  $XDG_RUNTIME_DIR/dmabroker/0, /run/dmabroker/0, whichever comes first. */
+    const char *remote;
+    const char *name;    /**< shown by `dmabrokerctl list`, at most 64 bytes; NULL: the program's name */
+    uint64_t timeout_ns; /**< for every answer; 0: 30 s */
+    int manager;         /**< not 0: connect to the manager socket beside it (PATH.manager), which sees and
+                              may revoke every image */
+} dmabroker_connect_options;
+#define DMABROKER_CONNECT_OPTIONS_INIT {sizeof(dmabroker_connect_options), NULL, NULL, 0, 0}
+
+/** `options` may be NULL. */
+DMABROKER_API int dmabroker_connect(const dmabroker_connect_options *options, dmabroker_client **client,
+                                    dmabroker_error *error);
+/** Takes over a connected SEQPACKET socket (also on failure). */
+DMABROKER_API int dmabroker_connect_fd(int socket, const char *name, dmabroker_client **client, dmabroker_error *error);
+/** Closes the connection. Its images become invalid for talking to the broker, but stay readable until
+ *  each is closed. NULL is ignored. */
+DMABROKER_API void dmabroker_client_close(dmabroker_client *client);
+
+/** Becomes readable when dmabroker_dispatch has something to do. Borrowed. */
+DMABROKER_API int dmabroker_get_fd(const dmabroker_client *client);
+/** Reads what the broker sent, without blocking. 0, or negative when the connection is gone. */
+DMABROKER_API int dmabroker_dispatch(dmabroker_client *client, dmabroker_error *error);
+
+enum dmabroker_event_type {
+    DMABROKER_EVENT_IMAGE_REVOKED = 1, /**< `image` was revoked: pixels stay, nobody new can open it */
+    DMABROKER_EVENT_DISCONNECTED = 2   /**< the broker said goodbye or vanished; `text` says why */
+};
+typedef struct dmabroker_event {
+    size_t struct_size;
+    int type;               /**< enum dmabroker_event_type */
+    dmabroker_image *image; /**< for IMAGE_REVOKED */
+    char text[252];
+} dmabroker_event;
+/** 1: `event` is filled; 0: none left. Never talks to the broker: call dmabroker_dispatch first. */
+DMABROKER_API int dmabroker_next_event(dmabroker_client *client, dmabroker_event *event);
+
+/* ---- images ----------------------------------------------------------------------------------- */
+
+/** What a participant will do with an image (flags). */
+enum dmabroker_usage {
+    DMABROKER_USAGE_CPU_READ = 1,
+    DMABROKER_USAGE_CPU_WRITE = 2,
+    DMABROKER_USAGE_SAMPLE = 4,
+    DMABROKER_USAGE_RENDER = 8,
+    DMABROKER_USAGE_STORAGE = 16,
+    DMABROKER_USAGE_SCANOUT = 32,
+    DMABROKER_USAGE_ENCODE = 64
+};
+enum dmabroker_rights { DMABROKER_READ = 1, DMABROKER_WRITE = 2, DMABROKER_MANAGE = 4 };
+enum dmabroker_memory_kind { DMABROKER_DMA_BUF = 1, DMABROKER_OPAQUE = 2, DMABROKER_MEMFD = 3 };
+enum dmabroker_backend {
+    DMABROKER_BACKEND_MEMFD = 1,
+    DMABROKER_BACKEND_UDMABUF = 2,
+    DMABROKER_BACKEND_DMA_HEAP = 3,
+    DMABROKER_BACKEND_GBM = 4,
+    DMABROKER_BACKEND_VULKAN = 5,
+    DMABROKER_BACKEND_VULKAN_OPAQUE = 6,
+    DMABROKER_BACKEND_CLIENT = 7
+};
+#define DMABROKER_BACKEND_BIT(backend) (1u << (backend))
+enum dmabroker_rung {
+    DMABROKER_RUNG_COPY = 1,
+    DMABROKER_RUNG_BLIT,
+    DMABROKER_RUNG_SYSTEM_DMA_BUF,
+    DMABROKER_RUNG_LINEAR,
+    DMABROKER_RUNG_TILED
+};
+enum dmabroker_protection {
+    DMABROKER_PROTECTION_NONE = 1,                /**< the descriptor can write, whatever the rights say */
+    DMABROKER_PROTECTION_READ_ONLY_DESCRIPTOR = 2 /**< opened O_RDONLY */
+};
+enum dmabroker_matrix { DMABROKER_IDENTITY = 1, DMABROKER_BT601, DMABROKER_BT709, DMABROKER_BT2020 };
+enum dmabroker_range { DMABROKER_RANGE_FULL = 1, DMABROKER_RANGE_LIMITED };
+enum dmabroker_siting { DMABROKER_SITING_CENTRE = 1, DMABROKER_SITING_LEFT, DMABROKER_SITING_TOP_LEFT };
+enum dmabroker_alpha { DMABROKER_ALPHA_STRAIGHT = 1, DMABROKER_ALPHA_PREMULTIPLIED };
+
+#define DMABROKER_MAX_PLANES 4
+#define DMABROKER_MODIFIER_LINEAR UINT64_C(0)
+#define DMABROKER_MODIFIER_INVALID UINT64_C(0x00ffffffffffffff)
+#define DMABROKER_FOREVER UINT64_MAX
+/** 32 hexadecimal digits and NUL. A token is a secret: whoever has it can open the image. */
+#define DMABROKER_TOKEN_SIZE 33
+
+typedef struct dmabroker_plane {
+    uint32_t memory; /**< index of its memory object (descriptor) */
+    uint32_t stride; /**< bytes from one row to the next */
+    uint64_t offset; /**< bytes from the start of the memory object */
+} dmabroker_plane;
+
+/** Everything one must know to import an image, except its descriptors. */
+typedef struct dmabroker_image_info {
+    size_t struct_size;
+    uint64_t id;     /**< the broker's number for it, as in `dmabrokerctl list` */
+    uint32_t width;  /**< pixels */
+    uint32_t height; /**< pixels */
+    uint32_t format; /**< a DRM fourcc (drm_fourcc.h) */
+    uint32_t usage;
+    uint64_t modifier; /**< a DRM format modifier; INVALID: implicit, only its driver knows */
+    uint32_t kind;     /**< enum dmabroker_memory_kind */
+    uint32_t backend;  /**< enum dmabroker_backend: who allocated it */
+    uint32_t rung;     /**< enum dmabroker_rung: how good the sharing is */
+    uint32_t rights;   /**< of this hold */
+    uint32_t protection; /**< enum dmabroker_protection */
+    uint32_t matrix, range, siting, alpha; /**< how to read YUV and alpha */
+    uint32_t plane_count;  /**< 0 for DMABROKER_OPAQUE */
+    uint32_t memory_count; /**< number of descriptors */
+    dmabroker_plane planes[DMABROKER_MAX_PLANES];
+    uint64_t memory_size[DMABROKER_MAX_PLANES]; /**< bytes */
+    uint64_t render_node;    /**< dev_t of the allocating device's node, 0 when it has none */
+    uint8_t device_uuid[16]; /**< VkPhysicalDeviceIDProperties; zero when unknown */
+    uint8_t driver_uuid[16];
+    /** DMABROKER_OPAQUE only: what an importing VkImage must repeat. */
+    uint32_t vk_format, vk_usage, vk_create_flags, memory_type;
+    uint32_t optimal_tiling, dedicated;
+} dmabroker_image_info;
+
+/** Pixels in the caller's memory, one pointer and stride per plane of the format. */
+typedef struct dmabroker_pixels {
+    const void *data[DMABROKER_MAX_PLANES];
+    size_t stride[DMABROKER_MAX_PLANES]; /**< bytes; 0: tightly packed */
+} dmabroker_pixels;
+
+typedef struct dmabroker_allocation {
+    size_t struct_size;
+    uint32_t width, height; /**< 1 to 16384 pixels each */
+    uint32_t format;        /**< a DRM fourcc */
+    uint32_t usage;         /**< enum dmabroker_usage flags */
+    const uint64_t *modifiers; /**< acceptable ones, best first; NULL: any. At most 64 */
+    size_t modifier_count;
+    uint32_t backends;     /**< DMABROKER_BACKEND_BIT()s of those acceptable; 0: any */
+    uint32_t minimum_rung; /**< enum dmabroker_rung; 0: any */
+    const char *device;    /**< node or name of the device it must come from; NULL: any */
+    const char *label;     /**< shown by `dmabrokerctl list`, at most 64 bytes; NULL: none */
+    uint64_t lease_ns;     /**< how long it lives after its last holder left; 0: not at all */
+    const dmabroker_pixels *contents; /**< initial pixels; NULL: undefined, never another client's */
+    uint32_t matrix, range, siting, alpha; /**< 0: BT.709, limited, left, straight */
+} dmabroker_allocation;
+#define DMABROKER_ALLOCATION_INIT {sizeof(dmabroker_allocation), 0, 0, 0, 0, NULL, 0, 0, 0, NULL, NULL, 0, NULL, 0, 0, 0, 0}
+
+/** Allocates an image with all rights. On DMABROKER_NO_BACKEND, dmabroker_explanation says what was tried. */
+DMABROKER_API int dmabroker_allocate(dmabroker_client *client, const dmabroker_allocation *allocation,
+                                     dmabroker_image **image, dmabroker_error *error);
+/** Opens the image that a token names. `rights` must be part of the token's. A reader that states only
+ *  CPU usage may get a read-only descriptor; GPU importers need a writable one (see `protection`). */
+DMABROKER_API int dmabroker_open(dmabroker_client *client, const char *token, uint32_t rights, uint32_t usage,
+                                 dmabroker_image **image, dmabroker_error *error);
+/** Registers an image made elsewhere. `info`: width, height, format, modifier, kind (DMA_BUF or MEMFD),
+ *  usage, planes, memory_size, colour. `fds`: info->memory_count descriptors, duplicated by the call;
+ *  dma-bufs opened for reading and writing, or memfds sealed SHRINK, only. */
+DMABROKER_API int dmabroker_register(dmabroker_client *client, const dmabroker_image_info *info, const int *fds,
+                                     const char *label, uint64_t lease_ns, dmabroker_image **image, dmabroker_error *error);
+/** Ends this hold and closes its descriptors. Mappings and GPU imports made from it stay valid. NULL is ignored. */
+DMABROKER_API void dmabroker_image_close(dmabroker_image *image);
+
+/** Valid as long as the image. */
+DMABROKER_API const dmabroker_image_info *dmabroker_image_get_info(const dmabroker_image *image);
+/** Borrowed: duplicate it to keep it. `memory` < info->memory_count. */
+DMABROKER_API int dmabroker_image_get_fd(const dmabroker_image *image, uint32_t memory);
+
+typedef struct dmabroker_token_options {
+    size_t struct_size;
+    uint32_t rights;      /**< part of this hold's */
+    int one_shot;         /**< not 0: the first open uses it up */
+    int enforced;         /**< not 0: readers who could not be kept from writing are refused */
+    uint64_t lifetime_ns; /**< 0: as long as the image */
+} dmabroker_token_options;
+/** Mints a token. Needs no right beyond those it passes on. */
+DMABROKER_API int dmabroker_image_token(dmabroker_image *image, const dmabroker_token_options *options,
+                                        char token[DMABROKER_TOKEN_SIZE], dmabroker_error *error);
+/** Ends a token and those minted by whoever opened the image with it. Needs a hold with MANAGE on the
+ *  image, or a manager connection. */
+DMABROKER_API int dmabroker_revoke_token(dmabroker_client *client, const char *token, dmabroker_error *error);
+/** Ends all tokens and the lease of an image and tells its holders. Rights as above. */
+DMABROKER_API int dmabroker_revoke_image(dmabroker_client *client, uint64_t id, dmabroker_error *error);
+/** From now; DMABROKER_FOREVER: until revoked; 0: ends with its last holder. Needs MANAGE. */
+DMABROKER_API int dmabroker_image_set_lease(dmabroker_image *image, uint64_t lease_ns, dmabroker_error *error);
+
+/* ---- what happened ------------------------------------------------------------------------------ */
+
+/** JSON: the candidates of the client's last allocation, each with verdict and reason. Borrowed until
+ *  the next allocation. Never NULL. */
+DMABROKER_API const char *dmabroker_explanation(const dmabroker_client *client);
+/** JSON: clients, images, devices and formats this client may see; `id` 0: everything. The caller
+ *  frees it with dmabroker_free. */
+DMABROKER_API int dmabroker_inspect(dmabroker_client *client, uint64_t id, char **json, dmabroker_error *error);
+/** The JSON form of an image description. The caller frees it with dmabroker_free. */
+DMABROKER_API int dmabroker_image_to_json(const dmabroker_image_info *info, char **json, dmabroker_error *error);
+/** The reverse. The result is as trustworthy as the text. */
+DMABROKER_API int dmabroker_image_from_json(const char *json, dmabroker_image_info *info, dmabroker_error *error);
+DMABROKER_API void dmabroker_free(void *memory);
+
+/* ---- CPU ------------------------------------------------------------------------------------------ */
+
+/** A mapping of all planes. It stays valid after its image is closed. */
+typedef struct dmabroker_cpu_mapping dmabroker_cpu_mapping;
+
+/** `access`: DMABROKER_READ, DMABROKER_WRITE or both. Refused for opaque memory, and for tiled layouts
+ *  whose bytes only the driver can read. */
+DMABROKER_API int dmabroker_cpu_map(const dmabroker_image *image, uint32_t access, dmabroker_cpu_mapping **mapping,
+                                    dmabroker_error *error);
+/** First byte of a plane's first row; rows are info->planes[plane].stride apart. */
+DMABROKER_API void *dmabroker_cpu_data(const dmabroker_cpu_mapping *mapping, uint32_t plane);
+/** Brackets every access (DMA_BUF_IOCTL_SYNC; nothing to do for memfds): begin waits for pending GPU
+ *  work, end makes writes visible. `access` as above. */
+DMABROKER_API int dmabroker_cpu_begin(dmabroker_cpu_mapping *mapping, uint32_t access, dmabroker_error *error);
+DMABROKER_API int dmabroker_cpu_end(dmabroker_cpu_mapping *mapping, uint32_t access, dmabroker_error *error);
+/** NULL is ignored. */
+DMABROKER_API void dmabroker_cpu_unmap(dmabroker_cpu_mapping *mapping);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: MIT */
+/** @file
+ * Import an image into EGL and OpenGL ES (EGL_EXT_image_dma_buf_import and _modifiers,
+ * OES_EGL_image, OES_EGL_image_external). Handles are passed as EGL's own types, which are `void *`.
+ *
+ * Multi-planar YUV: tried as one EGLImage first; where the driver lists it but fails, one EGLImage per
+ * plane (R8 + GR88, R16 + GR1616, ...) with `per_plane` set and the conversion in `yuv`.
+ */
+#ifndef DMABROKER_EGL_H
+#define DMABROKER_EGL_H
+
+#include <dmabroker/dmabroker.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef void (*dmabroker_proc)(void);
+typedef dmabroker_proc (*dmabroker_get_proc)(const char *name);
+
+/** rgb = matrix * (sample - offset), samples as the GPU reads them (0..1), in the order Y, Cb, Cr. */
+typedef struct dmabroker_yuv {
+    float matrix[9]; /**< row-major */
+    float offset[3];
+} dmabroker_yuv;
+
+enum dmabroker_import_flags {
+    DMABROKER_IMPORT_WHOLE = 1,     /**< only as one image */
+    DMABROKER_IMPORT_PER_PLANE = 2, /**< only as one image per plane */
+    DMABROKER_IMPORT_WRITE = 4      /**< the importer will draw into it: needs the WRITE right */
+};
+
+typedef struct dmabroker_egl {
+    size_t struct_size;
+    void *display;                 /**< EGLDisplay, initialised */
+    dmabroker_get_proc get_proc;   /**< eglGetProcAddress */
+} dmabroker_egl;
+
+typedef struct dmabroker_egl_images {
+    size_t struct_size;
+    uint32_t count;                       /**< 1, or the number of planes */
+    int per_plane;
+    int external_only;                    /**< sample through GL_TEXTURE_EXTERNAL_OES only */
+    void *images[DMABROKER_MAX_PLANES];   /**< EGLImage; the caller destroys them with dmabroker_egl_release */
+    uint32_t formats[DMABROKER_MAX_PLANES];
+    uint32_t widths[DMABROKER_MAX_PLANES];
+    uint32_t heights[DMABROKER_MAX_PLANES];
+    dmabroker_yuv yuv; /**< for per_plane */
+} dmabroker_egl_images;
+
+/** Needs no current context. DMABROKER_IMPORT_REFUSED: would crash or mislead this driver. */
+DMABROKER_API int dmabroker_egl_import(const dmabroker_image *image, const dmabroker_egl *egl, uint32_t flags,
+                                       dmabroker_egl_images *images, dmabroker_error *error);
+/** Creates a texture over one of the images in the current GLES context. `target` becomes
+ *  GL_TEXTURE_2D or GL_TEXTURE_EXTERNAL_OES. The caller deletes the texture. */
+DMABROKER_API int dmabroker_egl_texture(const dmabroker_egl *egl, const dmabroker_egl_images *images, uint32_t index,
+                                        uint32_t *texture, uint32_t *target, dmabroker_error *error);
+/** Destroys the EGLImages; textures made from them stay valid. */
+DMABROKER_API void dmabroker_egl_release(const dmabroker_egl *egl, dmabroker_egl_images *images);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

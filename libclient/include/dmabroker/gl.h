@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: MIT */
+/** @file
+ * Import opaque Vulkan memory into the current OpenGL (ES) context: EXT_memory_object_fd. Works with the
+ * driver that allocated it only; another one is refused by comparing GL_DEVICE_UUID_EXT and
+ * GL_DRIVER_UUID_EXT with the image's.
+ */
+#ifndef DMABROKER_GL_H
+#define DMABROKER_GL_H
+
+#include <dmabroker/egl.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct dmabroker_gl_texture {
+    size_t struct_size;
+    uint32_t memory;  /**< GL memory object; delete with dmabroker_gl_release */
+    uint32_t texture; /**< GL_TEXTURE_2D */
+    uint32_t internal_format;
+    int swap_red_blue; /**< the texture's R and B are exchanged (a sampling swizzle is already set);
+                            what is drawn into it must be exchanged by the caller */
+} dmabroker_gl_texture;
+
+/** A context must be current, its functions come from `get_proc`. `flags`: 0 or DMABROKER_IMPORT_WRITE. */
+DMABROKER_API int dmabroker_gl_import(const dmabroker_image *image, dmabroker_get_proc get_proc, uint32_t flags,
+                                      dmabroker_gl_texture *texture, dmabroker_error *error);
+DMABROKER_API void dmabroker_gl_release(dmabroker_get_proc get_proc, dmabroker_gl_texture *texture);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: MIT */
+/** @file
+ * Import an image into Vulkan: dma-bufs and memfds with VkImportMemoryFdInfoKHR and
+ * VK_EXT_image_drm_format_modifier, opaque memory by repeating its VkImageCreateInfo.
+ *
+ * The device must have been created with VK_KHR_external_memory_fd, and for dma-bufs with
+ * VK_EXT_external_memory_dma_buf and VK_EXT_image_drm_format_modifier where it has them.
+ * The library loads no Vulkan: it takes vkGetInstanceProcAddr from you.
+ */
+#ifndef DMABROKER_VULKAN_H
+#define DMABROKER_VULKAN_H
+
+#include <dmabroker/egl.h>
+#include <vulkan/vulkan_core.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct dmabroker_vulkan {
+    size_t struct_size;
+    VkInstance instance;
+    VkPhysicalDevice physical_device;
+    VkDevice device;
+    PFN_vkGetInstanceProcAddr get_instance_proc_addr;
+} dmabroker_vulkan;
+
+typedef struct dmabroker_vulkan_images {
+    size_t struct_size;
+    uint32_t count; /**< 1, or the number of planes */
+    int per_plane;
+    VkImage images[DMABROKER_MAX_PLANES];
+    VkDeviceMemory memory[DMABROKER_MAX_PLANES];
+    VkFormat formats[DMABROKER_MAX_PLANES];
+    VkExtent2D extents[DMABROKER_MAX_PLANES];
+    VkImageUsageFlags usage;
+    /** Acquire with a barrier from this queue family (VK_QUEUE_FAMILY_FOREIGN_EXT or _EXTERNAL) and this
+     *  layout; release the same way. */
+    uint32_t external_queue_family;
+    VkImageLayout external_layout;
+    dmabroker_yuv yuv; /**< for per_plane */
+} dmabroker_vulkan_images;
+
+/** `usage`: what the images will be used for; 0: TRANSFER_SRC and SAMPLED (with DMABROKER_IMPORT_WRITE
+ *  also TRANSFER_DST and COLOR_ATTACHMENT where the format can). Opaque images always have their
+ *  exporter's usage. `flags` as for EGL. */
+DMABROKER_API int dmabroker_vulkan_import(const dmabroker_image *image, const dmabroker_vulkan *vulkan,
+                                          VkImageUsageFlags usage, uint32_t flags, dmabroker_vulkan_images *images,
+                                          dmabroker_error *error);
+/** Destroys images and memory. The caller waits for their last use first. */
+DMABROKER_API void dmabroker_vulkan_release(const dmabroker_vulkan *vulkan, dmabroker_vulkan_images *images);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
