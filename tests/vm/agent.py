@@ -3,8 +3,9 @@
 """Runs one command inside the test VM and speaks to vm.py outside.
 
 All goes through one virtio-serial port, as frames: one letter, a 32-bit length, the bytes.
-`o` is standard output, `e` standard error, `x` the exit status as a decimal number. The launcher
-answers the last with one byte, so nothing is lost when the machine then powers off.
+`b` says that the command begins, `o` is its standard output, `e` its standard error, `x` its exit
+status as a decimal number. The launcher answers the last with one byte, so nothing is lost when
+the machine then powers off.
 """
 
 import json
@@ -80,6 +81,7 @@ def main():
     port = open_port()
     with open(sys.argv[1]) as file:
         job = json.load(file)
+    send(port, b"b", b"")
     send(port, b"x", str(run(port, job)).encode())
     os.read(port, 1)
     power_off()

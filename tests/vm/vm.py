@@ -43,6 +43,10 @@ class Broken(Exception):
     """The machine itself failed, not the command."""
 
 
+class BootFailed(Broken):
+    """The same, before the command began: it may be tried again."""
+
+
 def parse_arguments():
     parser = argparse.ArgumentParser(prog="./dev vm", description="run a command in the test VM")
     parser.add_argument("--kernel", required=True, type=Path, help=argparse.SUPPRESS)
@@ -203,8 +207,10 @@ class Machine:
         memory = self.options.memory
         display, environment = self.display()
         kernel = next((self.options.kernel / "boot").glob("vmlinuz-*"))
+        # QEMU's threaded emulator loses the race with a kernel that patches its own code while another
+        # processor runs it ("Oops: int3"): boot on one, init starts the others. See also boot_and_run().
         words = (f"console=ttyS0 root=rootfs rootfstype=virtiofs rw init={HERE}/init quiet panic=-1 "
-                 f"mitigations=off dmabroker_vm={self.folder}")
+                 f"mitigations=off maxcpus=1 dmabroker_vm={self.folder}")
         self.qemu = self.start(
             # -cpu Nehalem: emulating newer vector instructions is five times slower, measured with llvmpipe.
             "qemu-system-x86_64", "-accel", "tcg,thread=multi", "-cpu", "Nehalem", "-smp", "2", "-m", memory,
@@ -216,8 +222,8 @@ class Machine:
             "-device", "virtio-serial-pci", "-device", "virtserialport,chardev=port,name=dmabroker",
             *display, "-kernel", kernel, "-append", words, log="qemu.log", env=environment)
 
-    def run(self):
-        deadline = time.monotonic() + self.options.timeout
+    def run(self, deadline):
+        self.began = False
         write_job(self.folder, self.options)
         path = self.folder / "port"
         with socket.socket(socket.AF_UNIX) as listener:
@@ -251,7 +257,8 @@ class Machine:
             self.wait_readable(channel, deadline)
             part = channel.recv(size - len(data))
             if not part:
-                raise Broken(f"the machine went down before the command ended; its console:\n{self.log('console')}")
+                kind = Broken if self.began else BootFailed
+                raise kind(f"the machine went down before the command ended; its console:\n{self.log('console')}")
             data += part
         return data
 
@@ -263,8 +270,30 @@ class Machine:
             if kind == b"x":
                 channel.send(b"\n")
                 return int(data)
+            if kind == b"b":
+                self.began = True
+                continue
             outputs[kind].write(data)
             outputs[kind].flush()
+
+
+def boot_and_run(options, attempts=3):
+    deadline = time.monotonic() + options.timeout
+    for attempt in range(1, attempts + 1):
+        with Machine(options) as machine:
+            try:
+                return machine.run(deadline)
+            except BootFailed as reason:
+                if attempt == attempts:
+                    raise
+                print(f"vm: booting again, attempt {attempt} ended early:\n{reason}", file=sys.stderr)
+            except TimeoutError:
+                print(f"vm: killed after {options.timeout:g} s; its console:\n{machine.log('console')}",
+                      file=sys.stderr)
+                return TIMED_OUT
+            finally:
+                if options.console:
+                    print(machine.log("console", 1000), file=sys.stderr)
 
 
 def end_on_signal(number, _):
@@ -277,20 +306,13 @@ def main():
         os.execvp("sudo", ["sudo", "-E", "--", sys.executable, *sys.argv])
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, end_on_signal)
-    with Machine(options) as machine:
-        try:
-            return machine.run()
-        except Broken as reason:
-            print(f"vm: {reason}", file=sys.stderr)
-            return BROKEN
-        except TimeoutError:
-            print(f"vm: killed after {options.timeout:g} s; its console:\n{machine.log('console')}", file=sys.stderr)
-            return TIMED_OUT
-        except BrokenPipeError:
-            return 128 + signal.SIGPIPE
-        finally:
-            if options.console:
-                print(machine.log("console", 1000), file=sys.stderr)
+    try:
+        return boot_and_run(options)
+    except Broken as reason:
+        print(f"vm: {reason}", file=sys.stderr)
+        return BROKEN
+    except BrokenPipeError:
+        return 128 + signal.SIGPIPE
 
 
 sys.exit(main())
