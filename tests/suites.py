@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: MIT
+"""The test suites, in one place.
+
+To add one: a GoogleTest binary needs nothing here if meson puts it anywhere below BUILD/tests under
+a name ending in `_test` (it runs in the lanes host and asan; below BUILD/tests/drm also in vm and
+virgl). Anything else is one line in SUITES. Its last line of output must be
+
+    N passed, N failed, N skipped
+
+and each skip should be explained by a line `SKIP name: reason` before it.
+
+In a command {build} is the build folder of the lane (the ASan one in lane asan), {fuzz} the
+fuzzers' build folder and {src} the repository. A suite whose program is missing counts as failed.
+
+Lanes:  host     this machine, as it is
+        asan     the same, with the build under address and undefined-behaviour sanitizers
+        fuzz     the fuzzers of the clang build
+        vm       the virtual machine: vgem, virtio-gpu, udmabuf, dma-heap, all in software
+        virgl    the same with a 3D driver for virtio-gpu
+        systemd  the same with systemd as process 1
+"""
+
+from dataclasses import dataclass
+
+LANES = ("host", "asan", "fuzz", "vm", "virgl", "systemd")
+VM_LANES = {"vm": [], "virgl": ["--virgl"], "systemd": ["--systemd"]}
+# Everything in one machine, boot included; then it is killed and counts as one failure.
+VM_TIMEOUT = 600
+
+
+@dataclass(frozen=True)
+class Suite:
+    name: str
+    command: str
+    lanes: tuple = ("host",)
+    timeout: float = 60  # seconds on this machine; a VM lane gets VM_SLOWDOWN times as much
+    fast: bool = False   # part of --fast
+    gtest: bool = False
+
+
+VM_SLOWDOWN = 5
+
+SUITES = [
+    Suite("layering", "python3 {src}/tests/layering.py", fast=True),
+]
+
+# Where GoogleTest binaries are found and where they run; the first match counts.
+GTEST_LANES = {
+    "tests/drm/": ("host", "asan", "vm", "virgl"),
+    "tests/": ("host", "asan"),
+}
+GTEST_TIMEOUT = 120
