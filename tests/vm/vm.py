@@ -12,7 +12,6 @@ private folder that is removed at the end.
 """
 
 import argparse
-import json
 import os
 import select
 import shlex
@@ -87,8 +86,8 @@ def kept_folders():
 
 
 def write_job(folder, options):
-    job = {"command": options.command, "folder": os.getcwd(), "environment": guest_environment(options)}
-    (folder / "job.json").write_text(json.dumps(job))
+    job = [os.getcwd(), *(f"{key}={value}" for key, value in guest_environment(options).items()), "", *options.command]
+    (folder / "job").write_bytes(b"".join(os.fsencode(word) + b"\0" for word in job))
     words = {
         "KERNEL": options.kernel,
         "HERE": HERE,
@@ -113,7 +112,7 @@ DefaultDependencies=no
 After=systemd-journald.socket
 
 [Service]
-ExecStart=/usr/bin/python3 {agent} /run/dmabroker-vm/job.json
+ExecStart=/usr/bin/python3 -I -S {agent} /run/dmabroker-vm/job
 """
 
 
