@@ -36,6 +36,17 @@ bool is_harmful(std::uint32_t c)
 
 } // namespace
 
+std::size_t whole_characters(std::string_view text)
+{
+    for (std::size_t back = 1; back <= 4 && back <= text.size(); ++back) {
+        const auto byte = static_cast<unsigned char>(text[text.size() - back]);
+        if ((byte & 0xc0) == 0x80) continue;
+        const std::size_t length = byte < 0x80 ? 1 : byte < 0xe0 ? 2 : byte < 0xf0 ? 3 : 4;
+        return length > back ? text.size() - back : text.size();
+    }
+    return text.size();
+}
+
 bool is_printable(std::string_view text)
 {
     while (!text.empty()) {

@@ -70,8 +70,11 @@ private:
     std::uint32_t size_ = 0;
 };
 
-/// Text of at most N bytes, stored inline. Longer text is cut at N; whoever must refuse instead of
-/// cutting compares lengths first.
+/// Length of `text`, which was cut somewhere, without the part of a UTF-8 character at its end.
+std::size_t whole_characters(std::string_view text);
+
+/// Text of at most N bytes, stored inline. Longer text is cut behind its last whole character; whoever
+/// must refuse instead of cutting compares lengths first.
 template <std::size_t N>
 class BoundedText {
 public:
@@ -83,7 +86,7 @@ public:
 
     void assign(std::string_view text)
     {
-        size_ = static_cast<std::uint16_t>(std::min(text.size(), N));
+        size_ = static_cast<std::uint16_t>(text.size() <= N ? text.size() : whole_characters(text.substr(0, N)));
         std::copy_n(text.data(), size_, bytes_.data());
     }
     std::string_view view() const { return {bytes_.data(), size_}; }

@@ -26,7 +26,8 @@ std::unexpected<Error> fail(Errc code, fmt::format_string<Args...> format, Args&
     Error error;
     error.code = code;
     const auto out = fmt::format_to_n(error.reason.data(), error.reason.max_size(), format, std::forward<Args>(args)...);
-    error.reason.set_size(std::min(out.size, error.reason.max_size()));
+    const std::size_t size = std::min(out.size, error.reason.max_size());
+    error.reason.set_size(size == out.size ? size : whole_characters({error.reason.data(), size}));
     return std::unexpected(error);
 }
 
