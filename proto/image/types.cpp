@@ -43,10 +43,12 @@ std::optional<std::uint32_t> parse_flags(std::string_view text, std::span<const 
     }
 }
 
+bool is_number(std::string_view text) { return text.starts_with("0x") || text.starts_with("0X"); }
+
 template <class T>
 std::optional<T> parse_hexadecimal(std::string_view text)
 {
-    if (!text.starts_with("0x") && !text.starts_with("0X")) return std::nullopt;
+    if (!is_number(text)) return std::nullopt;
     text.remove_prefix(2);
     T value{};
     const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value, 16);
@@ -101,14 +103,17 @@ std::string to_string(FourCC code)
     std::string word;
     for (unsigned shift = 0; shift < 32; shift += 8) word.push_back(static_cast<char>((code.value >> shift) & 0xff));
     const bool printable = std::ranges::all_of(word, [](char c) { return c >= ' ' && c <= '~'; });
-    if (!printable) return fmt::format("0x{:08x}", code.value);
     while (!word.empty() && word.back() == ' ') word.pop_back();
+    if (!printable || word.empty() || is_number(word)) return fmt::format("0x{:08x}", code.value);
     return word;
 }
 
 std::optional<FourCC> parse_fourcc(std::string_view text)
 {
-    if (const auto number = parse_hexadecimal<std::uint32_t>(text)) return FourCC{*number};
+    if (is_number(text)) {
+        const auto number = parse_hexadecimal<std::uint32_t>(text);
+        return number ? std::optional(FourCC{*number}) : std::nullopt;
+    }
     if (text.empty() || text.size() > 4) return std::nullopt;
     char word[5] = "    ";
     std::ranges::copy(text, word);
@@ -172,7 +177,6 @@ std::optional<Uuid> parse_uuid(std::string_view text) { return parse_bytes(text)
 
 YuvToRgb yuv_to_rgb(const Colour& colour, unsigned bits)
 {
-    if (colour.matrix == ColourMatrix::identity) return {{0, 0, 1, 1, 0, 0, 0, 1, 0}, {0, 0, 0}};
     // Kr and Kb of ITU-R BT.601, BT.709 and BT.2020 (H.273 table 4).
     const float kr = colour.matrix == ColourMatrix::bt601 ? 0.299f : colour.matrix == ColourMatrix::bt709 ? 0.2126f : 0.2627f;
     const float kb = colour.matrix == ColourMatrix::bt601 ? 0.114f : colour.matrix == ColourMatrix::bt709 ? 0.0722f : 0.0593f;
@@ -184,10 +188,12 @@ YuvToRgb yuv_to_rgb(const Colour& colour, unsigned bits)
     const bool limited = colour.range == ColourRange::limited;
     const float luma = 1.0f / (limited ? 219.0f * unit : maximum);
     const float chroma = 2.0f / (limited ? 224.0f * unit : maximum);
+    const float black = limited ? 16.0f * unit : 0.0f;
+    if (colour.matrix == ColourMatrix::identity) return {{0, 0, luma, luma, 0, 0, 0, luma, 0}, {black, black, black}};
     return {{luma, 0, chroma * (1 - kr),                                                //
              luma, -chroma * (1 - kb) * kb / kg, -chroma * (1 - kr) * kr / kg,          //
              luma, chroma * (1 - kb), 0},
-            {limited ? 16.0f * unit : 0.0f, 128.0f * unit, 128.0f * unit}};
+            {black, 128.0f * unit, 128.0f * unit}};
 }
 
 } // namespace dmb
