@@ -7,7 +7,7 @@
 #include "proto/image/fd_identity.hpp"
 #include "proto/image/format_table.hpp"
 
-#include <unistd.h>
+#include <bit>
 
 namespace dmb {
 namespace {
@@ -27,6 +27,11 @@ Result<> check_linear_plane(const ImageDesc& desc, const FormatInfo& format, std
     const std::uint64_t rows = plane_extent(format, index, desc.size).height;
     if (plane.stride < row)
         return fail(Errc::bad_layout, "plane {}: stride {} is smaller than one row of {} bytes", index, plane.stride, row);
+    // Units of 3 bytes have no alignment; everything else is addressed in whole units.
+    const std::uint64_t unit = format.planes[index].bytes_per_block;
+    if (std::has_single_bit(unit) && (plane.stride % unit != 0 || plane.offset % unit != 0))
+        return fail(Errc::bad_layout, "plane {}: stride {} and offset {} must be multiples of its {} bytes per sample", index,
+                    plane.stride, plane.offset, unit);
     const Checked end = Checked(plane.offset) + Checked(plane.stride) * (rows - 1) + row;
     if (!end.fits_in(size))
         return fail(Errc::bad_layout, "plane {}: offset {} + {} rows of stride {} ends past the {} bytes of memory {}", index,
@@ -114,6 +119,8 @@ Result<Image> Image::adopt(ImageDesc desc, ImageFds fds)
 
 Result<Image> Image::validate(ImageDesc desc, ImageFds fds)
 {
+    if (desc.kind == MemoryKind::opaque)
+        return fail(Errc::bad_descriptor, "opaque memory cannot be told from anything else; share a dma-buf or a sealed memfd");
     for (std::size_t i = 0; i < fds.size() && i < desc.memories.size(); ++i) {
         const FdIdentity found = identify(fds[i].get());
         const FdType wanted = desc.kind == MemoryKind::memfd ? FdType::sealed_memfd : FdType::dma_buf;
