@@ -5,9 +5,11 @@
 // and by POLLHUP, which is not worth the system call: both end the connection.
 #include "proto/wire/channel.hpp"
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <sys/un.h>
 
 namespace dmb::wire {
@@ -87,7 +89,19 @@ Result<bool> send(int socket, std::span<const std::byte> packet, std::span<const
     return fail_errno(Errc::disconnected, "send", errno);
 }
 
-Result<UniqueFd> connect(std::string_view path)
+Result<> set_timeout(int socket, std::uint64_t receive_ns, std::uint64_t send_ns)
+{
+    const auto set = [&](int option, std::uint64_t ns) {
+        // A limit below the clock's microsecond must not become "none"; 100 years are none.
+        const std::uint64_t us = std::min<std::uint64_t>(ns / 1000 + (ns % 1000 != 0), 3'000'000'000'000'000);
+        const timeval limit{static_cast<time_t>(us / 1'000'000), static_cast<suseconds_t>(us % 1'000'000)};
+        return ::setsockopt(socket, SOL_SOCKET, option, &limit, sizeof limit) == 0;
+    };
+    if (set(SO_RCVTIMEO, receive_ns) && set(SO_SNDTIMEO, send_ns)) return {};
+    return fail_errno(Errc::internal, "set the time limit of a socket", errno);
+}
+
+Result<UniqueFd> connect(std::string_view path, std::uint64_t timeout_ns)
 {
     sockaddr_un address{};
     address.sun_family = AF_UNIX;
@@ -97,12 +111,13 @@ Result<UniqueFd> connect(std::string_view path)
     path.copy(address.sun_path, path.size());
     UniqueFd socket = UniqueFd::adopt(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
     if (!socket) return fail_errno(Errc::internal, "create a socket", errno);
+    if (timeout_ns) TRY(set_timeout(socket.get(), 0, timeout_ns));
     int connected;
     do connected = ::connect(socket.get(), reinterpret_cast<sockaddr*>(&address), sizeof address);
     while (connected < 0 && errno == EINTR);
-    if (connected < 0)
-        return fail(Errc::no_broker, "no broker on {}: {}; start dmabrokerd or set DMABROKER_REMOTE", path, std::strerror(errno));
-    return socket;
+    if (connected == 0) return socket;
+    if (errno == EAGAIN) return fail(Errc::timed_out, "the broker on {} accepts no connection; is it stopped?", path);
+    return fail(Errc::no_broker, "no broker on {}: {}; start dmabrokerd or set DMABROKER_REMOTE", path, std::strerror(errno));
 }
 
 } // namespace dmb::wire

@@ -26,7 +26,11 @@ Result<std::optional<Packet>> receive(int socket, std::span<std::byte> buffer, W
 /// Borrows `fds`. False: the socket's buffer is full (Wait::no only). Never raises SIGPIPE.
 Result<bool> send(int socket, std::span<const std::byte> packet, std::span<const int> fds, Wait);
 
-/// Connects to a listening SEQPACKET socket in the file system. Errc::no_broker when nobody listens.
-Result<UniqueFd> connect(std::string_view path);
+/// Connects to a listening SEQPACKET socket in the file system. Errc::no_broker when nobody listens,
+/// Errc::timed_out when the listener's queue stays full for `timeout_ns` (0: no limit), which then also
+/// limits every send.
+Result<UniqueFd> connect(std::string_view path, std::uint64_t timeout_ns = 0);
+/// Limits each receive and send with Wait::yes; 0: no limit.
+Result<> set_timeout(int socket, std::uint64_t receive_ns, std::uint64_t send_ns);
 
 } // namespace dmb::wire
