@@ -11,6 +11,8 @@ class Client;
 }
 
 struct dmabroker_image {
+    ~dmabroker_image(); ///< gives the handle back if the client is still there
+
     dmb::Image image; ///< description (checked) and descriptors; real sizes are checked by who maps or imports
     dmb::Rights rights;
     dmb::Protection protection = dmb::Protection::none;

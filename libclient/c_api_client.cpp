@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: MIT
+// extern "C": connection, events, inspection. Thin: arguments in, Result out, exceptions stopped.
+#include "libclient/client.hpp"
+#include "libclient/convert.hpp"
+#include "libclient/error.hpp"
+#include "libclient/lookup.hpp"
+#include "proto/wire/json.hpp"
+
+#include <cerrno>
+#include <cstdlib>
+
+using namespace dmb;
+
+namespace {
+
+constexpr std::uint64_t default_timeout_ns = 30'000'000'000;
+
+/// A program's own name may be anything; then it has none.
+Result<wire::Name> client_name(const char* given)
+{
+    if (given) return to_name(given, "name of the client");
+    const std::string_view own = program_invocation_short_name;
+    return is_printable(own) ? wire::Name(own.substr(0, wire::Name::max_size())) : wire::Name();
+}
+
+/// DMABROKER_FOREVER is no limit, which inside is 0.
+std::uint64_t time_limit(std::uint64_t timeout_ns)
+{
+    if (timeout_ns == 0) return default_timeout_ns;
+    return timeout_ns == DMABROKER_FOREVER ? 0 : timeout_ns;
+}
+
+/// For the caller to free with dmabroker_free.
+Result<> copy_out(std::string_view text, char** out)
+{
+    char* copy = static_cast<char*>(std::malloc(text.size() + 1));
+    if (!copy) return fail(Errc::out_of_memory, "out of memory in the library");
+    text.copy(copy, text.size());
+    copy[text.size()] = '\0';
+    *out = copy;
+    return {};
+}
+
+} // namespace
+
+extern "C" {
+
+const char* dmabroker_code_name(int code)
+{
+    if (code <= 0 || code > UINT16_MAX || !is_valid(static_cast<Errc>(code))) return "unknown";
+    return name(static_cast<Errc>(code)).data();
+}
+
+int dmabroker_connect(const dmabroker_connect_options* options, dmabroker_client** client, dmabroker_error* error)
+{
+    return guard(error, [&]() -> Result<> {
+        TRY(require(client, "client"));
+        *client = nullptr;
+        dmabroker_connect_options wanted = DMABROKER_CONNECT_OPTIONS_INIT;
+        if (options) wanted = TRY(read_struct(options));
+        const wire::Name name = TRY(client_name(wanted.name));
+        const std::uint64_t limit = time_limit(wanted.timeout_ns);
+        UniqueFd socket = TRY(find_broker(wanted.remote, wanted.manager != 0, limit));
+        *client = TRY(Client::create(std::move(socket), name, limit, wanted.manager != 0)).release();
+        return {};
+    });
+}
+
+int dmabroker_connect_fd(int socket, const char* name, dmabroker_client** client, dmabroker_error* error)
+{
+    return guard(error, [&]() -> Result<> {
+        UniqueFd owned = TRY(adopt_socket(socket));
+        TRY(require(client, "client"));
+        *client = nullptr;
+        const wire::Name checked = TRY(client_name(name));
+        *client = TRY(Client::create(std::move(owned), checked, default_timeout_ns, false)).release();
+        return {};
+    });
+}
+
+void dmabroker_client_close(dmabroker_client* client) { delete client; }
+
+int dmabroker_get_fd(const dmabroker_client* client) { return client ? client->connection().fd() : -EINVAL; }
+
+int dmabroker_dispatch(dmabroker_client* client, dmabroker_error* error)
+{
+    return guard(error, [&]() -> Result<> {
+        TRY(require(client, "client"));
+        return client->connection().dispatch();
+    });
+}
+
+int dmabroker_next_event(dmabroker_client* client, dmabroker_event* event)
+{
+    return guard(nullptr, [&]() -> Result<int> {
+        TRY(require(client, "client"));
+        TRY(require(event, "event"));
+        dmabroker_event next{};
+        TRY(write_struct(next, event)); // before an event is taken that could not be given
+        if (!client->next_event(next)) return 0;
+        TRY(write_struct(next, event));
+        return 1;
+    });
+}
+
+const char* dmabroker_explanation(const dmabroker_client* client)
+{
+    constexpr const char* nothing = "{\"candidates\": []}";
+    try {
+        return client ? client->explanation() : nothing;
+    } catch (...) {
+        return nothing;
+    }
+}
+
+int dmabroker_inspect(dmabroker_client* client, uint64_t id, char** json, dmabroker_error* error)
+{
+    return guard(error, [&]() -> Result<> {
+        TRY(require(client, "client"));
+        TRY(require(json, "json"));
+        return copy_out(wire::to_json(TRY(client->inspect(ImageId{id}))), json);
+    });
+}
+
+int dmabroker_revoke_token(dmabroker_client* client, const char* token, dmabroker_error* error)
+{
+    return guard(error, [&]() -> Result<> {
+        TRY(require(client, "client"));
+        return client->revoke(TRY(to_token(token)));
+    });
+}
+
+int dmabroker_revoke_image(dmabroker_client* client, uint64_t id, dmabroker_error* error)
+{
+    return guard(error, [&]() -> Result<> {
+        TRY(require(client, "client"));
+        return client->revoke(ImageId{id});
+    });
+}
+
+int dmabroker_image_to_json(const dmabroker_image_info* info, char** json, dmabroker_error* error)
+{
+    return guard(error, [&]() -> Result<> {
+        TRY(require(json, "json"));
+        const dmabroker_image_info copy = TRY(read_struct(info));
+        return copy_out(wire::to_json(TRY(to_desc(copy))), json);
+    });
+}
+
+int dmabroker_image_from_json(const char* json, dmabroker_image_info* info, dmabroker_error* error)
+{
+    return guard(error, [&]() -> Result<> {
+        TRY(require(json, "json"));
+        return write_struct(to_info(TRY(wire::image_desc_from_json(json))), info);
+    });
+}
+
+void dmabroker_free(void* memory) { std::free(memory); }
+
+} // extern "C"

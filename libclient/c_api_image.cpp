@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: MIT
+// extern "C": images, tokens, CPU mappings. Thin: arguments in, Result out, exceptions stopped.
+#include "libclient/client.hpp"
+#include "libclient/contents.hpp"
+#include "libclient/convert.hpp"
+#include "libclient/error.hpp"
+#include "libclient/import/cpu_map.hpp"
+
+#include <cerrno>
+#include <fcntl.h>
+
+using namespace dmb;
+
+namespace {
+
+Result<Client*> client_of(const dmabroker_image* image)
+{
+    TRY(require(image, "image"));
+    if (image->client) return image->client;
+    return fail(Errc::disconnected, "the client that this image came from was closed");
+}
+
+/// Whether the library itself can write the initial pixels once it has the image: then they need not
+/// travel through a second memory.
+bool writes_itself(const wire::AllocateSpec& spec)
+{
+    constexpr std::uint32_t system = DMABROKER_BACKEND_BIT(DMABROKER_BACKEND_MEMFD) |
+                                     DMABROKER_BACKEND_BIT(DMABROKER_BACKEND_UDMABUF) |
+                                     DMABROKER_BACKEND_BIT(DMABROKER_BACKEND_DMA_HEAP);
+    const bool system_only = !spec.backends.empty() && (spec.backends.bits & ~system) == 0;
+    return system_only || spec.usage.has(UsageFlag::cpu_write);
+}
+
+Result<std::unique_ptr<dmabroker_image>> allocate_with(Client& client, wire::Allocate& request, const dmabroker_pixels& given)
+{
+    const dmabroker_pixels pixels = TRY(check_contents(request.spec.size, request.spec.format, given));
+    request.has_contents = !writes_itself(request.spec);
+    UniqueFd packed;
+    if (request.has_contents) packed = TRY(pack_contents(request.spec.size, request.spec.format, pixels));
+    bool written = false;
+    auto image = TRY(client.allocate(request, packed, written));
+    if (!written) TRY(write_contents(*image, pixels));
+    return image;
+}
+
+Result<ImageFds> duplicate_all(const int* fds, std::size_t count)
+{
+    ImageFds copies;
+    for (std::size_t i = 0; i < count; ++i) {
+        const int copy = ::fcntl(fds[i], F_DUPFD_CLOEXEC, 0);
+        if (copy < 0) return fail_errno(Errc::bad_descriptor, "duplicate a descriptor of the image", errno);
+        copies.push_back(UniqueFd::adopt(copy));
+    }
+    return copies;
+}
+
+Result<wire::Register> to_request(const dmabroker_image_info& info, const char* label, std::uint64_t lease_ns)
+{
+    wire::Register request;
+    request.desc = TRY(to_desc(info));
+    if (info.kind != DMABROKER_DMA_BUF && info.kind != DMABROKER_MEMFD)
+        return fail(Errc::invalid_argument, "kind must be DMABROKER_DMA_BUF or DMABROKER_MEMFD: nothing else can be checked");
+    // Refused here with its reason; the broker checks again, with the descriptors.
+    TRY(check_layout(request.desc));
+    request.label = TRY(to_name(label, "label"));
+    request.lease_ns = lease_ns;
+    return request;
+}
+
+} // namespace
+
+extern "C" {
+
+int dmabroker_allocate(dmabroker_client* client, const dmabroker_allocation* allocation, dmabroker_image** image,
+                       dmabroker_error* error)
+{
+    return guard(error, [&]() -> Result<> {
+        TRY(require(client, "client"));
+        TRY(require(image, "image"));
+        *image = nullptr;
+        const dmabroker_allocation wanted = TRY(read_struct(allocation));
+        wire::Allocate request = TRY(to_request(wanted));
+        bool written = false;
+        auto made = wanted.contents ? allocate_with(*client, request, *wanted.contents)
+                                    : client->allocate(request, UniqueFd(), written);
+        *image = TRY(std::move(made)).release();
+        return {};
+    });
+}
+
+int dmabroker_open(dmabroker_client* client, const char* token, uint32_t rights, uint32_t usage, dmabroker_image** image,
+                   dmabroker_error* error)
+{
+    return guard(error, [&]() -> Result<> {
+        TRY(require(client, "client"));
+        TRY(require(image, "image"));
+        *image = nullptr;
+        wire::Open request;
+        request.token = TRY(to_token(token));
+        request.rights = TRY(to_rights(rights));
+        request.usage = TRY(to_usage(usage));
+        *image = TRY(client->open(request)).release();
+        return {};
+    });
+}
+
+int dmabroker_register(dmabroker_client* client, const dmabroker_image_info* info, const int* fds, const char* label,
+                       uint64_t lease_ns, dmabroker_image** image, dmabroker_error* error)
+{
+    return guard(error, [&]() -> Result<> {
+        TRY(require(client, "client"));
+        TRY(require(fds, "fds"));
+        TRY(require(image, "image"));
+        *image = nullptr;
+        const dmabroker_image_info made = TRY(read_struct(info));
+        const wire::Register request = TRY(to_request(made, label, lease_ns));
+        ImageFds copies = TRY(duplicate_all(fds, request.fd_count()));
+        *image = TRY(client->register_image(request, std::move(copies))).release();
+        return {};
+    });
+}
+
+void dmabroker_image_close(dmabroker_image* image) { delete image; }
+
+const dmabroker_image_info* dmabroker_image_get_info(const dmabroker_image* image) { return image ? &image->info : nullptr; }
+
+int dmabroker_image_get_fd(const dmabroker_image* image, uint32_t memory)
+{
+    return image && memory < image->info.memory_count ? image->image.fd(memory) : -EINVAL;
+}
+
+int dmabroker_image_token(dmabroker_image* image, const dmabroker_token_options* options, char token[DMABROKER_TOKEN_SIZE],
+                          dmabroker_error* error)
+{
+    return guard(error, [&]() -> Result<> {
+        Client* client = TRY(client_of(image));
+        TRY(require(token, "token"));
+        const dmabroker_token_options wanted = TRY(read_struct(options));
+        const Rights rights = TRY(to_rights(wanted.rights));
+        const Token minted = TRY(client->mint({image->handle, rights, wanted.one_shot != 0, wanted.enforced != 0, wanted.lifetime_ns}));
+        const std::string text = to_string(minted);
+        text.copy(token, DMABROKER_TOKEN_SIZE - 1);
+        token[DMABROKER_TOKEN_SIZE - 1] = '\0';
+        return {};
+    });
+}
+
+int dmabroker_image_set_lease(dmabroker_image* image, uint64_t lease_ns, dmabroker_error* error)
+{
+    return guard(error, [&]() -> Result<> { return TRY(client_of(image))->set_lease(image->handle, lease_ns); });
+}
+
+int dmabroker_cpu_map(const dmabroker_image* image, uint32_t access, dmabroker_cpu_mapping** mapping, dmabroker_error* error)
+{
+    return guard(error, [&]() -> Result<> {
+        TRY(require(image, "image"));
+        TRY(require(mapping, "mapping"));
+        *mapping = nullptr;
+        const Rights rights = TRY(to_rights(access));
+        *mapping = TRY(CpuMapping::create(*image, rights)).release();
+        return {};
+    });
+}
+
+void* dmabroker_cpu_data(const dmabroker_cpu_mapping* mapping, uint32_t plane)
+{
+    return mapping ? mapping->data(plane) : nullptr;
+}
+
+int dmabroker_cpu_begin(dmabroker_cpu_mapping* mapping, uint32_t access, dmabroker_error* error)
+{
+    return guard(error, [&]() -> Result<> {
+        TRY(require(mapping, "mapping"));
+        return mapping->begin(TRY(to_rights(access)));
+    });
+}
+
+int dmabroker_cpu_end(dmabroker_cpu_mapping* mapping, uint32_t access, dmabroker_error* error)
+{
+    return guard(error, [&]() -> Result<> {
+        TRY(require(mapping, "mapping"));
+        return mapping->end(TRY(to_rights(access)));
+    });
+}
+
+void dmabroker_cpu_unmap(dmabroker_cpu_mapping* mapping) { delete mapping; }
+
+} // extern "C"
