@@ -47,7 +47,8 @@ Result<> check_rights(const dmabroker_image& image, Rights access)
     const Rights both = Right::read | Right::write;
     if (access.empty() || !both.has(access)) return fail(Errc::invalid_argument, "access must be READ, WRITE or both");
     if (!image.rights.has(access))
-        return fail(Errc::denied, "this hold has the rights {}; open the image with {}", to_string(image.rights), to_string(access));
+        return fail(Errc::denied, "this hold has the rights {}; open the image with {}", to_string(image.rights),
+                    to_string(access));
     return {};
 }
 

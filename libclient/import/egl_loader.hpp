@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: MIT
+// The application's EGL: its functions, and what its display says about itself.
+#pragma once
+#include "libclient/import/guard.hpp"
+
+#include <EGL/egl.h>
+#include <EGL/eglext.h>
+#include <dmabroker/egl.h>
+
+namespace dmb::import {
+
+class Egl {
+public:
+    /// Refuses a display without dma-buf import, naming the missing extension.
+    static Result<Egl> load(const dmabroker_egl*);
+
+    Driver driver() const { return {"EGL", software_}; }
+    bool has_modifiers() const { return query_modifiers_ != nullptr; }
+
+    /// Whether the driver lists this format and modifier for import; the reason if not.
+    struct Listing {
+        bool external_only = false;
+    };
+    Result<Listing> find(FourCC, Modifier) const;
+
+    /// `attributes` end with EGL_NONE. import_failed with EGL's word for the error.
+    Result<EGLImage> create(const EGLint* attributes) const;
+    void destroy(EGLImage image) const { destroy_image_(display_, image); }
+
+private:
+    Egl() = default;
+    Result<> load_functions(dmabroker_get_proc);
+    Result<> check_extensions();
+    bool is_software(dmabroker_get_proc) const;
+    bool lists_format(FourCC) const;
+
+    EGLDisplay display_ = EGL_NO_DISPLAY;
+    bool software_ = false;
+    PFNEGLGETERRORPROC get_error_ = nullptr;
+    PFNEGLQUERYSTRINGPROC query_string_ = nullptr;
+    PFNEGLCREATEIMAGEKHRPROC create_image_ = nullptr;
+    PFNEGLDESTROYIMAGEKHRPROC destroy_image_ = nullptr;
+    PFNEGLQUERYDMABUFFORMATSEXTPROC query_formats_ = nullptr;     ///< null without _modifiers
+    PFNEGLQUERYDMABUFMODIFIERSEXTPROC query_modifiers_ = nullptr; ///< null without _modifiers
+};
+
+} // namespace dmb::import

@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: MIT
+// Each rule is here because a driver was seen crashing or reading elsewhere without it (Mesa 25.0):
+// software drivers map the descriptor and walk it in blocks of 4x4 pixels with 16-byte loads, without
+// looking at its size or access mode, so they end in SIGBUS or SIGSEGV inside Mesa. A file may have
+// changed since the broker checked it (a registered memfd can grow, never shrink, but a description from
+// JSON may claim anything), so descriptors are identified here, again.
+#include "libclient/import/guard.hpp"
+
+#include "proto/base/checked.hpp"
+#include "proto/image/fd_identity.hpp"
+#include "proto/image/format_table.hpp"
+
+#include <dmabroker/egl.h>
+#include <limits>
+
+namespace dmb::import {
+namespace {
+
+constexpr std::uint32_t known_flags = DMABROKER_IMPORT_WHOLE | DMABROKER_IMPORT_PER_PLANE | DMABROKER_IMPORT_WRITE;
+constexpr std::uint64_t largest_offset = std::numeric_limits<std::int32_t>::max();
+constexpr std::uint32_t software_alignment = 16; ///< bytes of one vector load
+constexpr std::uint32_t software_block = 4;      ///< pixels, both directions
+
+Result<> check_descriptor(const dmabroker_image& image, std::size_t memory, const Driver& driver)
+{
+    const ImageDesc& desc = image.image.desc();
+    if (image.protection == Protection::read_only_descriptor)
+        return fail(Errc::import_refused,
+                    "the descriptor is read-only and {} drivers crash on that; open the token with usage sample or render",
+                    driver.api);
+    const FdIdentity found = identify(image.image.fd(memory));
+    if (found.type == FdType::other) return fail(Errc::import_refused, "memory {}: {}", memory, found.problem.view());
+    if (!found.writable)
+        return fail(Errc::import_refused, "memory {}: opened read-only, {} drivers crash on that; export it with O_RDWR", memory,
+                    driver.api);
+    if (found.type == FdType::sealed_memfd && !driver.software)
+        return fail(Errc::import_refused,
+                    "memory {} is a memfd and this {} driver is not a software one; map it with the CPU or ask for a dma_buf",
+                    memory, driver.api);
+    if (found.size < desc.memories[memory].size)
+        return fail(Errc::import_refused, "memory {} has {} bytes, its description says {}; the driver would read past its end",
+                    memory, found.size, desc.memories[memory].size);
+    return {};
+}
+
+/// offset, stride: EGL takes both as EGLint.
+Result<> check_range(const Plane& plane, std::size_t index)
+{
+    if (plane.offset > largest_offset || plane.stride > largest_offset)
+        return fail(Errc::import_refused, "plane {}: offset {} or stride {} is above 2147483647, drivers take them as negative",
+                    index, plane.offset, plane.stride);
+    return {};
+}
+
+/// Pixels that a software driver touches: whole blocks, also when only the first is visible.
+Result<> check_software_plane(const ImageDesc& desc, const FormatInfo& format, std::size_t index)
+{
+    const Plane& plane = desc.planes[index];
+    if (plane.stride % software_alignment != 0)
+        return fail(Errc::import_refused,
+                    "plane {}: stride {} is not a multiple of {} bytes, software drivers crash on that; use a multiple of 64", index,
+                    plane.stride, software_alignment);
+    if (plane.offset % software_alignment != 0)
+        return fail(Errc::import_refused, "plane {}: offset {} is not a multiple of {} bytes, software drivers crash on that", index,
+                    plane.offset, software_alignment);
+    const Extent size = plane_extent(format, index, desc.size);
+    const Checked end = Checked(plane.offset) + Checked(plane.stride) * align_up(size.height, software_block).value();
+    const std::uint64_t held = desc.memories[plane.memory].size;
+    if (!end.fits_in(held))
+        return fail(Errc::import_refused,
+                    "plane {}: a software driver walks {} rows of {} bytes from {}, past the {} bytes of memory {}; pad the rows",
+                    index, align_up(size.height, software_block).value(), plane.stride, plane.offset, held, plane.memory);
+    return {};
+}
+
+/// Blocks at the right edge must not reach into the next row when they are drawn.
+Result<> check_software_row(const ImageDesc& desc, const FormatInfo& format, std::size_t index)
+{
+    const std::uint64_t width = plane_extent(format, index, desc.size).width;
+    const PlaneFormat& plane = format.planes[index];
+    const std::uint64_t needed = align_up(width, software_block).value() / plane.block_width * plane.bytes_per_block;
+    if (desc.planes[index].stride >= needed) return {};
+    return fail(Errc::import_refused, "plane {}: a software driver draws rows of {} bytes, the stride is {}; pad the rows", index,
+                needed, desc.planes[index].stride);
+}
+
+Result<> check_software_layout(const ImageDesc& desc, bool write)
+{
+    const FormatInfo& format = *find_format(desc.format);
+    if (desc.modifier != modifier_linear && desc.modifier != modifier_invalid)
+        return fail(Errc::import_refused, "modifier {} is a tiling of some GPU, a software driver reads it as rows",
+                    to_string(desc.modifier));
+    for (std::size_t i = 0; i < desc.planes.size(); ++i) {
+        TRY(check_software_plane(desc, format, i));
+        if (write) TRY(check_software_row(desc, format, i));
+    }
+    return {};
+}
+
+} // namespace
+
+Result<> check_flags(const dmabroker_image& image, std::uint32_t flags)
+{
+    constexpr std::uint32_t both = DMABROKER_IMPORT_WHOLE | DMABROKER_IMPORT_PER_PLANE;
+    if (flags & ~known_flags) return fail(Errc::invalid_argument, "import flags {:#x} are unknown", flags & ~known_flags);
+    if ((flags & both) == both)
+        return fail(Errc::invalid_argument, "WHOLE and PER_PLANE exclude each other; pass neither to get what works");
+    if ((flags & DMABROKER_IMPORT_WRITE) && !image.rights.has(Right::write))
+        return fail(Errc::denied, "the image was opened without the write right; open it with a token that has it");
+    return {};
+}
+
+Result<> check_for_driver(const dmabroker_image& image, const Driver& driver, bool write)
+{
+    const ImageDesc& desc = image.image.desc();
+    for (std::size_t i = 0; i < desc.memories.size(); ++i) TRY(check_descriptor(image, i, driver));
+    for (std::size_t i = 0; i < desc.planes.size(); ++i) TRY(check_range(desc.planes[i], i));
+    if (driver.software) TRY(check_software_layout(desc, write));
+    return {};
+}
+
+Result<> check_same_device(const dmabroker_image& image, std::string_view api, const Uuid& device, const Uuid& driver)
+{
+    const DeviceId& owner = image.image.desc().device;
+    if (owner.driver_uuid != driver)
+        return fail(Errc::import_refused, "allocated by driver {}, this {} driver is {}; opaque memory needs the same driver",
+                    to_string(owner.driver_uuid), api, to_string(driver));
+    if (owner.device_uuid != device)
+        return fail(Errc::import_refused, "allocated on device {}, this {} device is {}; opaque memory needs the same device",
+                    to_string(owner.device_uuid), api, to_string(device));
+    return {};
+}
+
+} // namespace dmb::import

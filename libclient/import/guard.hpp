@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: MIT
+// What no GPU driver may be handed, whichever API asks: the rules that EGL and Vulkan share. Drivers do
+// not check these things themselves; they crash, or show somebody else's pixels.
+#pragma once
+#include "libclient/handle.hpp"
+
+namespace dmb::import {
+
+/// What is about to import, as far as it decides what may be handed to it.
+struct Driver {
+    std::string_view api;  ///< "EGL" or "Vulkan", for the reasons
+    bool software = false; ///< reads and writes memory with the CPU, through its own mapping
+};
+
+/// Flags that contradict each other or are unknown; a right that the hold lacks.
+Result<> check_flags(const dmabroker_image&, std::uint32_t flags);
+
+/// dma-bufs and memfds: the descriptors as they are now, and a layout that this driver can walk without
+/// leaving the memory. `write`: it will also draw.
+Result<> check_for_driver(const dmabroker_image&, const Driver&, bool write);
+
+/// Opaque memory belongs to one driver on one device; any other misreads it.
+Result<> check_same_device(const dmabroker_image&, std::string_view api, const Uuid& device, const Uuid& driver);
+
+} // namespace dmb::import

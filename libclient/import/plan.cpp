@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: MIT
+// The format table says under which fourcc a plane passes alone; the order of chroma is all that it
+// does not say, because only the conversion cares.
+#include "libclient/import/plan.hpp"
+
+#include <utility>
+
+namespace dmb::import {
+namespace {
+
+bool cr_comes_first(FourCC format) { return format == fourcc("NV21") || format == fourcc("YV12"); }
+
+} // namespace
+
+Plan whole(const ImageDesc& desc) { return {Part{desc.format, desc.size, desc.planes}}; }
+
+bool can_be_cut(const ImageDesc& desc) { return find_format(desc.format)->plane_count > 1; }
+
+Plan per_plane(const ImageDesc& desc)
+{
+    const FormatInfo& format = *find_format(desc.format);
+    Plan plan;
+    for (std::size_t i = 0; i < format.plane_count; ++i)
+        plan.push_back({format.planes[i].as_image, plane_extent(format, i, desc.size), {desc.planes[i]}});
+    return plan;
+}
+
+dmabroker_yuv conversion(const ImageDesc& desc)
+{
+    YuvToRgb yuv = yuv_to_rgb(desc.colour, find_format(desc.format)->bits);
+    if (cr_comes_first(desc.format)) {
+        for (std::size_t row = 0; row < 3; ++row) std::swap(yuv.matrix[3 * row + 1], yuv.matrix[3 * row + 2]);
+        std::swap(yuv.offset[1], yuv.offset[2]);
+    }
+    dmabroker_yuv out;
+    std::copy(yuv.matrix.begin(), yuv.matrix.end(), out.matrix);
+    std::copy(yuv.offset.begin(), yuv.offset.end(), out.offset);
+    return out;
+}
+
+} // namespace dmb::import

@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: MIT
+// Everything comes from the application's vkGetInstanceProcAddr. Whether an extension was enabled on the
+// device cannot be asked in Vulkan; a function of it that resolves is the nearest answer.
+#include "libclient/import/vulkan_loader.hpp"
+
+#include <cstring>
+#include <vector>
+
+namespace dmb::import {
+namespace {
+
+std::string_view result_word(VkResult result)
+{
+    switch (result) {
+    case VK_ERROR_OUT_OF_HOST_MEMORY: return "VK_ERROR_OUT_OF_HOST_MEMORY";
+    case VK_ERROR_OUT_OF_DEVICE_MEMORY: return "VK_ERROR_OUT_OF_DEVICE_MEMORY";
+    case VK_ERROR_INITIALIZATION_FAILED: return "VK_ERROR_INITIALIZATION_FAILED";
+    case VK_ERROR_DEVICE_LOST: return "VK_ERROR_DEVICE_LOST";
+    case VK_ERROR_TOO_MANY_OBJECTS: return "VK_ERROR_TOO_MANY_OBJECTS";
+    case VK_ERROR_FORMAT_NOT_SUPPORTED: return "VK_ERROR_FORMAT_NOT_SUPPORTED (not with this size, modifier and usage)";
+    case VK_ERROR_INVALID_EXTERNAL_HANDLE: return "VK_ERROR_INVALID_EXTERNAL_HANDLE (the driver cannot take this memory)";
+    case VK_ERROR_INVALID_DRM_FORMAT_MODIFIER_PLANE_LAYOUT_EXT:
+        return "VK_ERROR_INVALID_DRM_FORMAT_MODIFIER_PLANE_LAYOUT_EXT (the driver wants another stride or offset)";
+    default: return "a Vulkan error";
+    }
+}
+
+struct Loader {
+    const dmabroker_vulkan& vulkan;
+    PFN_vkGetDeviceProcAddr get_device_proc = nullptr;
+    bool complete = true;
+
+    template <class Function>
+    bool instance(const char* name, Function& out)
+    {
+        out = reinterpret_cast<Function>(vulkan.get_instance_proc_addr(vulkan.instance, name));
+        complete &= out != nullptr;
+        return out != nullptr;
+    }
+    template <class Function>
+    bool optional_device(const char* name, Function& out)
+    {
+        out = get_device_proc ? reinterpret_cast<Function>(get_device_proc(vulkan.device, name)) : nullptr;
+        return out != nullptr;
+    }
+    template <class Function>
+    void device(const char* name, Function& out)
+    {
+        complete &= optional_device(name, out);
+    }
+};
+
+} // namespace
+
+std::unexpected<Error> fail_vulkan(std::string_view call, VkResult result)
+{
+    return fail(Errc::import_failed, "{}: {}, {}", call, result_word(result), static_cast<int>(result));
+}
+
+Result<Vulkan> Vulkan::load_release(const dmabroker_vulkan* vulkan)
+{
+    if (!vulkan || vulkan->struct_size < sizeof(dmabroker_vulkan) || !vulkan->instance || !vulkan->physical_device ||
+        !vulkan->device || !vulkan->get_instance_proc_addr)
+        return fail(Errc::invalid_argument, "dmabroker_vulkan needs struct_size, instance, physical_device, device and loader");
+    Vulkan out;
+    out.physical = vulkan->physical_device;
+    out.device = vulkan->device;
+    Loader loader{*vulkan};
+    loader.instance("vkGetDeviceProcAddr", loader.get_device_proc);
+    loader.device("vkDestroyImage", out.destroy_image);
+    loader.device("vkFreeMemory", out.free_memory);
+    if (!loader.complete) return fail(Errc::import_refused, "get_instance_proc_addr does not know Vulkan's core functions");
+    return out;
+}
+
+Result<Vulkan> Vulkan::load(const dmabroker_vulkan* vulkan)
+{
+    Vulkan out = TRY(load_release(vulkan));
+    Loader loader{*vulkan};
+    loader.instance("vkGetDeviceProcAddr", loader.get_device_proc);
+    loader.instance("vkGetPhysicalDeviceProperties2", out.get_properties);
+    loader.instance("vkGetPhysicalDeviceFormatProperties2", out.get_format_properties);
+    loader.instance("vkGetPhysicalDeviceImageFormatProperties2", out.get_image_format_properties);
+    loader.instance("vkEnumerateDeviceExtensionProperties", out.enumerate_extensions);
+    loader.device("vkCreateImage", out.create_image);
+    loader.device("vkGetImageMemoryRequirements", out.get_requirements);
+    loader.device("vkGetImageSubresourceLayout", out.get_layout);
+    loader.device("vkAllocateMemory", out.allocate_memory);
+    loader.device("vkBindImageMemory", out.bind_image);
+    if (!loader.complete)
+        return fail(Errc::import_refused, "Vulkan 1.1 functions are missing; create the instance with apiVersion 1.1 or later");
+    if (!loader.optional_device("vkGetMemoryFdPropertiesKHR", out.get_fd_properties))
+        return fail(Errc::import_refused, "the device was created without VK_KHR_external_memory_fd; enable it");
+    PFN_vkGetImageDrmFormatModifierPropertiesEXT modifier_properties;
+    out.modifiers_enabled = loader.optional_device("vkGetImageDrmFormatModifierPropertiesEXT", modifier_properties) &&
+                            out.has_extension(VK_EXT_IMAGE_DRM_FORMAT_MODIFIER_EXTENSION_NAME);
+    out.identify_device();
+    return out;
+}
+
+void Vulkan::identify_device()
+{
+    VkPhysicalDeviceIDProperties id{.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_ID_PROPERTIES};
+    VkPhysicalDeviceProperties2 properties{.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2, .pNext = &id};
+    get_properties(physical, &properties);
+    software = properties.properties.deviceType == VK_PHYSICAL_DEVICE_TYPE_CPU;
+    std::memcpy(device_uuid.data(), id.deviceUUID, device_uuid.size());
+    std::memcpy(driver_uuid.data(), id.driverUUID, driver_uuid.size());
+}
+
+bool Vulkan::has_extension(std::string_view name) const
+{
+    std::uint32_t count = 0;
+    if (enumerate_extensions(physical, nullptr, &count, nullptr) != VK_SUCCESS) return false;
+    std::vector<VkExtensionProperties> list(count);
+    if (enumerate_extensions(physical, nullptr, &count, list.data()) < VK_SUCCESS) return false;
+    for (const VkExtensionProperties& extension : list)
+        if (name == extension.extensionName) return true;
+    return false;
+}
+
+} // namespace dmb::import

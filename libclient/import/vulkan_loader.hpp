@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: MIT
+// The application's Vulkan: its functions, its device, and whether that is a software one.
+#pragma once
+#include "libclient/import/guard.hpp"
+
+#include <dmabroker/vulkan.h>
+
+namespace dmb::import {
+
+class Vulkan {
+public:
+    static Result<Vulkan> load(const dmabroker_vulkan*);
+    /// What release() needs, without asking the device for anything.
+    static Result<Vulkan> load_release(const dmabroker_vulkan*);
+
+    Driver driver() const { return {"Vulkan", software}; }
+    bool has_extension(std::string_view name) const; ///< of the physical device
+    bool has_modifiers() const { return modifiers_enabled; }
+
+    VkPhysicalDevice physical = VK_NULL_HANDLE;
+    VkDevice device = VK_NULL_HANDLE;
+    bool software = false;
+    bool modifiers_enabled = false;
+    Uuid device_uuid{}, driver_uuid{};
+
+    PFN_vkGetPhysicalDeviceProperties2 get_properties = nullptr;
+    PFN_vkGetPhysicalDeviceFormatProperties2 get_format_properties = nullptr;
+    PFN_vkGetPhysicalDeviceImageFormatProperties2 get_image_format_properties = nullptr;
+    PFN_vkEnumerateDeviceExtensionProperties enumerate_extensions = nullptr;
+    PFN_vkCreateImage create_image = nullptr;
+    PFN_vkDestroyImage destroy_image = nullptr;
+    PFN_vkGetImageMemoryRequirements get_requirements = nullptr;
+    PFN_vkGetImageSubresourceLayout get_layout = nullptr;
+    PFN_vkAllocateMemory allocate_memory = nullptr;
+    PFN_vkFreeMemory free_memory = nullptr;
+    PFN_vkBindImageMemory bind_image = nullptr;
+    PFN_vkGetMemoryFdPropertiesKHR get_fd_properties = nullptr;
+
+private:
+    Vulkan() = default;
+    void identify_device();
+};
+
+/// import_failed, with the result in words.
+std::unexpected<Error> fail_vulkan(std::string_view call, VkResult);
+
+} // namespace dmb::import
