@@ -137,7 +137,8 @@ int dmabroker_image_token(dmabroker_image* image, const dmabroker_token_options*
         TRY(require(token, "token"));
         const dmabroker_token_options wanted = TRY(read_struct(options));
         const Rights rights = TRY(to_rights(wanted.rights));
-        const Token minted = TRY(client->mint({image->handle, rights, wanted.one_shot != 0, wanted.enforced != 0, wanted.lifetime_ns}));
+        const Token minted =
+            TRY(client->mint({image->handle, rights, wanted.one_shot != 0, wanted.enforced != 0, wanted.lifetime_ns}));
         const std::string text = to_string(minted);
         text.copy(token, DMABROKER_TOKEN_SIZE - 1);
         token[DMABROKER_TOKEN_SIZE - 1] = '\0';

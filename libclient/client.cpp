@@ -121,10 +121,7 @@ Result<std::unique_ptr<dmabroker_image>> Client::register_image(const wire::Regi
     return hold(*reply, std::move(fds));
 }
 
-Result<Token> Client::mint(const wire::MintToken& request)
-{
-    return TRY(connection_.ask<wire::TokenReply>(request))->token;
-}
+Result<Token> Client::mint(const wire::MintToken& request) { return TRY(connection_.ask<wire::TokenReply>(request))->token; }
 
 Result<> Client::revoke(const Token& token)
 {

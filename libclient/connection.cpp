@@ -69,8 +69,7 @@ Result<bool> Connection::send(const Message& message, std::uint32_t serial, std:
     return sent;
 }
 
-template <class Expected, class Message>
-Result<Expected*> Connection::ask(const Message& message, std::span<const int> fds)
+template <class Expected, class Message> Result<Expected*> Connection::ask(const Message& message, std::span<const int> fds)
 {
     refused_ = false;
     if (end_) return std::unexpected(*end_);
@@ -173,8 +172,7 @@ std::optional<HandleId> Connection::take_revoked()
 
 std::unexpected<Error> Connection::abandon(std::uint32_t serial)
 {
-    if (abandoned_.full())
-        return end(Error{Errc::timed_out, "the broker left 16 requests unanswered"});
+    if (abandoned_.full()) return end(Error{Errc::timed_out, "the broker left 16 requests unanswered"});
     abandoned_.push_back(serial);
     return fail(Errc::timed_out, "no answer from the broker in {} ms; is it stopped, or its driver stuck?",
                 timeout_ns_ / 1'000'000);
@@ -214,7 +212,8 @@ std::unexpected<Error> Connection::lost(const Error& cause)
 std::unexpected<Error> Connection::said_goodbye(const wire::Goodbye& goodbye)
 {
     goodbye_ = goodbye.code;
-    return end(fail(goodbye.code, "the broker ended the connection: {} ({})", shown(goodbye.reason), name(goodbye.code)).error());
+    return end(
+        fail(goodbye.code, "the broker ended the connection: {} ({})", shown(goodbye.reason), name(goodbye.code)).error());
 }
 
 // ---- hello -----------------------------------------------------------------------------------------

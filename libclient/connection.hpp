@@ -24,8 +24,7 @@ public:
 
     /// Sends a request and waits for its answer; anything but an Expected is the error. What is pointed
     /// at, and fds(), stay until the next call of any function.
-    template <class Expected, class Message>
-    Result<Expected*> ask(const Message& message, std::span<const int> fds = {});
+    template <class Expected, class Message> Result<Expected*> ask(const Message& message, std::span<const int> fds = {});
     /// What came with the last answer. May be moved from.
     wire::PacketFds& fds() { return fds_; }
     /// The answer to the last ask() when it was an ErrorReply, else null.
@@ -47,8 +46,7 @@ public:
     std::optional<HandleId> take_revoked();
 
 private:
-    template <class Message>
-    Result<bool> send(const Message&, std::uint32_t serial, std::span<const int> fds, wire::Wait);
+    template <class Message> Result<bool> send(const Message&, std::uint32_t serial, std::span<const int> fds, wire::Wait);
     std::uint32_t next_serial();
     Result<> flush_releases(wire::Wait);
     Result<> await(std::uint32_t serial);

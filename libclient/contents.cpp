@@ -63,7 +63,8 @@ Result<dmabroker_pixels> check_contents(Extent size, FourCC code, const dmabroke
     for (std::size_t i = 0; i < format->plane_count; ++i) {
         const std::uint64_t row = row_bytes(*format, i, size.width);
         if (!pixels.data[i])
-            return fail(Errc::invalid_argument, "contents: {} has {} plane(s), data[{}] is NULL", format->name, format->plane_count, i);
+            return fail(Errc::invalid_argument, "contents: {} has {} plane(s), data[{}] is NULL", format->name,
+                        format->plane_count, i);
         if (pixels.stride[i] == 0) out.stride[i] = row;
         if (out.stride[i] < row)
             return fail(Errc::invalid_argument, "contents: stride[{}] is {}, one row has {} bytes", i, pixels.stride[i], row);
@@ -75,7 +76,8 @@ Result<UniqueFd> pack_contents(Extent size, FourCC code, const dmabroker_pixels&
 {
     const FormatInfo* format = TRY(known_format(code));
     std::uint64_t total = 0; // at most 4 × 16384² × 16 bytes: no overflow after check_size
-    for (std::size_t i = 0; i < format->plane_count; ++i) total += rows_of(*format, i, size).bytes * rows_of(*format, i, size).count;
+    for (std::size_t i = 0; i < format->plane_count; ++i)
+        total += rows_of(*format, i, size).bytes * rows_of(*format, i, size).count;
     UniqueFd fd = TRY(make_memfd(total));
     void* map = ::mmap(nullptr, total, PROT_READ | PROT_WRITE, MAP_SHARED, fd.get(), 0);
     if (map == MAP_FAILED) return fail_errno(Errc::out_of_memory, "map the memory for the contents", errno);

@@ -8,16 +8,14 @@
 namespace dmb {
 namespace {
 
-template <class E>
-Result<E> to_enum(std::uint32_t value, E otherwise, std::string_view what)
+template <class E> Result<E> to_enum(std::uint32_t value, E otherwise, std::string_view what)
 {
     if (value == 0) return otherwise;
     if (value <= UINT8_MAX && is_valid(static_cast<E>(value))) return static_cast<E>(value);
     return fail(Errc::invalid_argument, "{} {} is not one of the header's", what, value);
 }
 
-template <class T>
-Result<Colour> to_colour(const T& from)
+template <class T> Result<Colour> to_colour(const T& from)
 {
     const Colour d;
     Colour colour;
@@ -123,8 +121,8 @@ Result<ImageDesc> to_desc(const dmabroker_image_info& from)
     desc.device.render_node = from.render_node;
     std::ranges::copy(from.device_uuid, desc.device.device_uuid.begin());
     std::ranges::copy(from.driver_uuid, desc.device.driver_uuid.begin());
-    desc.opaque = {from.vk_format,   from.vk_usage,            from.vk_create_flags,
-                   from.memory_type, from.optimal_tiling != 0, from.dedicated != 0};
+    desc.opaque = {from.vk_format,           from.vk_usage,      from.vk_create_flags, from.memory_type,
+                   from.optimal_tiling != 0, from.dedicated != 0};
     TRY(to_planes(from, desc));
     return desc;
 }

@@ -18,8 +18,7 @@ inline Result<> require(const void* pointer, std::string_view what)
 
 /// Copies a structure of the caller. `struct_size` tells its version: what a longer one has beyond ours
 /// must be zero, because we would not do what it asks.
-template <class T>
-Result<T> read_struct(const T* from)
+template <class T> Result<T> read_struct(const T* from)
 {
     constexpr std::size_t largest = 4096; // beyond: not a size, but a member that was never set
     if (!from) return fail(Errc::invalid_argument, "a required structure is NULL");
@@ -32,8 +31,7 @@ Result<T> read_struct(const T* from)
 }
 
 /// Into a structure of the caller whose `struct_size` is set. A newer, longer one keeps what we do not know.
-template <class T>
-Result<> write_struct(const T& value, T* to)
+template <class T> Result<> write_struct(const T& value, T* to)
 {
     if (!to) return fail(Errc::invalid_argument, "a required structure is NULL");
     if (to->struct_size < sizeof(T))
@@ -45,8 +43,7 @@ Result<> write_struct(const T& value, T* to)
 }
 
 /// Cuts text that is too long.
-template <std::size_t N>
-void set_text(char (&to)[N], std::string_view text)
+template <std::size_t N> void set_text(char (&to)[N], std::string_view text)
 {
     const std::size_t size = std::min(text.size(), N - 1);
     std::memcpy(to, text.data(), size);

@@ -15,8 +15,7 @@ int report(const Error&, dmabroker_error* out);
 int report_current_exception(dmabroker_error* out);
 
 /// Runs `body`, which returns Result<> or Result<int> (a result that is not negative).
-template <class Body>
-int guard(dmabroker_error* error, Body&& body)
+template <class Body> int guard(dmabroker_error* error, Body&& body)
 {
     try {
         auto result = body();

@@ -1,0 +1,344 @@
+// SPDX-License-Identifier: MIT
+/** @file
+ * libdmabroker for C++17 and later: the C interface of dmabroker.h with owners, exceptions and strong
+ * types. Header only; dmabroker.h is the manual, its names are kept. With C++20:
+ *
+ *     auto client = dmabroker::Client::connect();
+ *     auto image = client.allocate({.size = {640, 480}, .format = dmabroker::fourcc("AB24"),
+ *                                   .usage = Usage::cpu_write | Usage::sample});
+ *     auto mapping = image.map(Rights::write);
+ *     { auto access = mapping.begin(Rights::write); draw(access.data(), access.stride()); }
+ *     send_to_friend(image.token(Rights::read));
+ *
+ * Every failure throws dmabroker::Error. Objects are movable and not copyable; images and mappings may
+ * outlive their client. Threads: as in dmabroker.h, one at a time per client.
+ */
+#ifndef DMABROKER_HPP
+#define DMABROKER_HPP
+
+#include <dmabroker/dmabroker.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstddef>
+#include <memory>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace dmabroker {
+
+/** What every function throws: enum dmabroker_code and one sentence (what()) that says what to do. */
+class Error : public std::runtime_error {
+public:
+    explicit Error(const dmabroker_error& error) : Error(error.code, error.text) {}
+    Error(int code, const std::string& text) : std::runtime_error(text), code_(static_cast<dmabroker_code>(code)) {}
+    dmabroker_code code() const noexcept { return code_; }
+
+private:
+    dmabroker_code code_;
+};
+
+/** What a participant will do with an image (flags). */
+enum class Usage : std::uint32_t {
+    none = 0,
+    cpu_read = DMABROKER_USAGE_CPU_READ,
+    cpu_write = DMABROKER_USAGE_CPU_WRITE,
+    sample = DMABROKER_USAGE_SAMPLE,
+    render = DMABROKER_USAGE_RENDER,
+    storage = DMABROKER_USAGE_STORAGE,
+    scanout = DMABROKER_USAGE_SCANOUT,
+    encode = DMABROKER_USAGE_ENCODE
+};
+/** What a hold or a token allows (flags). */
+enum class Rights : std::uint32_t {
+    none = 0,
+    read = DMABROKER_READ,
+    write = DMABROKER_WRITE,
+    manage = DMABROKER_MANAGE,
+    all = DMABROKER_READ | DMABROKER_WRITE | DMABROKER_MANAGE
+};
+constexpr std::uint32_t bits(Usage usage) { return static_cast<std::uint32_t>(usage); }
+constexpr std::uint32_t bits(Rights rights) { return static_cast<std::uint32_t>(rights); }
+constexpr Usage operator|(Usage a, Usage b) { return static_cast<Usage>(bits(a) | bits(b)); }
+constexpr Rights operator|(Rights a, Rights b) { return static_cast<Rights>(bits(a) | bits(b)); }
+constexpr Usage operator&(Usage a, Usage b) { return static_cast<Usage>(bits(a) & bits(b)); }
+constexpr Rights operator&(Rights a, Rights b) { return static_cast<Rights>(bits(a) & bits(b)); }
+
+/** fourcc("AB24") is DRM_FORMAT_ABGR8888. */
+constexpr std::uint32_t fourcc(const char (&code)[5])
+{
+    std::uint32_t value = 0;
+    for (int i = 3; i >= 0; --i) value = value << 8 | static_cast<unsigned char>(code[i]);
+    return value;
+}
+
+using Duration = std::chrono::nanoseconds;
+/** For leases: until revoked. */
+inline constexpr Duration forever = Duration::max();
+
+struct Size {
+    std::uint32_t width = 0;  /**< pixels */
+    std::uint32_t height = 0; /**< pixels */
+};
+
+struct ConnectOptions {
+    std::string remote{}; /**< path of the socket; empty: as dmabroker_connect says */
+    std::string name{};   /**< empty: the program's */
+    Duration timeout{0};  /**< for every answer; 0: 30 s */
+    bool manager = false; /**< the manager socket beside it */
+};
+
+struct Allocation {
+    Size size{};
+    std::uint32_t format = 0; /**< a DRM fourcc */
+    Usage usage = Usage::none;
+    std::vector<std::uint64_t> modifiers{}; /**< best first; empty: any */
+    std::uint32_t backends = 0;             /**< DMABROKER_BACKEND_BIT()s; 0: any */
+    std::uint32_t minimum_rung = 0;         /**< enum dmabroker_rung; 0: any */
+    std::string device{};                   /**< node or name; empty: any */
+    std::string label{};
+    Duration lease{0};                          /**< how long it outlives its last holder */
+    std::optional<dmabroker_pixels> contents{}; /**< initial pixels */
+    std::uint32_t matrix = 0, range = 0, siting = 0, alpha = 0;
+};
+
+struct TokenOptions {
+    bool one_shot = false; /**< the first open uses it up */
+    bool enforced = false; /**< readers who could not be kept from writing are refused */
+    Duration lifetime{0};  /**< 0: as long as the image */
+};
+
+namespace detail {
+
+inline std::uint64_t nanoseconds(Duration duration)
+{
+    return duration == forever ? DMABROKER_FOREVER : static_cast<std::uint64_t>(duration.count() < 0 ? 0 : duration.count());
+}
+inline const char* text_or_null(const std::string& text) { return text.empty() ? nullptr : text.c_str(); }
+
+/** Calls a C function whose last parameter is the error; throws when it fails. */
+template <class Function, class... Arguments> int call(Function function, Arguments... arguments)
+{
+    dmabroker_error error{};
+    const int result = function(arguments..., &error);
+    if (result < 0) throw Error(error);
+    return result;
+}
+
+template <class T, void (*close)(T*)> struct Closer {
+    void operator()(T* object) const noexcept { close(object); }
+};
+template <class T, void (*close)(T*)> using Owner = std::unique_ptr<T, Closer<T, close>>;
+
+inline std::string take_text(char* text)
+{
+    const std::unique_ptr<char, void (*)(void*)> owner(text, dmabroker_free);
+    return text;
+}
+
+} // namespace detail
+
+/** A bracket around accesses by the CPU: begun by Mapping::begin, ended by its destructor or by end(). */
+class Access {
+public:
+    Access(Access&& other) noexcept
+        : mapping_(std::exchange(other.mapping_, nullptr)), planes_(other.planes_), rights_(other.rights_)
+    {
+    }
+    Access(const Access&) = delete;
+    Access& operator=(Access) = delete;
+    /** Errors of the end are lost here; call end() to see them. */
+    ~Access()
+    {
+        if (mapping_) dmabroker_cpu_end(mapping_, bits(rights_), nullptr);
+    }
+
+    /** First byte of the plane's first row. */
+    std::byte* data(std::uint32_t plane = 0) const { return static_cast<std::byte*>(dmabroker_cpu_data(mapping_, plane)); }
+    /** Bytes from one row to the next. */
+    std::size_t stride(std::uint32_t plane = 0) const { return planes_[plane].stride; }
+    /** Row `y` of a plane as pixels of type T. */
+    template <class T> T* row(std::size_t y, std::uint32_t plane = 0) const
+    {
+        return reinterpret_cast<T*>(data(plane) + y * stride(plane));
+    }
+    void end() { detail::call(dmabroker_cpu_end, std::exchange(mapping_, nullptr), bits(rights_)); }
+
+private:
+    friend class Mapping;
+    Access(dmabroker_cpu_mapping* mapping, const dmabroker_plane* planes, Rights rights)
+        : mapping_(mapping), planes_(planes), rights_(rights)
+    {
+        detail::call(dmabroker_cpu_begin, mapping, bits(rights));
+    }
+    dmabroker_cpu_mapping* mapping_;
+    const dmabroker_plane* planes_;
+    Rights rights_;
+};
+
+/** All planes in the caller's memory. Pixels are reached through an Access, which must not outlive it. */
+class Mapping {
+public:
+    /** `access`: read, write or both, within what it was mapped for. */
+    Access begin(Rights access) { return Access(mapping_.get(), planes_.get(), access); }
+    dmabroker_cpu_mapping* native() const noexcept { return mapping_.get(); }
+
+private:
+    friend class Image;
+    Mapping(const dmabroker_image* image, Rights access)
+    {
+        const dmabroker_image_info* info = dmabroker_image_get_info(image);
+        planes_ = std::make_unique<dmabroker_plane[]>(DMABROKER_MAX_PLANES);
+        std::copy_n(info->planes, DMABROKER_MAX_PLANES, planes_.get());
+        dmabroker_cpu_mapping* mapping = nullptr;
+        detail::call(dmabroker_cpu_map, image, bits(access), &mapping);
+        mapping_.reset(mapping);
+    }
+    detail::Owner<dmabroker_cpu_mapping, dmabroker_cpu_unmap> mapping_;
+    std::unique_ptr<dmabroker_plane[]> planes_; // an Access points here, wherever the Mapping is moved
+};
+
+/** One hold on an image. */
+class Image {
+public:
+    /** Takes over. */
+    explicit Image(dmabroker_image* image) : image_(image) {}
+
+    const dmabroker_image_info& info() const noexcept { return *dmabroker_image_get_info(image_.get()); }
+    Size size() const noexcept { return {info().width, info().height}; }
+    /** Borrowed. */
+    int fd(std::uint32_t memory = 0) const noexcept { return dmabroker_image_get_fd(image_.get(), memory); }
+
+    /** 32 hexadecimal digits that allow whoever has them to open the image. */
+    std::string token(Rights rights, const TokenOptions& options = {})
+    {
+        dmabroker_token_options wanted{sizeof wanted, bits(rights), options.one_shot, options.enforced,
+                                       detail::nanoseconds(options.lifetime)};
+        char text[DMABROKER_TOKEN_SIZE];
+        detail::call(dmabroker_image_token, image_.get(), &wanted, text);
+        return text;
+    }
+    /** From now; `forever`: until revoked; 0: it ends with its last holder. */
+    void set_lease(Duration lease) { detail::call(dmabroker_image_set_lease, image_.get(), detail::nanoseconds(lease)); }
+    /** `access`: read, write or both. Throws where the CPU cannot read the layout. */
+    Mapping map(Rights access) const { return Mapping(image_.get(), access); }
+
+    dmabroker_image* native() const noexcept { return image_.get(); }
+
+private:
+    detail::Owner<dmabroker_image, dmabroker_image_close> image_;
+};
+
+struct Event {
+    int type = 0;                     /**< enum dmabroker_event_type */
+    dmabroker_image* image = nullptr; /**< equals native() of the Image concerned */
+    std::string text{};
+};
+
+/** One connection to a broker. */
+class Client {
+public:
+    static Client connect(const ConnectOptions& options = {})
+    {
+        const dmabroker_connect_options wanted{sizeof wanted, detail::text_or_null(options.remote),
+                                               detail::text_or_null(options.name), detail::nanoseconds(options.timeout),
+                                               options.manager};
+        dmabroker_client* client = nullptr;
+        detail::call(dmabroker_connect, &wanted, &client);
+        return Client(client);
+    }
+    /** Takes over. */
+    explicit Client(dmabroker_client* client) : client_(client) {}
+
+    /** On DMABROKER_NO_BACKEND, explanation() says what was tried. */
+    Image allocate(const Allocation& allocation)
+    {
+        dmabroker_allocation wanted = DMABROKER_ALLOCATION_INIT;
+        wanted.width = allocation.size.width;
+        wanted.height = allocation.size.height;
+        wanted.format = allocation.format;
+        wanted.usage = bits(allocation.usage);
+        wanted.modifiers = allocation.modifiers.empty() ? nullptr : allocation.modifiers.data();
+        wanted.modifier_count = allocation.modifiers.size();
+        wanted.backends = allocation.backends;
+        wanted.minimum_rung = allocation.minimum_rung;
+        wanted.device = detail::text_or_null(allocation.device);
+        wanted.label = detail::text_or_null(allocation.label);
+        wanted.lease_ns = detail::nanoseconds(allocation.lease);
+        wanted.contents = allocation.contents ? &*allocation.contents : nullptr;
+        wanted.matrix = allocation.matrix;
+        wanted.range = allocation.range;
+        wanted.siting = allocation.siting;
+        wanted.alpha = allocation.alpha;
+        dmabroker_image* image = nullptr;
+        detail::call(dmabroker_allocate, client_.get(), &wanted, &image);
+        return Image(image);
+    }
+    /** For a GPU state the usage: without it a reader may get a descriptor that only the CPU can use. */
+    Image open(const std::string& token, Rights rights = Rights::read, Usage usage = Usage::none)
+    {
+        dmabroker_image* image = nullptr;
+        detail::call(dmabroker_open, client_.get(), token.c_str(), bits(rights), bits(usage), &image);
+        return Image(image);
+    }
+    /** `fds`: info.memory_count descriptors, borrowed. */
+    Image register_image(dmabroker_image_info info, const int* fds, const std::string& label = {}, Duration lease = {})
+    {
+        info.struct_size = sizeof info;
+        dmabroker_image* image = nullptr;
+        detail::call(dmabroker_register, client_.get(), &info, fds, detail::text_or_null(label), detail::nanoseconds(lease),
+                     &image);
+        return Image(image);
+    }
+    void revoke_token(const std::string& token) { detail::call(dmabroker_revoke_token, client_.get(), token.c_str()); }
+    void revoke_image(std::uint64_t id) { detail::call(dmabroker_revoke_image, client_.get(), id); }
+
+    /** JSON: what became of each way to serve the last allocation. */
+    std::string explanation() const { return dmabroker_explanation(client_.get()); }
+    /** JSON: what this client may see; `id` 0: everything. */
+    std::string inspect(std::uint64_t id = 0)
+    {
+        char* json = nullptr;
+        detail::call(dmabroker_inspect, client_.get(), id, &json);
+        return detail::take_text(json);
+    }
+
+    /** Readable when dispatch() has something to do. Borrowed. */
+    int fd() const noexcept { return dmabroker_get_fd(client_.get()); }
+    /** Reads what the broker sent, without blocking. Throws when the connection is gone. */
+    void dispatch() { detail::call(dmabroker_dispatch, client_.get()); }
+    /** Empty when there is none left. */
+    std::optional<Event> next_event()
+    {
+        dmabroker_event event{};
+        event.struct_size = sizeof event;
+        if (dmabroker_next_event(client_.get(), &event) <= 0) return std::nullopt;
+        return Event{event.type, event.image, event.text};
+    }
+
+    dmabroker_client* native() const noexcept { return client_.get(); }
+
+private:
+    detail::Owner<dmabroker_client, dmabroker_client_close> client_;
+};
+
+inline std::string to_json(const dmabroker_image_info& info)
+{
+    char* json = nullptr;
+    detail::call(dmabroker_image_to_json, &info, &json);
+    return detail::take_text(json);
+}
+inline dmabroker_image_info info_from_json(const std::string& json)
+{
+    dmabroker_image_info info{};
+    info.struct_size = sizeof info;
+    detail::call(dmabroker_image_from_json, json.c_str(), &info);
+    return info;
+}
+
+} // namespace dmabroker
+
+#endif

@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: MIT
+/** @file
+ * vulkan.h for C++: `auto images = dmabroker::vulkan::import(image, {instance, physical, device, vkGetInstanceProcAddr});`
+ */
+#ifndef DMABROKER_VULKAN_HPP
+#define DMABROKER_VULKAN_HPP
+
+#include <dmabroker/dmabroker.hpp>
+#include <dmabroker/vulkan.h>
+
+namespace dmabroker::vulkan {
+
+struct Device {
+    VkInstance instance = VK_NULL_HANDLE;
+    VkPhysicalDevice physical_device = VK_NULL_HANDLE;
+    VkDevice device = VK_NULL_HANDLE;
+    PFN_vkGetInstanceProcAddr get_instance_proc_addr = nullptr;
+};
+
+/** The VkImages of one image with their memory; destroyed with it. Wait for their last use first. */
+class Images {
+public:
+    Images(Images&& other) noexcept : vulkan_(other.vulkan_), images_(std::exchange(other.images_, {})) {}
+    Images& operator=(Images&& other) noexcept
+    {
+        std::swap(vulkan_, other.vulkan_);
+        std::swap(images_, other.images_);
+        return *this;
+    }
+    ~Images()
+    {
+        if (images_.count) dmabroker_vulkan_release(&vulkan_, &images_);
+    }
+
+    VkImage image(std::uint32_t index = 0) const noexcept { return images_.images[index]; }
+    const dmabroker_vulkan_images& get() const noexcept { return images_; }
+    const dmabroker_vulkan_images* operator->() const noexcept { return &images_; }
+
+private:
+    friend Images import(const Image&, const Device&, VkImageUsageFlags, std::uint32_t);
+    Images(const Image& image, const Device& device, VkImageUsageFlags usage, std::uint32_t flags)
+        : vulkan_{sizeof vulkan_, device.instance, device.physical_device, device.device, device.get_instance_proc_addr}
+    {
+        images_.struct_size = sizeof images_;
+        detail::call(dmabroker_vulkan_import, image.native(), &vulkan_, usage, flags, &images_);
+    }
+    dmabroker_vulkan vulkan_{};
+    dmabroker_vulkan_images images_{};
+};
+
+/** `usage` and `flags`: as dmabroker_vulkan_import says. */
+inline Images import(const Image& image, const Device& device, VkImageUsageFlags usage = 0, std::uint32_t flags = 0)
+{
+    return Images(image, device, usage, flags);
+}
+
+} // namespace dmabroker::vulkan
+
+#endif
