@@ -16,10 +16,15 @@ namespace {
 template <class A>
 concept Text = cereal::traits::is_text_archive<A>::value;
 
+[[noreturn]] void refuse(const std::string& word)
+{
+    throw cereal::Exception(is_printable(word) ? "\"" + word + "\" is not known here" : "a word with control characters");
+}
+
 template <class T>
 T require(std::optional<T> value, const std::string& word)
 {
-    if (!value) throw cereal::Exception("\"" + word + "\" is not known here");
+    if (!value) refuse(word);
     return *value;
 }
 
@@ -29,7 +34,7 @@ E parse_enum(const std::string& word)
 {
     for (int i = 1; is_valid(static_cast<E>(i)); ++i)
         if (name(static_cast<E>(i)) == word) return static_cast<E>(i);
-    throw cereal::Exception("\"" + word + "\" is not known here");
+    refuse(word);
 }
 
 } // namespace
@@ -78,8 +83,17 @@ template <Text A, class T, std::size_t N> void CEREAL_LOAD_FUNCTION_NAME(A& a, B
 
 } // namespace dmb
 
-// Uuid is a std::array: cereal finds these in its own namespace.
 namespace cereal {
+/// cereal reads a small number as a large one and cuts it.
+inline void CEREAL_LOAD_FUNCTION_NAME(JSONInputArchive& a, std::uint8_t& v)
+{
+    std::uint32_t number = 0;
+    a.loadValue(number);
+    if (number > UINT8_MAX) throw Exception(std::to_string(number) + " is larger than 255");
+    v = static_cast<std::uint8_t>(number);
+}
+
+// Uuid is a std::array: cereal finds these in its own namespace.
 template <class A, traits::EnableIf<traits::is_text_archive<A>::value> = traits::sfinae>
 std::string CEREAL_SAVE_MINIMAL_FUNCTION_NAME(const A&, const dmb::Uuid& v)
 {
@@ -106,12 +120,20 @@ std::string write(const char* root, const T& value)
     return std::move(stream).str();
 }
 
-/// rapidjson parses recursively: a deep nest would end our stack before it ends the parse.
+/// rapidjson parses recursively: a deep nest would end our stack before it ends the parse. Brackets
+/// inside strings are text, or they could hide others.
 bool is_shallow(std::string_view text)
 {
     int depth = 0;
+    bool in_string = false, escaped = false;
     return std::ranges::all_of(text, [&](char c) {
-        depth += (c == '{' || c == '[') - (c == '}' || c == ']');
+        if (in_string) {
+            in_string = escaped || c != '"';
+            escaped = !escaped && c == '\\';
+        } else {
+            in_string = c == '"';
+            depth += (c == '{' || c == '[') - (c == '}' || c == ']');
+        }
         return depth < 32;
     });
 }

@@ -34,6 +34,7 @@ struct Hello {
     std::uint64_t features = 0;
     Name name; ///< what `list` shows
     std::size_t fd_count() const { return 0; }
+    friend bool operator==(const Hello&, const Hello&) = default;
 };
 struct HelloReply {
     static constexpr Opcode opcode = Opcode::hello_reply;
@@ -43,6 +44,7 @@ struct HelloReply {
     bool manager = false; ///< this connection came through the manager socket and sees everything
     Name server;
     std::size_t fd_count() const { return 0; }
+    friend bool operator==(const HelloReply&, const HelloReply&) = default;
 };
 
 /// What became of one way to serve a request. The list of these is the answer to "why".
@@ -69,6 +71,7 @@ struct ErrorReply {
     BoundedText<240> reason;
     Candidates candidates; ///< of an allocation; else empty
     std::size_t fd_count() const { return 0; }
+    friend bool operator==(const ErrorReply&, const ErrorReply&) = default;
 };
 
 struct AllocateSpec {
@@ -90,6 +93,7 @@ struct Allocate {
     std::uint64_t lease_ns = 0; ///< 0: lives as long as somebody holds it; `forever`: until revoked
     bool has_contents = false;
     std::size_t fd_count() const { return has_contents ? 1 : 0; }
+    friend bool operator==(const Allocate&, const Allocate&) = default;
 };
 /// Answers Allocate, Open and Register (Register: without descriptors, the client has them).
 struct ImageReply {
@@ -103,6 +107,7 @@ struct ImageReply {
     ImageDesc desc;
     Candidates candidates;
     std::size_t fd_count() const { return has_fds ? desc.memories.size() : 0; }
+    friend bool operator==(const ImageReply&, const ImageReply&) = default;
 };
 
 struct Open {
@@ -111,6 +116,7 @@ struct Open {
     Rights rights = Right::read; ///< wanted; must be a part of the token's
     Usage usage;                 ///< empty or CPU only: a reader may get a read-only descriptor
     std::size_t fd_count() const { return 0; }
+    friend bool operator==(const Open&, const Open&) = default;
 };
 struct Register {
     static constexpr Opcode opcode = Opcode::register_image;
@@ -118,6 +124,7 @@ struct Register {
     Name label;
     std::uint64_t lease_ns = 0;
     std::size_t fd_count() const { return desc.memories.size(); }
+    friend bool operator==(const Register&, const Register&) = default;
 };
 struct MintToken {
     static constexpr Opcode opcode = Opcode::mint_token;
@@ -127,51 +134,60 @@ struct MintToken {
     bool enforced = false;         ///< readers who could not be kept from writing are refused
     std::uint64_t lifetime_ns = 0; ///< 0: as long as the image
     std::size_t fd_count() const { return 0; }
+    friend bool operator==(const MintToken&, const MintToken&) = default;
 };
 struct TokenReply {
     static constexpr Opcode opcode = Opcode::token_reply;
     Token token;
     Rights rights;
     std::size_t fd_count() const { return 0; }
+    friend bool operator==(const TokenReply&, const TokenReply&) = default;
 };
 /// Ends a token and every token minted by those who opened the image through it.
 struct RevokeToken {
     static constexpr Opcode opcode = Opcode::revoke_token;
     Token token;
     std::size_t fd_count() const { return 0; }
+    friend bool operator==(const RevokeToken&, const RevokeToken&) = default;
 };
 /// Ends all tokens and the lease of an image and tells its holders. Needs `manage` or the manager socket.
 struct RevokeImage {
     static constexpr Opcode opcode = Opcode::revoke_image;
     ImageId image;
     std::size_t fd_count() const { return 0; }
+    friend bool operator==(const RevokeImage&, const RevokeImage&) = default;
 };
 struct SetLease {
     static constexpr Opcode opcode = Opcode::set_lease;
     HandleId handle;
     std::uint64_t lease_ns = 0; ///< from now
     std::size_t fd_count() const { return 0; }
+    friend bool operator==(const SetLease&, const SetLease&) = default;
 };
 /// One way: no reply. An unknown handle is a protocol violation.
 struct Release {
     static constexpr Opcode opcode = Opcode::release;
     HandleId handle;
     std::size_t fd_count() const { return 0; }
+    friend bool operator==(const Release&, const Release&) = default;
 };
 struct Inspect {
     static constexpr Opcode opcode = Opcode::inspect;
     ImageId image; ///< 0: everything this client may see
     std::size_t fd_count() const { return 0; }
+    friend bool operator==(const Inspect&, const Inspect&) = default;
 };
 /// The descriptor is a sealed memfd with `size` bytes: a Snapshot in this encoding.
 struct SnapshotReply {
     static constexpr Opcode opcode = Opcode::snapshot_reply;
     std::uint64_t size = 0;
     std::size_t fd_count() const { return 1; }
+    friend bool operator==(const SnapshotReply&, const SnapshotReply&) = default;
 };
 struct Done {
     static constexpr Opcode opcode = Opcode::done;
     std::size_t fd_count() const { return 0; }
+    friend bool operator==(const Done&, const Done&) = default;
 };
 
 /// Event (serial 0): the image was revoked. What the client holds stays mapped; nobody new can open it.
@@ -179,6 +195,7 @@ struct ImageRevoked {
     static constexpr Opcode opcode = Opcode::image_revoked;
     HandleId handle;
     std::size_t fd_count() const { return 0; }
+    friend bool operator==(const ImageRevoked&, const ImageRevoked&) = default;
 };
 /// Event (serial 0): the last packet before the broker closes the connection.
 struct Goodbye {
@@ -186,6 +203,7 @@ struct Goodbye {
     Errc code = Errc::shutting_down;
     BoundedText<240> reason;
     std::size_t fd_count() const { return 0; }
+    friend bool operator==(const Goodbye&, const Goodbye&) = default;
 };
 
 /// Worker to broker, once, when its devices were tried.
@@ -194,6 +212,7 @@ struct WorkerHello {
     std::vector<DeviceInfo> devices;
     std::vector<FormatSupport> formats;
     std::size_t fd_count() const { return 0; }
+    friend bool operator==(const WorkerHello&, const WorkerHello&) = default;
 };
 struct WorkerAllocate {
     static constexpr Opcode opcode = Opcode::worker_allocate;
@@ -201,12 +220,14 @@ struct WorkerAllocate {
     AllocateSpec spec;
     bool has_contents = false;
     std::size_t fd_count() const { return has_contents ? 1 : 0; }
+    friend bool operator==(const WorkerAllocate&, const WorkerAllocate&) = default;
 };
 struct WorkerImage {
     static constexpr Opcode opcode = Opcode::worker_image;
     ImageDesc desc;
     bool contents_written = false;
     std::size_t fd_count() const { return desc.memories.size(); }
+    friend bool operator==(const WorkerImage&, const WorkerImage&) = default;
 };
 
 using Request = std::variant<Hello, Allocate, Open, Register, MintToken, RevokeToken, RevokeImage, SetLease, Release, Inspect>;
