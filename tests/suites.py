@@ -41,6 +41,7 @@ class Suite:
 VM_SLOWDOWN = 5
 
 SUITES = [
+    Suite("bench", "{src}/tests/bench/compare {build} --check", timeout=120),
     Suite("layering", "python3 {src}/tests/layering.py", fast=True),
 ]
 
