@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: MIT */
+/* The public headers as a C11 program sees them: this file must compile with -pedantic and every
+ * initialiser macro must fit its structure. */
+#include <dmabroker/dmabroker.h>
+#include <dmabroker/egl.h>
+#include <dmabroker/gl.h>
+#ifdef HAVE_VULKAN
+#include <dmabroker/vulkan.h>
+#endif
+
+#include <string.h>
+
+int compiled_as_c11(void);
+int compiled_as_c11(void)
+{
+    dmabroker_connect_options connect = DMABROKER_CONNECT_OPTIONS_INIT;
+    dmabroker_allocation allocation = DMABROKER_ALLOCATION_INIT;
+    dmabroker_client *client = NULL;
+    dmabroker_error error;
+
+    connect.remote = "/nonexistent/socket";
+    allocation.width = 1;
+    if (dmabroker_connect(&connect, &client, &error) >= 0 || client != NULL) return 1;
+    if (error.code != DMABROKER_NO_BROKER || strlen(error.text) == 0) return 2;
+    return allocation.struct_size == sizeof allocation && connect.struct_size == sizeof connect ? 0 : 3;
+}
