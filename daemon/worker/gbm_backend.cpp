@@ -1,0 +1,212 @@
+// SPDX-License-Identifier: MIT
+// GBM has no list of modifiers to ask for, so two layouts are proven for each format: the driver's own
+// choice and LINEAR. Support is what a 64x64 buffer could be allocated and exported for, never what
+// gbm_device_is_format_supported says.
+//
+// CPU usage is claimed where the exported dma-buf can be mapped and shows what the GPU drew:
+// software drivers draw into that very memory, and the kernel keeps real GPUs coherent between
+// DMA_BUF_IOCTL_SYNC brackets. virtio-gpu with a 3D context (virgl) does not: the texture lives
+// in the host, a mapping shows the guest's copy of it, which is stale as soon as anybody draws (and no
+// local trial notices, because a fresh buffer's copy is up to date).
+#include "daemon/worker/gbm_backend.hpp"
+
+#include "daemon/worker/mapping.hpp"
+#include "proto/base/log.hpp"
+
+#include <algorithm>
+#include <cerrno>
+#include <fcntl.h>
+#include <unistd.h>
+
+namespace dmb::worker {
+namespace {
+
+constexpr Extent trial{64, 64};
+
+std::uint32_t gbm_flags(Usage usage)
+{
+    std::uint32_t flags = 0;
+    if (usage.has_any(UsageFlag::sample | UsageFlag::render)) flags |= GBM_BO_USE_RENDERING;
+    if (usage.has(UsageFlag::scanout)) flags |= GBM_BO_USE_SCANOUT;
+    if (usage.has_any(usage_cpu)) flags |= GBM_BO_USE_LINEAR;
+    return flags != 0 ? flags : std::uint32_t{GBM_BO_USE_RENDERING};
+}
+
+Rung rung_of(const GbmDevice& device, Modifier modifier, Usage usage)
+{
+    const bool linear = modifier == modifier_linear || device.software() || usage.has_any(usage_cpu);
+    return linear ? Rung::linear : Rung::tiled;
+}
+
+void describe(Exported& image, FourCC format, Extent size)
+{
+    image.desc.format = format;
+    image.desc.size = size;
+}
+
+/// gbm_bo_map writes through the driver, which tiles or transfers.
+Result<> fill_through_driver(gbm_bo* bo, const FormatInfo& format, Extent size, const Contents* contents)
+{
+    std::uint32_t stride = 0;
+    void* cookie = nullptr;
+    errno = 0;
+    void* data = gbm_bo_map(bo, 0, 0, size.width, size.height, GBM_BO_TRANSFER_WRITE, &stride, &cookie);
+    if (!data) return fail(Errc::backend_failed, "gbm_bo_map for writing: {}", describe_errno(errno));
+    auto written = write_plane(format, size, 0, contents, {static_cast<std::byte*>(data), stride});
+    gbm_bo_unmap(bo, cookie);
+    return written;
+}
+
+Result<> fill_through_mapping(const Exported& image, const FormatInfo& format, const Contents* contents)
+{
+    for (std::size_t i = 0; i < format.plane_count; ++i) {
+        const Plane& plane = image.desc.planes[i];
+        const Mapping mapping = TRY(Mapping::map(image.fds[plane.memory].get(), image.desc.memories[plane.memory].size));
+        TRY(write_plane(format, image.desc.size, i, contents, {mapping.data() + plane.offset, plane.stride}));
+    }
+    return {};
+}
+
+/// Mesa prints a line for every dumb buffer that the kernel refuses; while trying, refusals are the rule.
+class QuietStderr {
+public:
+    QuietStderr() : saved_(UniqueFd::adopt(::fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3)))
+    {
+        const UniqueFd nowhere = UniqueFd::adopt(::open("/dev/null", O_WRONLY | O_CLOEXEC));
+        if (saved_ && nowhere) ::dup2(nowhere.get(), STDERR_FILENO);
+    }
+    QuietStderr(const QuietStderr&) = delete;
+    QuietStderr& operator=(const QuietStderr&) = delete;
+    ~QuietStderr()
+    {
+        if (saved_) ::dup2(saved_.get(), STDERR_FILENO);
+    }
+
+private:
+    UniqueFd saved_;
+};
+
+} // namespace
+
+GbmBackend::GbmBackend(const std::string& node)
+{
+    const QuietStderr quiet;
+    DeviceInfo info;
+    if (auto opened = GbmDevice::open(node, info)) device_.emplace(std::move(*opened));
+    else info.problem = opened.error().reason.view();
+    hello_.devices.push_back(info);
+    if (!device_) return;
+    prove_cpu_access();
+    for (const FormatInfo& format : all_formats()) prove(format);
+}
+
+void GbmBackend::prove_cpu_access()
+{
+    const bool stale = hello_.devices[0].driver.view() == "virtio_gpu" && !device_->software();
+    if (stale) return;
+    const auto bo = device_->create(trial, fourcc("XR24"), {}, gbm_flags(usage_cpu));
+    if (!bo) return;
+    const auto image = device_->export_bo(bo->get());
+    cpu_access_ = image && Mapping::map(image->fds[0].get(), image->desc.memories[0].size);
+}
+
+void GbmBackend::prove(const FormatInfo& format)
+{
+    prove_layout(format, false);
+    prove_layout(format, true);
+}
+
+/// Adds one usage after the other as long as the driver still allocates.
+void GbmBackend::prove_layout(const FormatInfo& format, bool linear)
+{
+    const Modifier modifier = modifier_linear;
+    const std::span<const Modifier> acceptable(&modifier, linear ? 1 : 0);
+    const Usage cpu = linear && cpu_access_ ? usage_cpu : Usage();
+    Usage usage;
+    for (const Usage more : {UsageFlag::sample | UsageFlag::render, Usage(UsageFlag::scanout), cpu}) {
+        if (more.empty() || (more.has(UsageFlag::scanout) && !device_->has_display())) continue;
+        const auto bo = device_->create(trial, format.fourcc, acceptable, gbm_flags(usage | more));
+        if (!bo) continue;
+        auto image = device_->export_bo(bo->get());
+        if (!image) continue;
+        describe(*image, format.fourcc, trial);
+        if (!check_layout(image->desc)) continue;
+        usage = usage | more;
+        record(format.fourcc, *image, usage);
+    }
+}
+
+void GbmBackend::record(FourCC format, const Exported& image, Usage usage)
+{
+    const FormatSupport found{0, format, image.desc.modifier, static_cast<std::uint8_t>(image.desc.planes.size()), usage};
+    const auto same = std::ranges::find_if(hello_.formats, [&](const FormatSupport& known) {
+        return known.format == found.format && known.modifier == found.modifier && known.plane_count == found.plane_count;
+    });
+    if (same == hello_.formats.end()) hello_.formats.push_back(found);
+    else same->usage = same->usage | usage;
+}
+
+Result<> GbmBackend::check_usage(FourCC format, Usage wanted) const
+{
+    Usage possible;
+    for (const FormatSupport& known : hello_.formats) {
+        if (known.format != format) continue;
+        possible = possible | known.usage;
+        if (known.usage.has(wanted)) return {};
+    }
+    if (possible.empty())
+        return fail(Errc::backend_failed, "GBM on {} allocated no {} when tried", hello_.devices[0].node.view(), to_string(format));
+    return fail(Errc::backend_failed, "GBM on {} can {} for {}, not all of {}", hello_.devices[0].node.view(),
+                to_string(possible), to_string(format), to_string(wanted));
+}
+
+Result<Exported> GbmBackend::allocate(std::uint8_t, const wire::AllocateSpec& spec, const Contents* contents)
+{
+    if (!device_) return fail(Errc::backend_failed, "{}", hello_.devices[0].problem.view());
+    TRY(check_usage(spec.format, spec.usage));
+    if (!spec.usage.has_any(usage_cpu)) return try_allocate(spec, {spec.modifiers.data(), spec.modifiers.size()}, contents);
+    // Only linear rows make sense to a CPU; software drivers call theirs INVALID.
+    BoundedVector<Modifier, 2> linear;
+    for (const Modifier m : spec.modifiers)
+        if ((m == modifier_linear || m == modifier_invalid) && !linear.full()) linear.push_back(m);
+    if (linear.empty() && !spec.modifiers.empty())
+        return fail(Errc::backend_failed, "none of the modifiers asked for has rows that a CPU can read");
+    return try_allocate(spec, {linear.data(), linear.size()}, contents);
+}
+
+Result<Exported> GbmBackend::try_allocate(const wire::AllocateSpec& spec, std::span<const Modifier> acceptable,
+                                          const Contents* contents)
+{
+    const Bo bo = TRY(device_->create(spec.size, spec.format, acceptable, gbm_flags(spec.usage)));
+    Exported image = TRY(device_->export_bo(bo.get()));
+    if (!acceptable.empty() && std::ranges::find(acceptable, image.desc.modifier) == acceptable.end())
+        return fail(Errc::backend_failed, "GBM on {} allocated with modifier {}, which was not asked for",
+                    hello_.devices[0].node.view(), to_string(image.desc.modifier));
+    describe(image, spec.format, spec.size);
+    image.desc.usage = spec.usage;
+    image.desc.colour = spec.colour;
+    image.desc.device = hello_.devices[0].id;
+    image.desc.rung = rung_of(*device_, image.desc.modifier, spec.usage);
+    if (image.desc.rung < spec.minimum_rung)
+        return fail(Errc::backend_failed, "GBM on {} allocates {} {}, below the rung asked for", hello_.devices[0].node.view(),
+                    name(image.desc.rung), to_string(spec.format));
+    TRY(check_layout(image.desc));
+    TRY(fill(bo.get(), image, contents));
+    image.contents_written = contents != nullptr;
+    return image;
+}
+
+/// The kernel zeroes the pages of dumb buffers. A GPU's memory may still show what was there before.
+Result<> GbmBackend::fill(gbm_bo* bo, const Exported& image, const Contents* contents)
+{
+    if (!contents && device_->software()) return {};
+    const FormatInfo& format = *find_format(image.desc.format);
+    if (device_->software()) return fill_through_mapping(image, format, contents);
+    if (format.plane_count == 1) return fill_through_driver(bo, format, image.desc.size, contents);
+    // gbm_bo_map shows the first plane only.
+    if (image.desc.modifier == modifier_linear && cpu_access_) return fill_through_mapping(image, format, contents);
+    return fail(Errc::backend_failed, "{} with modifier {} can be neither cleared nor written through GBM; ask for LINEAR",
+                format.name, to_string(image.desc.modifier));
+}
+
+} // namespace dmb::worker

@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: MIT
+// Allocates through GBM on one DRM device.
+#pragma once
+#include "daemon/worker/gbm_device.hpp"
+
+#include <optional>
+
+namespace dmb::worker {
+
+class GbmBackend : public Driver {
+public:
+    explicit GbmBackend(const std::string& node);
+    const wire::WorkerHello& hello() const override { return hello_; }
+    Result<Exported> allocate(std::uint8_t device, const wire::AllocateSpec&, const Contents*) override;
+
+private:
+    void prove_cpu_access();
+    void prove(const FormatInfo&);
+    void prove_layout(const FormatInfo&, bool linear);
+    void record(FourCC, const Exported&, Usage);
+    Result<> check_usage(FourCC, Usage) const;
+    Result<Exported> try_allocate(const wire::AllocateSpec&, std::span<const Modifier> acceptable, const Contents*);
+    Result<> fill(gbm_bo*, const Exported&, const Contents*);
+
+    std::optional<GbmDevice> device_;
+    bool cpu_access_ = false;
+    wire::WorkerHello hello_; ///< one device
+};
+
+} // namespace dmb::worker

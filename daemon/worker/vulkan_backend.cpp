@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: MIT
+// Every physical device appears twice in the hello: as Backend::vulkan (dma-bufs with modifiers) and as
+// Backend::vulkan_opaque (OPAQUE_FD), each with its problem where it does not work. A request is
+// held against what was proven at start, then the driver chooses among the modifiers that are left.
+#include "daemon/worker/vulkan_backend.hpp"
+
+#include "daemon/worker/vulkan_upload.hpp"
+
+#include <algorithm>
+
+namespace dmb::worker {
+namespace {
+
+/// A driver has a rung per layout: everything but LINEAR is tiled.
+Rung rung_of(Modifier modifier) { return modifier == modifier_linear ? Rung::linear : Rung::tiled; }
+
+bool accepts(const wire::AllocateSpec& spec, const FormatSupport& known)
+{
+    const bool asked = spec.modifiers.empty() || std::ranges::find(spec.modifiers, known.modifier) != spec.modifiers.end();
+    return known.format == spec.format && known.usage.has(spec.usage) && asked && rung_of(known.modifier) >= spec.minimum_rung;
+}
+
+DeviceInfo nothing(std::string_view problem)
+{
+    DeviceInfo info;
+    info.backend = Backend::vulkan;
+    info.name = "Vulkan";
+    info.problem = problem;
+    return info;
+}
+
+} // namespace
+
+VulkanBackend::VulkanBackend()
+{
+    if (auto found = find_devices(); !found) add_target({}, nothing(found.error().reason), {});
+    else if (targets_.empty()) add_target({}, nothing("no Vulkan driver is installed for any device of this machine"), {});
+    // Real GPUs first: the list may be cut to fit a packet.
+    std::ranges::stable_partition(hello_.formats, [&](const FormatSupport& f) { return !hello_.devices[f.device].software; });
+}
+
+Result<> VulkanBackend::find_devices()
+{
+    instance_.emplace(TRY(VulkanInstance::create()));
+    const std::vector<VkPhysicalDevice> found = TRY(instance_->devices());
+    for (VkPhysicalDevice physical : found) add_device(physical);
+    return {};
+}
+
+void VulkanBackend::add_device(VkPhysicalDevice physical)
+{
+    DeviceInfo info;
+    info.backend = Backend::vulkan;
+    auto created = VulkanDevice::create(physical, info);
+    if (!created) {
+        info.problem = created.error().reason.view();
+        add_target({}, info, {});
+        return;
+    }
+    VulkanDevice& device = *devices_.emplace_back(std::move(*created));
+    add_target({&device, false}, info, prove_dma_buf(device));
+    info.backend = Backend::vulkan_opaque;
+    add_target({&device, true}, info, prove_opaque(device));
+}
+
+void VulkanBackend::add_target(Target target, const DeviceInfo& info, const VulkanProof& proof)
+{
+    const auto index = static_cast<std::uint8_t>(targets_.size());
+    targets_.push_back(target);
+    hello_.devices.push_back(info);
+    if (!proof.problem.empty()) hello_.devices.back().problem = proof.problem;
+    for (FormatSupport format : proof.formats) {
+        format.device = index;
+        hello_.formats.push_back(format);
+    }
+}
+
+Result<VulkanWish> VulkanBackend::wish_for(std::uint8_t device, const wire::AllocateSpec& spec) const
+{
+    VulkanWish wish{.format = find_format(spec.format), .size = spec.size, .usage = spec.usage, .opaque = targets_[device].opaque};
+    if (!wish.format) return fail(Errc::unknown_format, "format {} is not known", to_string(spec.format));
+    for (const FormatSupport& known : hello_.formats)
+        if (known.device == device && accepts(spec, known)) wish.modifiers.push_back(known.modifier);
+    // Only LINEAR has rows, and so CPU usage, in the list of what was proven.
+    if (!wish.modifiers.empty()) return wish;
+    return fail(Errc::backend_failed, "{} exported no {} for {} with a modifier and rung asked for when it was tried",
+                hello_.devices[device].name.view(), wish.format->name, to_string(spec.usage));
+}
+
+Result<Exported> VulkanBackend::allocate(std::uint8_t index, const wire::AllocateSpec& spec, const Contents* contents)
+{
+    if (!targets_[index].device) return fail(Errc::backend_failed, "{}", hello_.devices[index].problem.view());
+    VulkanDevice& device = *targets_[index].device;
+    const VulkanWish wish = TRY(wish_for(index, spec));
+    const VulkanPlan plan = TRY(make_plan(device, wish));
+    const VulkanImage image = TRY(VulkanImage::create(device, plan));
+    TRY(initialise(device, image, contents));
+    Exported exported = TRY(image.export_image());
+    exported.desc.usage = spec.usage;
+    exported.desc.colour = spec.colour;
+    exported.contents_written = contents != nullptr;
+    return exported;
+}
+
+bool VulkanBackend::usable() const
+{
+    return std::ranges::none_of(devices_, [](const auto& device) { return device->lost(); });
+}
+
+} // namespace dmb::worker

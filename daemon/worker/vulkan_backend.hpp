@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: MIT
+// Allocates through Vulkan on every physical device, as dma-buf and as opaque memory.
+#pragma once
+#include "daemon/worker/vulkan_proof.hpp"
+
+#include <optional>
+
+namespace dmb::worker {
+
+class VulkanBackend : public Driver {
+public:
+    VulkanBackend();
+    const wire::WorkerHello& hello() const override { return hello_; }
+    Result<Exported> allocate(std::uint8_t device, const wire::AllocateSpec&, const Contents*) override;
+    bool usable() const override;
+
+private:
+    /// One entry of hello_.devices. No device: see the entry's problem.
+    struct Target {
+        VulkanDevice* device = nullptr;
+        bool opaque = false;
+    };
+    Result<> find_devices();
+    void add_device(VkPhysicalDevice);
+    void add_target(Target, const DeviceInfo&, const VulkanProof&);
+    Result<VulkanWish> wish_for(std::uint8_t device, const wire::AllocateSpec&) const;
+
+    std::optional<VulkanInstance> instance_; // outlives devices_
+    std::vector<std::unique_ptr<VulkanDevice>> devices_;
+    std::vector<Target> targets_;
+    wire::WorkerHello hello_;
+};
+
+} // namespace dmb::worker

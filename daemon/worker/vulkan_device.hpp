@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: MIT
+// A Vulkan instance and one logical device per GPU, with the few calls a worker needs: support queries,
+// and command buffers that are waited for.
+#pragma once
+#include "proto/base/unique_fd.hpp"
+#include "proto/inspect/snapshot.hpp"
+
+#include <functional>
+#include <memory>
+#include <string_view>
+#include <vector>
+#include <vulkan/vulkan.h>
+
+namespace dmb::worker {
+
+/// Owns a child of a VkDevice, which must outlive it.
+template <class Handle, auto Destroy>
+class Owned {
+public:
+    Owned() = default;
+    Owned(VkDevice device, Handle handle) : device_(device), handle_(handle) {}
+    Owned(Owned&& other) noexcept : device_(other.device_), handle_(std::exchange(other.handle_, Handle{})) {}
+    Owned& operator=(Owned&& other) noexcept
+    {
+        std::swap(device_, other.device_);
+        std::swap(handle_, other.handle_);
+        return *this;
+    }
+    ~Owned()
+    {
+        if (handle_) Destroy(device_, handle_, nullptr);
+    }
+    Handle get() const { return handle_; }
+
+private:
+    VkDevice device_{};
+    Handle handle_{};
+};
+
+using OwnedImage = Owned<VkImage, vkDestroyImage>;
+using OwnedMemory = Owned<VkDeviceMemory, vkFreeMemory>;
+using OwnedBuffer = Owned<VkBuffer, vkDestroyBuffer>;
+using OwnedPool = Owned<VkCommandPool, vkDestroyCommandPool>;
+using OwnedFence = Owned<VkFence, vkDestroyFence>;
+
+/// "VK_ERROR_OUT_OF_DEVICE_MEMORY", or the number of one that is not known here.
+std::string_view result_name(VkResult);
+/// Errc::backend_failed with the call and the result's name.
+std::unexpected<Error> fail_vulkan(std::string_view call, VkResult);
+
+class VulkanInstance {
+public:
+    static Result<VulkanInstance> create();
+    VulkanInstance(VulkanInstance&& other) noexcept : instance_(std::exchange(other.instance_, nullptr)) {}
+    VulkanInstance& operator=(VulkanInstance&&) = delete;
+    ~VulkanInstance()
+    {
+        if (instance_) vkDestroyInstance(instance_, nullptr);
+    }
+    Result<std::vector<VkPhysicalDevice>> devices() const;
+
+private:
+    explicit VulkanInstance(VkInstance instance) : instance_(instance) {}
+    VkInstance instance_;
+};
+
+/// Host-visible memory that stays mapped.
+struct Staging {
+    OwnedMemory memory; // destroyed after the buffer
+    OwnedBuffer buffer;
+    std::byte* data = nullptr;
+    std::uint64_t size = 0;
+};
+
+class VulkanDevice {
+public:
+    /// `info` is filled as far as it is known even when this fails; its backend and problem are not touched.
+    static Result<std::unique_ptr<VulkanDevice>> create(VkPhysicalDevice, DeviceInfo& info);
+    VulkanDevice(const VulkanDevice&) = delete;
+    VulkanDevice& operator=(const VulkanDevice&) = delete;
+    ~VulkanDevice();
+
+    VkDevice get() const { return device_; }
+    VkPhysicalDevice physical() const { return physical_; }
+    const DeviceInfo& info() const { return info_; }
+    /// Empty: it has all extensions for dma-bufs with modifiers. Else what is missing.
+    std::string_view no_dma_buf() const { return no_dma_buf_; }
+    std::string_view no_opaque() const { return no_opaque_; }
+    std::uint32_t queue_family() const { return queue_family_; }
+    /// To whom images are released and from whom they are acquired.
+    std::uint32_t external_family(VkExternalMemoryHandleTypeFlagBits) const;
+
+    /// The first memory type with all of `wanted`, else the first that is allowed at all.
+    std::uint32_t memory_type(std::uint32_t allowed, VkMemoryPropertyFlags wanted) const;
+    VkMemoryPropertyFlags memory_flags(std::uint32_t type) const { return memory_.memoryTypes[type].propertyFlags; }
+    Result<UniqueFd> export_memory(VkDeviceMemory, VkExternalMemoryHandleTypeFlagBits) const;
+    Result<std::uint64_t> modifier_of(VkImage) const;
+
+    Result<Staging> make_staging(std::uint64_t size) const;
+    /// Records, submits and waits. After a device loss or a wait that takes too long, lost() is true.
+    Result<> run(const std::function<void(VkCommandBuffer)>& record);
+    bool lost() const { return lost_; }
+
+private:
+    VulkanDevice(VkPhysicalDevice physical, const DeviceInfo& info) : physical_(physical), info_(info) {}
+    Result<> open();
+    Result<> pick_queue();
+    Result<> make_commands();
+    Result<> submit_and_wait();
+
+    VkPhysicalDevice physical_;
+    DeviceInfo info_;
+    std::string_view no_dma_buf_;
+    std::string_view no_opaque_;
+    bool foreign_family_ = false;
+    std::uint32_t queue_family_ = 0;
+    VkPhysicalDeviceMemoryProperties memory_{};
+    VkDevice device_ = nullptr;
+    VkQueue queue_ = nullptr;
+    OwnedPool pool_;
+    OwnedFence fence_;
+    VkCommandBuffer commands_ = nullptr;
+    PFN_vkGetMemoryFdKHR get_memory_fd_ = nullptr;
+    PFN_vkGetImageDrmFormatModifierPropertiesEXT get_modifier_ = nullptr;
+    bool lost_ = false;
+};
+
+} // namespace dmb::worker

@@ -1,0 +1,388 @@
+// SPDX-License-Identifier: MIT
+// The real dmabroker-worker, driven as the broker drives it: one worker for Vulkan and one per DRM device.
+// Every format that a hello promises is asked for, filled and read back.
+#include "daemon/worker/mapping.hpp"
+#include "proto/image/fd_identity.hpp"
+#include "proto/image/format_table.hpp"
+#include "proto/image/image.hpp"
+#include "tests/drm/gbm_reader.hpp"
+#include "tests/drm/opaque_reader.hpp"
+#include "tests/drm/worker_process.hpp"
+#include "tests/support/fixture.hpp"
+
+#include <cstdlib>
+#include <cstring>
+#include <fcntl.h>
+#include <map>
+#include <random>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+namespace dmb::test {
+namespace {
+
+using wire::AllocateSpec;
+using Bytes = std::vector<std::byte>;
+
+constexpr const char* lavapipe = "/usr/share/vulkan/icd.d/lvp_icd.x86_64.json";
+
+/// Drivers of GPUs that are not here can take seconds to say so.
+void prefer_lavapipe()
+{
+    if (std::getenv("VK_ICD_FILENAMES") || std::getenv("VK_DRIVER_FILES")) return;
+    if (::access(lavapipe, R_OK) == 0) ::setenv("VK_ICD_FILENAMES", lavapipe, 1);
+}
+
+std::vector<std::vector<std::string>> all_workers()
+{
+    std::vector<std::vector<std::string>> list{{"vulkan"}};
+    for (int i = 0; i < 16; ++i) {
+        const std::string node = fmt::format("/dev/dri/card{}", i);
+        if (::access(node.c_str(), F_OK) == 0) list.push_back({"gbm", node});
+    }
+    return list;
+}
+
+Bytes random_bytes(std::size_t size)
+{
+    static std::mt19937_64 generator(std::random_device{}());
+    Bytes out(size);
+    for (std::size_t i = 0; i < size; i += 8) {
+        const std::uint64_t word = generator();
+        std::memcpy(out.data() + i, &word, std::min<std::size_t>(8, size - i));
+    }
+    return out;
+}
+
+UniqueFd memfd_with(std::span<const std::byte> bytes, unsigned seals = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)
+{
+    UniqueFd fd = UniqueFd::adopt(::memfd_create("contents", MFD_CLOEXEC | MFD_ALLOW_SEALING));
+    EXPECT_EQ(::write(fd.get(), bytes.data(), bytes.size()), static_cast<ssize_t>(bytes.size()));
+    EXPECT_EQ(::fcntl(fd.get(), F_ADD_SEALS, seals), 0);
+    return fd;
+}
+
+std::uint64_t packed_bytes(const FormatInfo& format, Extent size)
+{
+    std::uint64_t sum = 0;
+    for (std::size_t i = 0; i < format.plane_count; ++i) sum += row_bytes(format, i, size.width) * plane_extent(format, i, size).height;
+    return sum;
+}
+
+Bytes read_mapped(const ImageDesc& desc, const wire::PacketFds& fds)
+{
+    const FormatInfo& format = *find_format(desc.format);
+    Bytes out;
+    for (std::size_t i = 0; i < format.plane_count; ++i) {
+        const Plane& plane = desc.planes[i];
+        const auto mapping = worker::Mapping::map(fds[plane.memory].get(), desc.memories[plane.memory].size);
+        EXPECT_TRUE(mapping) << mapping.error().reason.view();
+        if (!mapping) return {};
+        for (std::uint32_t y = 0; y < plane_extent(format, i, desc.size).height; ++y) {
+            const std::byte* row = mapping->data() + plane.offset + std::uint64_t{plane.stride} * y;
+            out.insert(out.end(), row, row + row_bytes(format, i, desc.size.width));
+        }
+    }
+    return out;
+}
+
+AllocateSpec spec_for(const FormatSupport& support, Extent size, Usage usage)
+{
+    AllocateSpec spec;
+    spec.size = size;
+    spec.format = support.format;
+    spec.modifiers = {support.modifier};
+    spec.usage = usage;
+    return spec;
+}
+
+/// A driver may refuse an odd size of a subsampled format; nothing else.
+bool may_refuse(const FormatInfo& format, Extent size)
+{
+    bool subsampled = false;
+    for (const PlaneFormat& plane : format.planes) subsampled |= plane.horizontal > 1 || plane.vertical > 1 || plane.block_width > 1;
+    return subsampled && (size.width % 2 != 0 || size.height % 2 != 0);
+}
+
+std::string describe(const DeviceInfo& device, const FormatSupport& support)
+{
+    return fmt::format("{} {} {} {}", name(device.backend), device.driver.view(), to_string(support.format), to_string(support.modifier));
+}
+
+/// An unknown message: when its answer is here, the worker is done with the request before.
+WorkerAnswer ping(WorkerProcess& worker)
+{
+    const std::byte unknown[8] = {std::byte{0x77}, std::byte{}, std::byte{}, std::byte{}, std::byte{9}};
+    worker.send(unknown);
+    return worker.receive();
+}
+
+class WorkerTest : public FdTest {
+protected:
+    static void SetUpTestSuite()
+    {
+        prefer_lavapipe();
+        for (const auto& arguments : all_workers()) workers_.push_back(std::make_unique<WorkerProcess>(arguments));
+        for (const auto& worker : workers_) worker->hello();
+        reader_ = std::make_unique<OpaqueReader>();
+        gbm_reader_ = std::make_unique<GbmReader>();
+        for (const auto& worker : workers_) warm_up(*worker);
+    }
+    static void TearDownTestSuite()
+    {
+        workers_.clear();
+        reader_.reset();
+        gbm_reader_.reset();
+    }
+
+    /// Drivers open devices on first use: before anybody counts descriptors.
+    static void warm_up(WorkerProcess& worker)
+    {
+        const wire::WorkerHello& hello = worker.hello();
+        if (hello.formats.empty()) return;
+        const FormatSupport& support = hello.formats.front();
+        WorkerAnswer answer = worker.allocate(support.device, spec_for(support, {64, 64}, support.usage));
+        if (answer.image()) read(hello.devices[support.device], answer.image()->desc, std::move(answer.fds));
+    }
+
+    template <class Visit>
+    void each_format(Visit visit)
+    {
+        for (const auto& worker : workers_)
+            for (const FormatSupport& support : worker->hello().formats) {
+                const DeviceInfo& device = worker->hello().devices[support.device];
+                SCOPED_TRACE(worker->name() + ": " + describe(device, support));
+                visit(*worker, device, support);
+            }
+    }
+    /// Empty when nothing here can look into such an image.
+    static std::optional<Bytes> read(const DeviceInfo& device, const ImageDesc& desc, wire::PacketFds fds)
+    {
+        if (desc.usage.has(UsageFlag::cpu_read)) return read_mapped(desc, fds);
+        const bool by_gbm = desc.backend == Backend::gbm && find_format(desc.format)->plane_count == 1;
+        if (!by_gbm && desc.kind != MemoryKind::opaque) return std::nullopt;
+        auto bytes = by_gbm ? gbm_reader_->read(std::string(device.node.view()), desc, fds[0].get())
+                            : reader_->read(desc, std::move(fds[0]));
+        EXPECT_TRUE(bytes) << bytes.error().reason.view();
+        return bytes ? *bytes : Bytes{};
+    }
+    static void expect_pixels(WorkerProcess&, const FormatSupport&, Extent size, const Bytes* contents);
+
+    static inline std::vector<std::unique_ptr<WorkerProcess>> workers_;
+    static inline std::unique_ptr<OpaqueReader> reader_;
+    static inline std::unique_ptr<GbmReader> gbm_reader_;
+};
+
+void WorkerTest::expect_pixels(WorkerProcess& worker, const FormatSupport& support, Extent size, const Bytes* contents)
+{
+    const FormatInfo& format = *find_format(support.format);
+    const UniqueFd memfd = contents ? memfd_with(*contents) : UniqueFd();
+    WorkerAnswer answer = worker.allocate(support.device, spec_for(support, size, support.usage), memfd.get());
+    if (answer.error() && may_refuse(format, size)) return;
+    ASSERT_TRUE(answer.image()) << answer.error()->reason.view();
+    EXPECT_EQ(answer.image()->contents_written, contents != nullptr);
+    const auto seen = read(worker.hello().devices[support.device], answer.image()->desc, std::move(answer.fds));
+    if (!seen) return;
+    const Bytes expected = contents ? *contents : Bytes(packed_bytes(format, size));
+    ASSERT_EQ(seen->size(), expected.size());
+    std::size_t different = 0;
+    for (std::size_t i = 0; i < expected.size(); ++i) different += (*seen)[i] != expected[i];
+    EXPECT_EQ(different, 0u) << "of " << expected.size() << " bytes, " << size.width << "x" << size.height;
+}
+
+TEST_F(WorkerTest, every_device_has_formats_or_a_problem)
+{
+    for (const auto& worker : workers_) {
+        const wire::WorkerHello& hello = worker->hello();
+        EXPECT_FALSE(hello.devices.empty()) << worker->name();
+        std::map<std::size_t, std::map<std::uint64_t, std::string>> words;
+        for (const FormatSupport& f : hello.formats) {
+            ASSERT_LT(f.device, hello.devices.size());
+            EXPECT_FALSE(f.usage.empty());
+            words[f.device][f.modifier.value] += fmt::format(" {}({:x})", to_string(f.format), f.usage.bits);
+        }
+        for (std::size_t i = 0; i < hello.devices.size(); ++i) {
+            const DeviceInfo& device = hello.devices[i];
+            fmt::print("{} [{}]: {} | {} | {} | {}{} | {}\n", worker->name(), i, name(device.backend), device.node.view(),
+                       device.driver.view(), device.name.view(), device.software ? "software" : "hardware", device.problem.view());
+            for (const auto& [modifier, formats] : words[i]) fmt::print("    {}:{}\n", to_string(Modifier{modifier}), formats);
+            EXPECT_NE(words[i].empty(), device.problem.empty());
+        }
+    }
+}
+
+TEST_F(WorkerTest, what_the_hello_promises_is_allocated)
+{
+    each_format([](WorkerProcess& worker, const DeviceInfo& device, const FormatSupport& support) {
+        for (const Extent size : {Extent{64, 64}, Extent{1, 1}, Extent{33, 17}, Extent{640, 361}}) {
+            WorkerAnswer answer = worker.allocate(support.device, spec_for(support, size, support.usage));
+            if (answer.error() && may_refuse(*find_format(support.format), size)) continue;
+            ASSERT_TRUE(answer.image()) << answer.error()->reason.view();
+            const ImageDesc& desc = answer.image()->desc;
+            EXPECT_EQ(desc.size, size);
+            EXPECT_EQ(desc.format, support.format);
+            EXPECT_EQ(desc.modifier, support.modifier);
+            EXPECT_EQ(desc.backend, device.backend);
+            EXPECT_EQ(desc.device, device.id);
+            EXPECT_EQ(desc.usage, support.usage);
+            EXPECT_FALSE(answer.image()->contents_written);
+            if (desc.kind == MemoryKind::opaque) continue;
+            EXPECT_EQ(desc.planes.size(), support.plane_count);
+            // Software importers crash on less.
+            for (const Plane& plane : desc.planes) EXPECT_TRUE(!device.software || plane.stride % 16 == 0) << plane.stride;
+            for (const UniqueFd& fd : answer.fds) EXPECT_TRUE(identify(fd.get()).writable);
+            auto image = Image::validate(desc, std::move(answer.fds));
+            EXPECT_TRUE(image) << image.error().reason.view();
+        }
+    });
+}
+
+TEST_F(WorkerTest, initial_contents_arrive_in_every_plane)
+{
+    each_format([](WorkerProcess& worker, const DeviceInfo&, const FormatSupport& support) {
+        for (const Extent size : {Extent{64, 64}, Extent{33, 17}, Extent{130, 66}}) {
+            const Bytes contents = random_bytes(packed_bytes(*find_format(support.format), size));
+            expect_pixels(worker, support, size, &contents);
+        }
+    });
+}
+
+TEST_F(WorkerTest, contents_larger_than_the_staging_buffer_arrive)
+{
+    for (const auto& worker : workers_)
+        for (const FormatSupport& support : worker->hello().formats) {
+            const Backend backend = worker->hello().devices[support.device].backend;
+            if (support.format != fourcc("AB48") || backend == Backend::gbm) continue;
+            const Extent size{4099, 1031};
+            const Bytes contents = random_bytes(packed_bytes(*find_format(support.format), size));
+            expect_pixels(*worker, support, size, &contents);
+        }
+}
+
+TEST_F(WorkerTest, memory_without_contents_is_zero)
+{
+    each_format([](WorkerProcess& worker, const DeviceInfo&, const FormatSupport& support) {
+        const Extent size{66, 34};
+        const Bytes contents = random_bytes(packed_bytes(*find_format(support.format), size));
+        expect_pixels(worker, support, size, &contents); // dirties what the driver might hand out again
+        expect_pixels(worker, support, size, nullptr);
+    });
+}
+
+TEST_F(WorkerTest, a_hundred_allocations_leave_no_descriptor_in_the_worker)
+{
+    for (const auto& worker : workers_) {
+        if (worker->hello().formats.empty()) continue;
+        const FormatSupport& support = worker->hello().formats.front();
+        const Bytes contents(packed_bytes(*find_format(support.format), {64, 64}));
+        const UniqueFd memfd = memfd_with(contents);
+        const AllocateSpec spec = spec_for(support, {64, 64}, support.usage);
+        const std::string pid = std::to_string(worker->pid());
+        worker->allocate(support.device, spec, memfd.get()); // drivers open things on first use
+        ping(*worker);
+        const std::size_t before = count_fds(pid);
+        for (int i = 0; i < 100; ++i) worker->allocate(support.device, spec, i % 2 ? memfd.get() : -1);
+        ping(*worker);
+        EXPECT_EQ(count_fds(pid), before) << worker->name();
+    }
+}
+
+TEST_F(WorkerTest, contents_that_are_too_short_are_refused)
+{
+    each_format([](WorkerProcess& worker, const DeviceInfo&, const FormatSupport& support) {
+        const Bytes contents(packed_bytes(*find_format(support.format), {64, 64}) - 1);
+        const UniqueFd memfd = memfd_with(contents);
+        const auto answer = worker.allocate(support.device, spec_for(support, {64, 64}, support.usage), memfd.get());
+        ASSERT_TRUE(answer.error());
+        EXPECT_EQ(answer.error()->code, Errc::bad_layout);
+    });
+}
+
+TEST_F(WorkerTest, contents_that_are_no_sealed_memfd_are_refused)
+{
+    int pipe[2];
+    ASSERT_EQ(::pipe2(pipe, O_CLOEXEC), 0);
+    const UniqueFd reading = UniqueFd::adopt(pipe[0]), writing = UniqueFd::adopt(pipe[1]);
+    const UniqueFd unsealed = memfd_with(Bytes(64 * 64 * 4), 0);
+    const UniqueFd zero = UniqueFd::adopt(::open("/dev/zero", O_RDWR | O_CLOEXEC));
+    AllocateSpec spec;
+    spec.size = {64, 64};
+    spec.format = fourcc("AR24");
+    for (const auto& worker : workers_)
+        for (const int fd : {reading.get(), unsealed.get(), zero.get()}) {
+            const auto answer = worker->allocate(0, spec, fd);
+            ASSERT_TRUE(answer.error());
+            EXPECT_EQ(answer.error()->code, Errc::bad_descriptor);
+        }
+}
+
+TEST_F(WorkerTest, impossible_requests_get_a_typed_error)
+{
+    AllocateSpec good;
+    good.size = {64, 64};
+    good.format = fourcc("AR24");
+    const auto expect = [&](std::uint8_t device, const AllocateSpec& spec, Errc code) {
+        for (const auto& worker : workers_) {
+            const auto answer = worker->allocate(device, spec);
+            ASSERT_TRUE(answer.error()) << worker->name();
+            EXPECT_EQ(answer.error()->code, code) << worker->name() << ": " << answer.error()->reason.view();
+            EXPECT_FALSE(answer.error()->reason.empty());
+        }
+    };
+    expect(200, good, Errc::invalid_argument);
+    AllocateSpec spec = good;
+    spec.size = {0, 64};
+    expect(0, spec, Errc::bad_size);
+    spec.size = {64, max_dimension + 1};
+    expect(0, spec, Errc::bad_size);
+    spec = good;
+    spec.modifiers = {Modifier{0x0100'0000'dead'beef}};
+    expect(0, spec, Errc::backend_failed);
+    spec = good;
+    spec.usage = UsageFlag::encode;
+    expect(0, spec, Errc::backend_failed);
+}
+
+TEST_F(WorkerTest, unknown_messages_are_answered_and_the_worker_lives)
+{
+    for (const auto& worker : workers_) {
+        const auto answer = ping(*worker);
+        ASSERT_TRUE(answer.error());
+        EXPECT_EQ(answer.error()->code, Errc::unsupported);
+        EXPECT_EQ(answer.serial, 9u);
+    }
+}
+
+TEST_F(WorkerTest, a_closed_socket_ends_the_worker_cleanly)
+{
+    WorkerProcess worker({"gbm", "/dev/null"});
+    worker.hello();
+    EXPECT_EQ(worker.finish(), 0);
+}
+
+TEST_F(WorkerTest, malformed_bytes_end_the_worker)
+{
+    WorkerProcess worker({"gbm", "/dev/null"});
+    worker.hello();
+    const std::byte rubbish[3] = {};
+    worker.send(rubbish);
+    EXPECT_THROW(worker.receive(), std::runtime_error);
+    EXPECT_EQ(WEXITSTATUS(worker.finish()), 1);
+}
+
+TEST_F(WorkerTest, a_node_that_is_no_gpu_is_a_problem_and_not_a_crash)
+{
+    for (const char* node : {"/dev/null", "/nonexistent", "/dev/zero"}) {
+        WorkerProcess worker({"gbm", node});
+        ASSERT_EQ(worker.hello().devices.size(), 1u);
+        EXPECT_FALSE(worker.hello().devices[0].problem.empty());
+        AllocateSpec spec;
+        spec.size = {64, 64};
+        spec.format = fourcc("AR24");
+        EXPECT_TRUE(worker.allocate(0, spec).error());
+    }
+}
+
+} // namespace
+} // namespace dmb::test
