@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: MIT
+// get: an image as a PNG file, row by row from the mapping. Formats of up to 8 bits per channel become
+// 8-bit files, all others 16-bit ones; alpha is written straight, whatever the image has. YUV is
+// converted with the image's own matrix.
+#include "tools/dmabrokerctl/commands.hpp"
+#include "tools/dmabrokerctl/pixels.hpp"
+#include "tools/dmabrokerctl/png_file.hpp"
+
+#include <fmt/core.h>
+
+namespace dmb::ctl {
+namespace {
+
+struct Source {
+    const dmabroker_image_info& info;
+    const FormatInfo& format;
+    const PackedRgb* rgb; ///< null for YUV
+    YuvPlanes planes;
+    YuvToRgb conversion;
+
+    unsigned bits() const { return rgb && format.bits > 8 ? 16 : 8; }
+    std::uint32_t maximum() const { return bits() == 16 ? 65535 : 255; }
+    bool premultiplied() const { return rgb && rgb->has_alpha() && info.alpha == DMABROKER_ALPHA_PREMULTIPLIED; }
+    const std::byte* row(std::uint32_t y) const { return planes.data[0] + planes.stride[0] * y; }
+};
+
+PngColour colour_of(const Source& source)
+{
+    if (!source.rgb) return PngColour::rgb;
+    if (source.rgb->is_grey()) return PngColour::grey;
+    return source.rgb->has_alpha() ? PngColour::rgba : PngColour::rgb;
+}
+
+/// The mapping's bytes are the file's pixels.
+bool same_layout(const Source& source)
+{
+    const FourCC code = source.format.fourcc;
+    return !source.premultiplied() && (code == fourcc("AB24") || code == fourcc("AB48") || code == fourcc("R8  ") || code == fourcc("R16 "));
+}
+
+void decode(const Source& source, std::uint32_t y, RgbaRow rgba)
+{
+    if (!source.rgb) return decode_yuv_row(source.planes, source.conversion, y, rgba);
+    decode_row(*source.rgb, source.row(y), source.maximum(), rgba);
+    if (source.premultiplied()) unpremultiply(rgba, source.maximum());
+}
+
+/// Drops the channels that the file lacks.
+void pack(std::span<const std::uint16_t> rgba, std::size_t channels, unsigned bits, std::byte* out)
+{
+    for (std::size_t i = 0; i < rgba.size(); i += 4)
+        for (std::size_t k = 0; k < channels; ++k) {
+            if (bits == 16) std::copy_n(reinterpret_cast<const std::byte*>(&rgba[i + k]), 2, out);
+            else *out = static_cast<std::byte>(rgba[i + k]);
+            out += bits / 8;
+        }
+}
+
+constexpr std::size_t channels_of(PngColour colour)
+{
+    return colour == PngColour::grey ? 1 : colour == PngColour::rgb ? 3 : 4;
+}
+
+Result<> write_rows(PngWriter& png, const Source& source)
+{
+    const std::size_t channels = channels_of(colour_of(source));
+    std::vector<std::uint16_t> rgba(std::size_t{source.info.width} * 4);
+    std::vector<std::byte> packed(std::size_t{source.info.width} * channels * source.bits() / 8);
+    for (std::uint32_t y = 0; y < source.info.height; ++y) {
+        if (same_layout(source)) {
+            TRY(png.write_row(source.row(y)));
+            continue;
+        }
+        decode(source, y, rgba);
+        pack(rgba, channels, source.bits(), packed.data());
+        TRY(png.write_row(packed.data()));
+    }
+    return png.finish();
+}
+
+Result<Source> describe(dmabroker_image* image, const dmabroker_cpu_mapping* mapping)
+{
+    const dmabroker_image_info& info = *dmabroker_image_get_info(image);
+    const FormatInfo* format = find_format({info.format});
+    if (!format) return fail(Errc::unknown_format, "this dmabrokerctl does not know {}; install a newer one", to_string(FourCC{info.format}));
+    Source source{info, *format, find_packed_rgb(format->fourcc), {format}, {}};
+    if (!source.rgb && format->model != ColourModel::yuv)
+        return fail(Errc::unsupported, "get cannot write {} as PNG", to_string(format->fourcc));
+    for (std::uint32_t i = 0; i < info.plane_count; ++i) {
+        source.planes.data[i] = static_cast<const std::byte*>(dmabroker_cpu_data(mapping, i));
+        source.planes.stride[i] = info.planes[i].stride;
+    }
+    const Colour colour{static_cast<ColourMatrix>(info.matrix), static_cast<ColourRange>(info.range),
+                        static_cast<ChromaSiting>(info.siting), static_cast<AlphaMode>(info.alpha)};
+    if (!source.rgb) source.conversion = yuv_to_rgb(colour, format->bits);
+    return source;
+}
+
+void report(const Global& global, const GetOptions& options, const Source& source)
+{
+    if (options.file == "-") return; // standard output is the file
+    const auto& info = source.info;
+    if (global.json)
+        print_json(Json{{"file", options.file}, {"id", info.id}, {"width", info.width}, {"height", info.height},
+                   {"format", to_string(source.format.fourcc)}, {"bits", source.bits()}});
+    else
+        fmt::print("image {}: {} {}x{}, written to {} with {} bits per channel\n", info.id, to_string(source.format.fourcc),
+                          info.width, info.height, options.file, source.bits());
+}
+
+} // namespace
+
+Result<> get(const Global& global, const GetOptions& options)
+{
+    const ClientHandle client = TRY(connect(global));
+    const ImageHandle image = TRY(open_token(client.get(), options.token, Right::read, UsageFlag::cpu_read));
+    const MappingHandle mapping = TRY(map(image.get(), DMABROKER_READ));
+    const Source source = TRY(describe(image.get(), mapping.get()));
+    PngWriter png = TRY(PngWriter::create(options.file, {source.info.width, source.info.height}, colour_of(source), source.bits()));
+    TRY(write_rows(png, source));
+    TRY(end_access(mapping.get(), DMABROKER_READ));
+    report(global, options, source);
+    return {};
+}
+
+} // namespace dmb::ctl

@@ -1,0 +1,266 @@
+// SPDX-License-Identifier: MIT
+// devices, formats, list, show: dmabroker_inspect's JSON as tables. With --json the library's own JSON
+// is printed, reduced to the parts that the command is about.
+#include "tools/dmabrokerctl/commands.hpp"
+#include "tools/dmabrokerctl/names.hpp"
+#include "tools/dmabrokerctl/text.hpp"
+
+#include "proto/image/format_table.hpp"
+
+#include <algorithm>
+#include <fmt/core.h>
+#include <map>
+
+namespace dmb::ctl {
+namespace {
+
+/// Missing or strange fields read as empty: an older library's JSON is shown as far as it goes.
+std::string text(const Json& object, const char* key)
+{
+    const auto found = object.find(key);
+    return found != object.end() && found->is_string() ? found->get<std::string>() : std::string();
+}
+
+std::uint64_t number(const Json& object, const char* key)
+{
+    const auto found = object.find(key);
+    return found != object.end() && found->is_number() ? found->get<std::uint64_t>() : 0;
+}
+
+const Json& part(const Json& object, const char* key)
+{
+    static const Json nothing = Json::array();
+    const auto found = object.find(key);
+    return found != object.end() ? *found : nothing;
+}
+
+std::string safe(const Json& object, const char* key) { return escaped(text(object, key)); }
+
+std::string or_dash(std::string text) { return text.empty() ? "-" : text; }
+
+void print_parts(const Json& snapshot, std::initializer_list<const char*> keys)
+{
+    Json out = Json::object();
+    for (const char* key : keys) out[key] = part(snapshot, key);
+    print_json(Json{{"snapshot", out}});
+}
+
+std::string size_of(const Json& desc)
+{
+    const Json& size = part(desc, "size");
+    return fmt::format("{}x{}", number(size, "width"), number(size, "height"));
+}
+
+std::uint64_t bytes_of(const Json& desc)
+{
+    std::uint64_t sum = 0;
+    for (const Json& memory : part(desc, "memories")) sum += number(memory, "size");
+    return sum;
+}
+
+using Clients = std::map<std::uint64_t, const Json*>;
+
+Clients clients_of(const Json& snapshot)
+{
+    Clients out;
+    for (const Json& client : part(snapshot, "clients")) out[number(client, "id")] = &client;
+    return out;
+}
+
+std::string client_text(const Clients& clients, std::uint64_t id)
+{
+    const auto found = clients.find(id);
+    if (found == clients.end()) return fmt::format("client {}", id);
+    return fmt::format("{} {}", number(*found->second, "pid"), safe(*found->second, "name"));
+}
+
+std::string owner_text(const Clients& clients, const Json& image)
+{
+    const std::uint64_t owner = number(image, "owner");
+    return owner ? client_text(clients, owner) : fmt::format("uid {}", number(image, "owner_uid"));
+}
+
+std::string device_text(const Json& device)
+{
+    for (const char* key : {"node", "name", "driver"})
+        if (const std::string word = safe(device, key); !word.empty()) return word;
+    return text(device, "backend");
+}
+
+std::string name_of_format(const std::string& code)
+{
+    const auto parsed = parse_fourcc(code);
+    const FormatInfo* format = parsed ? find_format(*parsed) : nullptr;
+    return format ? format->name : "-";
+}
+
+std::string join(const std::vector<std::string>& words, const char* separator)
+{
+    std::string out;
+    for (const std::string& word : words) out += (out.empty() ? "" : separator) + word;
+    return out;
+}
+
+} // namespace
+
+Result<> devices(const Global& global)
+{
+    const ClientHandle client = TRY(connect(global, Access::manager_if_possible));
+    const Json snapshot = TRY(inspect(client.get()));
+    if (global.json) return print_parts(snapshot, {"devices"}), Result<>{};
+    Table table({"BACKEND", "NODE", "DRIVER", "NAME", "MEMORY", "STATE"});
+    for (const Json& d : part(snapshot, "devices")) {
+        const std::string problem = safe(d, "problem");
+        table.add({text(d, "backend"), or_dash(safe(d, "node")), or_dash(safe(d, "driver")), or_dash(safe(d, "name")),
+                   part(d, "software") == Json(true) ? "system" : "device", problem.empty() ? "works" : problem});
+    }
+    print(table.text());
+    return {};
+}
+
+namespace {
+
+/// The modifiers of one format on one device, in the device's order.
+struct FormatLine {
+    std::vector<std::string> modifiers;
+    std::uint64_t planes = 0;
+    std::string usage;
+};
+
+void print_formats(const Json& snapshot, std::uint64_t device)
+{
+    std::vector<std::pair<std::string, FormatLine>> lines;
+    for (const Json& f : part(snapshot, "formats")) {
+        if (number(f, "device") != device) continue;
+        const std::string code = safe(f, "format");
+        auto line = std::ranges::find(lines, code, &std::pair<std::string, FormatLine>::first);
+        if (line == lines.end()) line = lines.insert(lines.end(), {code, {{}, number(f, "plane_count"), text(f, "usage")}});
+        line->second.modifiers.push_back(text(f, "modifier"));
+    }
+    Table table({"  FORMAT", "NAME", "PLANES", "USAGE", "MODIFIERS"});
+    for (const auto& [code, line] : lines)
+        table.add({"  " + code, name_of_format(code), std::to_string(line.planes), line.usage, join(line.modifiers, " ")});
+    print(table.text());
+}
+
+} // namespace
+
+Result<> formats(const Global& global)
+{
+    const ClientHandle client = TRY(connect(global, Access::manager_if_possible));
+    const Json snapshot = TRY(inspect(client.get()));
+    if (global.json) return print_parts(snapshot, {"devices", "formats"}), Result<>{};
+    std::uint64_t index = 0;
+    for (const Json& device : part(snapshot, "devices")) {
+        fmt::print("{}{} ({})\n", index ? "\n" : "", device_text(device), text(device, "backend"));
+        if (const std::string problem = safe(device, "problem"); !problem.empty()) print("  " + problem + "\n");
+        else print_formats(snapshot, index);
+        ++index;
+    }
+    return {};
+}
+
+Result<> list(const Global& global)
+{
+    const ClientHandle client = TRY(connect(global, Access::manager_if_possible));
+    const Json snapshot = TRY(inspect(client.get()));
+    if (global.json) return print_json(Json{{"snapshot", snapshot}}), Result<>{};
+    const Clients clients = clients_of(snapshot);
+    Table table({"ID", "SIZE", "FORMAT", "MODIFIER", "KIND", "BACKEND", "RUNG", "BYTES", "OWNER", "HOLDERS", "TOKENS", "LEASE", "LABEL"});
+    for (const Json& image : part(snapshot, "images")) {
+        const Json& desc = part(image, "desc");
+        table.add({std::to_string(number(image, "id")), size_of(desc), safe(desc, "format"), text(desc, "modifier"), text(desc, "kind"),
+                   text(desc, "backend"), text(desc, "rung"), human_bytes(bytes_of(desc)), owner_text(clients, image),
+                   std::to_string(part(image, "holders").size()), std::to_string(number(image, "tokens")),
+                   human_lease(number(image, "lease_left_ns")), safe(image, "label")});
+    }
+    print(table.text());
+    const Json& pool = part(snapshot, "pool");
+    fmt::print("{} images, {} clients; pool: {} images, {}\n", part(snapshot, "images").size(), clients.size(),
+                      number(pool, "images"), human_bytes(number(pool, "bytes")));
+    return {};
+}
+
+namespace {
+
+void print_layout(const Json& desc)
+{
+    std::size_t index = 0;
+    for (const Json& plane : part(desc, "planes"))
+        fmt::print("  plane {}     memory {}, offset {}, stride {}\n", index++, number(plane, "memory"), number(plane, "offset"),
+                          number(plane, "stride"));
+    index = 0;
+    for (const Json& memory : part(desc, "memories"))
+        fmt::print("  memory {}    {} bytes ({})\n", index++, number(memory, "size"), human_bytes(number(memory, "size")));
+}
+
+void print_colour(const Json& desc)
+{
+    const Json& colour = part(desc, "colour");
+    const auto code = parse_fourcc(text(desc, "format"));
+    const FormatInfo* format = code ? find_format(*code) : nullptr;
+    if (format && format->model == ColourModel::yuv)
+        fmt::print("  colour      {}, {} range, chroma {}\n", text(colour, "matrix"), text(colour, "range"), text(colour, "siting"));
+    if (!format || format->has_alpha) fmt::print("  alpha       {}\n", text(colour, "alpha"));
+}
+
+void print_device(const Json& desc)
+{
+    const Json& device = part(desc, "device");
+    if (const auto node = number(device, "render_node"))
+        fmt::print("  device      node {}:{}\n", (node >> 8) & 0xfff, (node & 0xff) | ((node >> 12) & 0xfff00));
+    if (text(desc, "kind") != name(MemoryKind::opaque)) return;
+    fmt::print("  device      UUID {}, driver UUID {}\n", text(device, "device_uuid"), text(device, "driver_uuid"));
+    fmt::print("  vulkan      {}\n", part(desc, "opaque").dump());
+}
+
+void print_holders(const Json& image, const Clients& clients)
+{
+    for (const Json& holder : part(image, "holders"))
+        fmt::print("  held by     {} ({}{})\n", client_text(clients, number(holder, "client")), text(holder, "rights"),
+                          number(holder, "handles") > 1 ? fmt::format(", {} times", number(holder, "handles")) : "");
+}
+
+void print_image(const Json& image, const Clients& clients)
+{
+    const Json& desc = part(image, "desc");
+    const std::string label = safe(image, "label");
+    fmt::print("image {}{}{}\n", number(image, "id"), label.empty() ? "" : ": ", label);
+    fmt::print("  size        {}\n", size_of(desc));
+    fmt::print("  format      {} ({})\n", safe(desc, "format"), name_of_format(text(desc, "format")));
+    fmt::print("  modifier    {}\n", text(desc, "modifier"));
+    fmt::print("  memory      {} from {}, rung {}\n", text(desc, "kind"), text(desc, "backend"), text(desc, "rung"));
+    fmt::print("  usage       {}\n", text(desc, "usage"));
+    print_layout(desc);
+    print_colour(desc);
+    print_device(desc);
+    fmt::print("  charged to  {}\n", owner_text(clients, image));
+    print_holders(image, clients);
+    fmt::print("  tokens      {}\n", number(image, "tokens"));
+    fmt::print("  lease       {}\n", human_lease(number(image, "lease_left_ns")));
+    fmt::print("  age         {}\n", human_lease(number(image, "age_ns")));
+}
+
+} // namespace
+
+Result<> show(const Global& global, const Named& named)
+{
+    const Name what = TRY(parse_name(named.name));
+    const ClientHandle client = TRY(connect(global, Access::manager_if_possible));
+    ImageHandle held; // without the manager socket a client sees what it holds, and nothing else
+    std::uint64_t id = what.id;
+    if (!what.token.empty()) {
+        held = TRY(open_token(client.get(), what.token, Right::read, Usage{}));
+        id = dmabroker_image_get_info(held.get())->id;
+    }
+    const Json snapshot = TRY(inspect(client.get(), id));
+    const Json& images = part(snapshot, "images");
+    const auto found = std::ranges::find_if(images, [&](const Json& image) { return number(image, "id") == id; });
+    if (found == images.end())
+        return fail(Errc::not_found, "no image {}, or not one that this connection may see; `dmabrokerctl list` shows those", id);
+    if (global.json) return print_json(Json{{"image", *found}, {"clients", part(snapshot, "clients")}}), Result<>{};
+    print_image(*found, clients_of(snapshot));
+    return {};
+}
+
+} // namespace dmb::ctl

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: MIT
+// dmabrokerctl: parse, run one command, turn its error into a sentence and an exit status.
+#include "tools/dmabrokerctl/options.hpp"
+
+#include <csignal>
+#include <cstdio>
+#include <exception>
+#include <fmt/core.h>
+
+namespace dmb::ctl {
+namespace {
+
+int exit_status(Errc code)
+{
+    switch (code) {
+    case Errc::no_broker: return exit_no_broker;
+    case Errc::not_found:
+    case Errc::token_expired:
+    case Errc::token_revoked:
+    case Errc::token_used: return exit_not_found;
+    case Errc::denied: return exit_denied;
+    default: return exit_failure;
+    }
+}
+
+int report(const Global& global, const Error& error)
+{
+    fmt::print(stderr, "dmabrokerctl: {}\n", error.reason.view());
+    if (global.json) print_json(Json{{"error", {{"code", name(error.code)}, {"text", error.reason.view()}}}});
+    return exit_status(error.code);
+}
+
+int run(int argc, char** argv)
+{
+    const auto parsed = parse(argc, argv);
+    if (const int* status = std::get_if<int>(&parsed)) return *status;
+    const auto& [global, command] = std::get<Invocation>(parsed);
+    if (const auto result = command(global); !result) return report(global, result.error());
+    if (std::fflush(stdout) != 0) return report(global, fail_errno(Errc::internal, "standard output", errno).error());
+    return exit_success;
+}
+
+} // namespace
+
+void print(std::string_view text) { std::fwrite(text.data(), 1, text.size(), stdout); }
+
+void print_json(const Json& json) { print(json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n"); }
+
+} // namespace dmb::ctl
+
+int main(int argc, char** argv)
+{
+    std::signal(SIGPIPE, SIG_IGN);
+    try {
+        return dmb::ctl::run(argc, argv);
+    } catch (const std::exception& e) {
+        fmt::print(stderr, "dmabrokerctl: {}\n", e.what());
+        return dmb::ctl::exit_failure;
+    }
+}

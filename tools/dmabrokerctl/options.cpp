@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: MIT
+// CLI11 lives here and nowhere else. Words are checked while parsing, so that a misspelt one is a usage
+// error before anything is asked of a broker; whether a size, format or modifier can be served is the
+// broker's to say.
+#include "tools/dmabrokerctl/options.hpp"
+
+#include <CLI/CLI.hpp>
+#include <charconv>
+#include <cmath>
+#include <fmt/core.h>
+
+namespace dmb::ctl {
+namespace {
+
+/// Adds an option whose text goes through `read`, which returns false for what it does not know.
+template <class Read>
+CLI::Option* add_word(CLI::App& app, const std::string& name, const std::string& form, const std::string& help, Read read)
+{
+    return app.add_option_function<std::string>(
+                  name,
+                  [=](const std::string& text) {
+                      if (!read(text)) throw CLI::ValidationError(name, fmt::format("\"{}\" is not {}", text, form));
+                  },
+                  help)
+        ->type_name(form);
+}
+
+template <class T>
+bool set(std::optional<T> value, auto& target)
+{
+    if (value) target = *value;
+    return value.has_value();
+}
+
+std::optional<Extent> parse_size(std::string_view text)
+{
+    Extent size;
+    const char* end = text.data() + text.size();
+    const auto width = std::from_chars(text.data(), end, size.width);
+    if (width.ec != std::errc{} || width.ptr == end || (*width.ptr != 'x' && *width.ptr != 'X')) return std::nullopt;
+    const auto height = std::from_chars(width.ptr + 1, end, size.height);
+    if (height.ec != std::errc{} || height.ptr != end) return std::nullopt;
+    return size;
+}
+
+/// Seconds, or "forever". Zero is refused: the image would be gone before its token is printed.
+std::optional<std::uint64_t> parse_lease(std::string_view text)
+{
+    if (text == "forever") return DMABROKER_FOREVER;
+    double seconds = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), seconds);
+    if (error != std::errc{} || end != text.data() + text.size()) return std::nullopt;
+    if (!std::isfinite(seconds) || seconds < 1e-3 || seconds > 1e9) return std::nullopt;
+    return static_cast<std::uint64_t>(seconds * 1e9);
+}
+
+bool add_backends(std::string_view text, BackendSet& set)
+{
+    for (;;) {
+        const std::size_t comma = text.find(',');
+        const auto backend = parse_backend(text.substr(0, comma));
+        if (!backend) return false;
+        set.add(*backend);
+        if (comma == std::string_view::npos) return true;
+        text.remove_prefix(comma + 1);
+    }
+}
+
+void add_placement(CLI::App& app, Placement& p)
+{
+    app.add_option("--label", p.label, "shown by list, at most 64 bytes")->type_name("TEXT");
+    app.add_option("--device", p.device, "node or name of the device it must come from")->type_name("DEVICE");
+    app.add_flag("--one-shot", p.one_shot, "the token opens the image once");
+    add_word(app, "--backend", "one or more of memfd,udmabuf,dma_heap,gbm,vulkan,vulkan_opaque", "who may allocate it",
+             [&p](const std::string& text) { return add_backends(text, p.backends); });
+    add_word(app, "--usage", "one or more of cpu_read,cpu_write,sample,render,storage,scanout,encode", "what it is for",
+             [&p](const std::string& text) { return set(parse_usage(text), p.usage); });
+    add_word(app, "--rights", "one or more of read,write,manage", "rights of the printed token", [&p](const std::string& text) {
+        return set(parse_rights(text), p.rights) && !p.rights->empty();
+    });
+    add_word(app, "--lease", "SECONDS|forever", "how long the image stays without a holder (default: 600)",
+             [&p](const std::string& text) { return set(parse_lease(text), p.lease_ns); });
+}
+
+/// Owns what the callbacks write to; it must outlive the parsing only.
+struct Parser {
+    CLI::App app{"Shows and handles the images of a dmabroker.", "dmabrokerctl"};
+    Global global;
+    AllocOptions alloc;
+    PutOptions put;
+    GetOptions get;
+    Named named;
+    std::function<Result<>(const Global&)> command;
+
+    Parser();
+    template <class Options>
+    CLI::App& add(const char* name, const char* help, Result<> (*run)(const Global&, const Options&), Options& options);
+    void add(const char* name, const char* help, Result<> (*run)(const Global&));
+    void add_alloc();
+    void add_put();
+    void add_named();
+};
+
+template <class Options>
+CLI::App& Parser::add(const char* name, const char* help, Result<> (*run)(const Global&, const Options&), Options& options)
+{
+    CLI::App& sub = *app.add_subcommand(name, help);
+    sub.callback([this, run, &options] { command = [run, copy = options](const Global& g) { return run(g, copy); }; });
+    return sub;
+}
+
+void Parser::add(const char* name, const char* help, Result<> (*run)(const Global&))
+{
+    app.add_subcommand(name, help)->callback([this, run] { command = run; });
+}
+
+void Parser::add_alloc()
+{
+    CLI::App& sub = add("alloc", "allocate an image; the last word printed is its token", ctl::alloc, alloc);
+    add_word(sub, "--size", "WxH", "pixels", [this](const std::string& t) { return set(parse_size(t), alloc.size); })->required();
+    add_word(sub, "--format", "FOURCC", "such as XR24, NV12", [this](const std::string& t) {
+        return set(parse_fourcc(t), alloc.format);
+    })->required();
+    sub.add_option_function<std::vector<std::string>>(
+           "--modifier",
+           [this](const std::vector<std::string>& words) {
+               for (const std::string& word : words) {
+                   const auto modifier = parse_modifier(word);
+                   if (!modifier) throw CLI::ValidationError("--modifier", "\"" + word + "\" is not LINEAR, INVALID or 0x...");
+                   alloc.modifiers.push_back(modifier->value);
+               }
+           },
+           "an acceptable modifier, best first; may be given again")
+        ->type_name("MODIFIER")
+        ->allow_extra_args(false);
+    add_placement(sub, alloc.placement);
+}
+
+void Parser::add_put()
+{
+    CLI::App& sub = add("put", "make an image of a PNG file; the last word printed is its token", ctl::put, put);
+    sub.add_option("FILE", put.file, "PNG file; - is standard input")->required();
+    add_word(sub, "--format", "FOURCC", "default: AB24, for 16-bit files AB48", [this](const std::string& t) {
+        return set(parse_fourcc(t), put.format);
+    });
+    add_placement(sub, put.placement);
+}
+
+void Parser::add_named()
+{
+    add("show", "show everything about one image", ctl::show, named).add_option("NAME", named.name, "ID or TOKEN")->required();
+    add("revoke", "end an image's tokens and lease, or one token", ctl::revoke, named)
+        .add_option("NAME", named.name, "ID or TOKEN")
+        ->required();
+}
+
+Parser::Parser()
+{
+    app.add_option("--socket", global.socket, "the broker's socket (default: $DMABROKER_REMOTE or the usual places)")->type_name("PATH");
+    app.add_flag("--json", global.json, "print JSON");
+    app.set_version_flag("--version", "dmabrokerctl " DMABROKER_VERSION);
+    app.require_subcommand(1);
+    app.fallthrough();
+    app.failure_message(CLI::FailureMessage::simple);
+    add("devices", "list the devices that images can come from", ctl::devices);
+    add("formats", "list formats and modifiers that were tried and work", ctl::formats);
+    add_alloc();
+    add_put();
+    CLI::App& sub = add("get", "write an image as a PNG file", ctl::get, get);
+    sub.add_option("TOKEN", get.token, "token of the image")->required();
+    sub.add_option("FILE", get.file, "PNG file; - is standard output")->required();
+    add("list", "list images and who holds them", ctl::list);
+    add_named();
+    add("doctor", "try what works on this machine, and say how to mend what does not", ctl::doctor);
+    app.footer("Exit status: 0 success, 1 failure, 2 wrong usage, 3 no broker, 4 not found, 5 denied.");
+}
+
+} // namespace
+
+std::variant<Invocation, int> parse(int argc, char** argv)
+{
+    Parser parser;
+    try {
+        parser.app.parse(argc, argv);
+    } catch (const CLI::ParseError& e) {
+        return parser.app.exit(e) == 0 ? exit_success : exit_usage;
+    }
+    return Invocation{parser.global, parser.command};
+}
+
+} // namespace dmb::ctl

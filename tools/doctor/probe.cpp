@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: MIT
+// dmabroker-doctor-probe: one importer tried on every kind of image, in a process of its own, because
+// drivers that are tried may crash or hang. dmabrokerctl starts it, reads its standard output, and
+// turns its end into a finding.
+//
+//   dmabroker-doctor-probe SOCKET cpu|egl|gl-memory|vulkan INDEX    one finding
+//   dmabroker-doctor-probe SOCKET egl|vulkan count                  a number: how many to ask for
+#include "tools/doctor/probe.hpp"
+
+#include <array>
+#include <cstdio>
+#include <cstdlib>
+#include <iostream>
+#include <unistd.h>
+
+namespace dmb::doctor {
+namespace {
+
+using Json = nlohmann::json;
+
+constexpr std::array backends{
+    std::pair{DMABROKER_BACKEND_MEMFD, "memfd"},   std::pair{DMABROKER_BACKEND_UDMABUF, "udmabuf"},
+    std::pair{DMABROKER_BACKEND_DMA_HEAP, "dma_heap"}, std::pair{DMABROKER_BACKEND_GBM, "gbm"},
+    std::pair{DMABROKER_BACKEND_VULKAN, "vulkan"}, std::pair{DMABROKER_BACKEND_VULKAN_OPAQUE, "vulkan_opaque"},
+};
+
+/// A request that only GPU workers can serve is answered when they have started.
+void wait_for_workers(dmabroker::Client& client)
+{
+    for (const auto backend : {DMABROKER_BACKEND_GBM, DMABROKER_BACKEND_VULKAN, DMABROKER_BACKEND_VULKAN_OPAQUE}) {
+        try {
+            dmabroker::Allocation wanted{.size = test_size, .format = dmabroker::fourcc("AB24"), .usage = dmabroker::Usage::sample};
+            wanted.backends = DMABROKER_BACKEND_BIT(backend);
+            client.allocate(wanted);
+        } catch (const dmabroker::Error&) {
+        }
+    }
+}
+
+Origin origin_of(const Json& device, dmabroker_backend backend, const char* name)
+{
+    std::string where = device.value("node", "");
+    if (backend < DMABROKER_BACKEND_GBM) return {backend, "", name};
+    if (where.empty()) where = device.value("name", "");
+    return {backend, where, std::string(name) + " " + where};
+}
+
+} // namespace
+
+std::vector<Origin> origins(dmabroker::Client& client)
+{
+    wait_for_workers(client);
+    const Json devices = Json::parse(client.inspect()).at("snapshot").at("devices");
+    std::vector<Origin> out;
+    for (const Json& device : devices)
+        for (const auto& [backend, name] : backends)
+            if (device.value("backend", "") == name && device.value("problem", "").empty()) out.push_back(origin_of(device, backend, name));
+    return out;
+}
+
+std::vector<std::uint8_t> test_pixels()
+{
+    std::vector<std::uint8_t> out;
+    for (unsigned y = 0; y < test_size.height; ++y)
+        for (unsigned x = 0; x < test_size.width; ++x)
+            for (const unsigned value : {x * 4, y * 5, (x ^ y) * 4, 255 - x - y}) out.push_back(static_cast<std::uint8_t>(value));
+    return out;
+}
+
+dmabroker::Image test_image(dmabroker::Client& client, const Origin& origin, dmabroker::Usage usage)
+{
+    const std::vector<std::uint8_t> pixels = test_pixels();
+    dmabroker::Allocation wanted{.size = test_size, .format = dmabroker::fourcc("AB24"), .usage = usage};
+    wanted.backends = DMABROKER_BACKEND_BIT(origin.backend);
+    wanted.device = origin.device;
+    wanted.contents = dmabroker_pixels{{pixels.data()}, {0}};
+    return client.allocate(wanted);
+}
+
+void compare(const std::vector<std::uint8_t>& pixels)
+{
+    const std::vector<std::uint8_t> expected = test_pixels();
+    for (std::size_t i = 0; i < expected.size(); ++i)
+        if (i >= pixels.size() || pixels[i] != expected[i])
+            throw std::runtime_error("wrong pixels from x=" + std::to_string(i / 4 % test_size.width) +
+                                     " y=" + std::to_string(i / 4 / test_size.width) + " on");
+}
+
+Finding try_all(dmabroker::Client& client, const std::string& area, const std::string& who, dmabroker::Usage usage, const Import& import)
+{
+    Finding out{.level = "ok", .area = area};
+    std::string from;
+    for (const Origin& origin : origins(client)) {
+        try {
+            import(test_image(client, origin, usage));
+            from += (from.empty() ? "" : ", ") + origin.text;
+        } catch (const std::exception& e) {
+            out.detail.push_back("not from " + origin.text + ": " + e.what());
+        }
+    }
+    out.can_share = !from.empty();
+    if (!out.can_share) out.level = "warn";
+    out.text = who + ": " + (out.can_share ? "imported and compared images from " + from : "no image could be imported");
+    return out;
+}
+
+Finding probe_cpu(dmabroker::Client& client)
+{
+    return try_all(client, "cpu", "CPU", dmabroker::Usage::cpu_read, [](const dmabroker::Image& image) {
+        auto mapping = image.map(dmabroker::Rights::read);
+        const auto access = mapping.begin(dmabroker::Rights::read);
+        std::vector<std::uint8_t> pixels;
+        for (unsigned y = 0; y < test_size.height; ++y) {
+            const auto* row = access.row<std::uint8_t>(y);
+            pixels.insert(pixels.end(), row, row + test_size.width * 4);
+        }
+        compare(pixels);
+    });
+}
+
+namespace {
+
+Finding find(dmabroker::Client& client, const std::string& what, unsigned index)
+{
+    if (what == "cpu") return probe_cpu(client);
+    if (what == "egl") return probe_egl(client, index);
+    if (what == "gl-memory") return probe_gl_memory(client, index);
+    if (what == "vulkan") return probe_vulkan(client, index);
+    throw std::runtime_error("unknown probe " + what);
+}
+
+int run(const std::string& socket, const std::string& what, const std::string& which)
+{
+    if (which == "count") {
+        std::cout << (what == "vulkan" ? count_vulkan() : count_egl()) << '\n';
+        return EXIT_SUCCESS;
+    }
+    dmabroker::ConnectOptions options;
+    options.remote = socket;
+    options.name = "doctor";
+    dmabroker::Client client = dmabroker::Client::connect(options);
+    std::cout << to_json(find(client, what, static_cast<unsigned>(std::stoul(which)))).dump(-1, ' ', false, Json::error_handler_t::replace)
+              << std::endl;
+    return EXIT_SUCCESS;
+}
+
+} // namespace
+} // namespace dmb::doctor
+
+int main(int argc, char** argv)
+{
+    if (argc != 4) {
+        std::cerr << "dmabroker-doctor-probe is started by `dmabrokerctl doctor`\n";
+        return 2;
+    }
+    const std::string what = argv[2];
+    try {
+        const int status = dmb::doctor::run(argv[1], what, argv[3]);
+        // Drivers that crash while they are unloaded have told all they know by now.
+        std::cout.flush();
+        _exit(status);
+    } catch (const std::exception& e) {
+        const dmb::doctor::Finding finding{.level = "warn", .area = what, .text = what + ": " + e.what()};
+        std::cout << to_json(finding).dump() << std::endl;
+        _exit(EXIT_SUCCESS);
+    }
+}

@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: MIT
+// What the probes share: the test images, and a finding from many tries.
+#pragma once
+#include "tools/doctor/finding.hpp"
+
+#include <dmabroker/dmabroker.hpp>
+#include <functional>
+
+namespace dmb::doctor {
+
+inline constexpr dmabroker::Size test_size{64, 48};
+
+/// One place that images come from.
+struct Origin {
+    dmabroker_backend backend;
+    std::string device; ///< node or name; empty for system memory
+    std::string text;   ///< "gbm /dev/dri/card0"
+};
+/// Every backend of the broker that says it works. Waits for workers that are still starting.
+std::vector<Origin> origins(dmabroker::Client&);
+
+/// A gradient in AB24 (R, G, B, A in memory) that no driver draws by accident.
+std::vector<std::uint8_t> test_pixels();
+/// A test image from there, filled by whoever can.
+dmabroker::Image test_image(dmabroker::Client&, const Origin&, dmabroker::Usage);
+/// Throws, and says where the first wrong pixel is.
+void compare(const std::vector<std::uint8_t>& pixels);
+
+/// Runs `import` on an image from each origin for which `can` holds and sums up: who, from where, why not.
+using Import = std::function<void(const dmabroker::Image&)>;
+Finding try_all(dmabroker::Client&, const std::string& area, const std::string& who, dmabroker::Usage, const Import& import);
+
+Finding probe_cpu(dmabroker::Client&);
+Finding probe_egl(dmabroker::Client&, unsigned index);
+Finding probe_gl_memory(dmabroker::Client&, unsigned index);
+Finding probe_vulkan(dmabroker::Client&, unsigned index);
+unsigned count_egl();
+unsigned count_vulkan();
+
+} // namespace dmb::doctor

@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: MIT
+// One Vulkan device: images become VkImages and are copied out.
+#include "tools/doctor/probe.hpp"
+#include "tools/gpu/vulkan_context.hpp"
+
+namespace dmb::doctor {
+
+unsigned count_vulkan() { return gpu::VulkanContext::count(); }
+
+Finding probe_vulkan(dmabroker::Client& client, unsigned index)
+{
+    const gpu::VulkanContext context(index);
+    return try_all(client, "vulkan", "Vulkan " + context.name(), dmabroker::Usage::sample, [&](const dmabroker::Image& image) {
+        const auto images = dmabroker::vulkan::import(image, context.device());
+        compare(context.read(images, test_size, 4));
+    });
+}
+
+} // namespace dmb::doctor
