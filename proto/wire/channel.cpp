@@ -86,7 +86,8 @@ Result<bool> send(int socket, std::span<const std::byte> packet, std::span<const
     while (sent < 0 && errno == EINTR);
     if (sent >= 0) return true;
     if (errno == EAGAIN || errno == EWOULDBLOCK) return false;
-    return fail_errno(Errc::disconnected, "send", errno);
+    // The kernel's limit on descriptors in flight, which this user's other peers may have used up.
+    return fail_errno(errno == ETOOMANYREFS ? Errc::too_many_requests : Errc::disconnected, "send", errno);
 }
 
 Result<> set_timeout(int socket, std::uint64_t receive_ns, std::uint64_t send_ns)

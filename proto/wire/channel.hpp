@@ -24,6 +24,7 @@ struct Packet {
 Result<std::optional<Packet>> receive(int socket, std::span<std::byte> buffer, Wait);
 
 /// Borrows `fds`. False: the socket's buffer is full (Wait::no only). Never raises SIGPIPE.
+/// Errc::too_many_requests: too many descriptors are in flight for this user; without them it would go.
 Result<bool> send(int socket, std::span<const std::byte> packet, std::span<const int> fds, Wait);
 
 /// Connects to a listening SEQPACKET socket in the file system. Errc::no_broker when nobody listens,

@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: MIT
+// What the broker knows of whoever makes memory. System backends answer before allocate() returns;
+// workers answer later. The list of backends is in main.cpp.
+#pragma once
+#include "daemon/alloc/allocated.hpp"
+#include "proto/base/instant.hpp"
+#include "proto/wire/messages.hpp"
+
+#include <functional>
+#include <span>
+
+namespace dmb {
+
+using Completion = std::move_only_function<void(Result<Allocated>)>;
+
+class Allocator {
+public:
+    virtual ~Allocator() = default;
+    /// One entry per (device, backend); `problem` is set where it cannot serve.
+    virtual std::span<const DeviceInfo> devices() const = 0;
+    /// Proven ones; `device` is an index into devices().
+    virtual std::span<const FormatSupport> formats() const = 0;
+    /// Which backends it may offer, known before devices() is.
+    virtual BackendSet offers() const = 0;
+    /// True while devices() is not known yet but will be.
+    virtual bool starting() const { return false; }
+    /// Not empty: this very request is not worth trying on that device any more.
+    virtual BoundedText<160> refusal(std::uint8_t /*device*/, const wire::AllocateSpec&) const { return {}; }
+    /// `contents` is borrowed until `done` was called, -1 for none. `done` is called exactly once.
+    virtual void allocate(std::uint8_t device, const wire::AllocateSpec&, int contents, Instant now, Completion done) = 0;
+};
+
+} // namespace dmb

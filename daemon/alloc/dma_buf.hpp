@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: MIT
+// System memory as a dma-buf: /dev/udmabuf over a memfd, or a heap below /dev/dma_heap. GPUs of every
+// driver can try to import it.
+#pragma once
+#include "daemon/alloc/allocator.hpp"
+
+#include <string>
+#include <vector>
+
+namespace dmb {
+
+/// The part both share: one device node, opened once, tried once.
+class SystemDmaBufAllocator : public Allocator {
+public:
+    std::span<const DeviceInfo> devices() const override { return {&device_, 1}; }
+    std::span<const FormatSupport> formats() const override { return formats_; }
+    BackendSet offers() const override;
+    void allocate(std::uint8_t device, const wire::AllocateSpec&, int contents, Instant now, Completion done) override;
+
+protected:
+    SystemDmaBufAllocator(Backend, const char* node, const char* name);
+    /// Allocates a page; what goes wrong becomes the device's problem.
+    void try_once(const char* remedy);
+    /// A dma-buf of `size` bytes, whole pages.
+    virtual Result<UniqueFd> create(std::uint64_t size) = 0;
+    int node() const { return node_.get(); }
+
+private:
+    Result<Allocated> make_image(const wire::AllocateSpec&);
+    DeviceInfo device_;
+    UniqueFd node_;
+    std::vector<FormatSupport> formats_;
+};
+
+class UdmabufAllocator : public SystemDmaBufAllocator {
+public:
+    UdmabufAllocator();
+
+private:
+    Result<UniqueFd> create(std::uint64_t size) override;
+};
+
+class DmaHeapAllocator : public SystemDmaBufAllocator {
+public:
+    DmaHeapAllocator();
+
+private:
+    Result<UniqueFd> create(std::uint64_t size) override;
+};
+
+} // namespace dmb

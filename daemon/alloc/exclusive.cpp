@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: MIT
+// memfd: a write lease (fcntl(2), F_SETLEASE) is granted only while the caller's open file is the only one
+// of its inode; mappings and packets in flight hold open files too. dma-buf: fdinfo's `count` is the
+// number of references to the one file behind all its descriptors, and importers and mappings have one.
+// Opaque memory says nothing about its holders and is never proven unshared.
+#include "daemon/alloc/exclusive.hpp"
+
+#include "daemon/alloc/memfd.hpp"
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <cstring>
+#include <fcntl.h>
+#include <linux/dma-buf.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+namespace dmb {
+namespace {
+
+bool only_open_file(int fd)
+{
+    if (::fcntl(fd, F_SETLEASE, F_WRLCK) != 0) return false;
+    return ::fcntl(fd, F_SETLEASE, F_UNLCK) == 0;
+}
+
+bool reclaim_memfd(Allocated& memory)
+{
+    memory.fds.clear();
+    if (!only_open_file(memory.keeper.get())) return false;
+    Result<UniqueFd> again = reopen(memory.keeper.get(), O_RDWR);
+    if (!again) return false;
+    memory.fds.push_back(std::move(*again));
+    return true;
+}
+
+bool clear_dma_buf(int fd, std::uint64_t size)
+{
+    void* at = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (at == MAP_FAILED) return false;
+    dma_buf_sync sync{DMA_BUF_SYNC_START | DMA_BUF_SYNC_WRITE};
+    bool done = ::ioctl(fd, DMA_BUF_IOCTL_SYNC, &sync) == 0;
+    if (done) std::memset(at, 0, size);
+    sync.flags = DMA_BUF_SYNC_END | DMA_BUF_SYNC_WRITE;
+    if (done) done = ::ioctl(fd, DMA_BUF_IOCTL_SYNC, &sync) == 0;
+    ::munmap(at, size);
+    return done;
+}
+
+} // namespace
+
+std::uint64_t dma_buf_references(int fd)
+{
+    char path[40];
+    *fmt::format_to(path, "/proc/self/fdinfo/{}", fd) = '\0';
+    const UniqueFd file = UniqueFd::adopt(::open(path, O_RDONLY | O_CLOEXEC));
+    std::array<char, 1024> buffer;
+    const ssize_t size = file ? ::read(file.get(), buffer.data(), buffer.size()) : -1;
+    const std::string_view text(buffer.data(), static_cast<std::size_t>(std::max<ssize_t>(size, 0)));
+    constexpr std::string_view key = "\ncount:\t";
+    const std::size_t at = text.find(key);
+    std::uint64_t count = 0;
+    if (at != std::string_view::npos) std::from_chars(text.data() + at + key.size(), text.data() + text.size(), count);
+    return count;
+}
+
+bool reclaim(Allocated& memory)
+{
+    if (memory.desc.kind == MemoryKind::memfd) return memory.keeper && reclaim_memfd(memory);
+    if (memory.desc.kind != MemoryKind::dma_buf || memory.unshared_count == 0 || memory.fds.size() != 1) return false;
+    return dma_buf_references(memory.fds[0].get()) == memory.unshared_count;
+}
+
+bool clear(Allocated& memory)
+{
+    const auto size = memory.desc.total_size();
+    if (memory.desc.kind == MemoryKind::memfd)
+        return ::fallocate(memory.keeper.get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, static_cast<off_t>(size)) == 0;
+    const bool system_memory = memory.desc.backend == Backend::udmabuf || memory.desc.backend == Backend::dma_heap;
+    return system_memory && clear_dma_buf(memory.fds[0].get(), size);
+}
+
+} // namespace dmb

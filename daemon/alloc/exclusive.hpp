@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: MIT
+// Does anybody but the broker still hold this memory? Asked before memory may serve another image.
+#pragma once
+#include "daemon/alloc/allocated.hpp"
+
+namespace dmb {
+
+/// References to a dma-buf as the kernel counts them (descriptors, mappings, importers, packets in
+/// flight); 0 when it does not say.
+std::uint64_t dma_buf_references(int fd);
+
+/// Takes the memory back from circulation: true when the kernel proves that no descriptor, mapping,
+/// import or unread packet of it exists outside the broker. On true it is ready to be handed out again.
+bool reclaim(Allocated&);
+
+/// Zeroes it. For a memfd its pages are given back and new ones appear: a peer that kept page references
+/// past its descriptors (a pipe filled by splice(2)) sees nothing of the next owner.
+bool clear(Allocated&);
+
+} // namespace dmb

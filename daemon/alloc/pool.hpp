@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: MIT
+// Freed memory waiting for the next image of the same shape. Only memory that nobody holds any more is
+// kept, for a short while, and what changes hands is cleared first.
+#pragma once
+#include "daemon/alloc/allocated.hpp"
+#include "proto/base/instant.hpp"
+#include "proto/inspect/snapshot.hpp"
+#include "proto/wire/messages.hpp"
+
+#include <list>
+#include <optional>
+#include <unordered_map>
+
+namespace dmb {
+
+class Pool {
+public:
+    explicit Pool(std::uint64_t limit_bytes) : limit_(limit_bytes) {}
+
+    /// Memory for `spec` on that device and backend, or nothing. Pixels are undefined when it was this
+    /// client's own and nobody else ever had it, else zero.
+    std::optional<Allocated> take(ClientId, const DeviceInfo&, const wire::AllocateSpec&);
+    /// Keeps the memory if the kernel proves it unshared, else drops it. `was_shared`: another client
+    /// had it open since it was last cleared.
+    void put(ClientId owner, Allocated, bool was_shared, Instant now);
+    /// The client is gone: nobody can claim its memory uncleared, and memory only its driver can clear goes.
+    void forget(ClientId);
+    PoolInfo info() const;
+    Instant deadline() const;
+    void trim(Instant now);
+
+private:
+    struct Entry {
+        Allocated memory;
+        ClientId owner; ///< who may have it uncleared; 0: nobody
+        Instant since;
+        std::size_t shape;
+    };
+    using Entries = std::list<Entry>; ///< oldest first
+    using Shapes = std::unordered_multimap<std::size_t, Entries::iterator>;
+
+    Shapes::iterator find(ClientId, std::size_t shape, const DeviceInfo&, const wire::AllocateSpec&);
+    Allocated remove(Shapes::iterator);
+    Allocated remove(Entries::iterator);
+
+    std::uint64_t limit_;
+    std::uint64_t bytes_ = 0;
+    Entries entries_;
+    Shapes shapes_;
+};
+
+} // namespace dmb

@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: MIT
+// What system memory can hold: every known format, linear, for every usage that does not need a
+// display controller or a video engine to take memory it did not make.
+#pragma once
+#include "proto/inspect/snapshot.hpp"
+
+#include <vector>
+
+namespace dmb {
+
+/// All for device 0.
+std::vector<FormatSupport> system_formats();
+inline constexpr Usage system_usage =
+    usage_cpu | Usage(UsageFlag::sample) | Usage(UsageFlag::render) | Usage(UsageFlag::storage);
+
+} // namespace dmb

@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: MIT
+// Running allocations: from a request to memory and the list of what was considered on the way.
+#pragma once
+#include "daemon/alloc/allocator.hpp"
+#include "daemon/alloc/pool.hpp"
+#include "daemon/core/negotiate.hpp"
+
+#include <memory>
+#include <vector>
+
+namespace dmb {
+
+/// What an allocation came to. `candidates`: in the order considered, the one that served last.
+struct Outcome {
+    Result<Allocated> memory;
+    wire::Candidates candidates;
+};
+
+class Allocations {
+public:
+    using Done = std::move_only_function<void(Outcome)>;
+
+    Allocations(std::vector<Allocator*> allocators, Pool& pool);
+
+    /// `done` is called once, before this returns or later, unless the client is forgotten first.
+    void start(ClientId, const wire::AllocateSpec&, UniqueFd contents, Instant now, Done done);
+    /// Requests of this client that still wait for a device are dropped.
+    void forget(ClientId);
+    /// An allocator's devices are other ones now.
+    void devices_changed(Instant now);
+
+    /// All devices, in the order of the snapshot.
+    const std::vector<Offer>& offers() const { return offers_; }
+
+private:
+    struct Job {
+        ClientId client;
+        wire::AllocateSpec spec;
+        UniqueFd contents;
+        Instant now;
+        Done done;
+        Negotiation plan;
+        std::size_t next = 0; ///< in plan.choices
+        std::vector<wire::Candidate> failed;
+        Errc last_error = Errc::no_backend;
+    };
+    using JobPointer = std::unique_ptr<Job>;
+
+    bool must_wait(const wire::AllocateSpec&) const;
+    void plan(JobPointer);
+    void attempt(JobPointer);
+    void attempted(JobPointer, Result<Allocated>);
+    void succeed(JobPointer, Allocated, const char* reason);
+    void give_up(JobPointer);
+    /// Of the choice being tried; a copy, because a worker that restarts has other devices.
+    DeviceInfo device_of(const Job&) const;
+
+    std::vector<Allocator*> allocators_;
+    Pool& pool_;
+    std::vector<Offer> offers_;
+    std::vector<JobPointer> waiting_;
+};
+
+} // namespace dmb

@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: MIT
+// dmabrokerd: the map. Everything is built here, top-down and by reference, then runs on one thread until
+// SIGTERM. Workers are started after the sockets listen: clients do not wait for GPUs.
+#include "daemon/alloc/dma_buf.hpp"
+#include "daemon/alloc/memfd.hpp"
+#include "daemon/core/broker.hpp"
+#include "daemon/device/drm_nodes.hpp"
+#include "daemon/net/activation.hpp"
+#include "daemon/net/clock.hpp"
+#include "daemon/net/listener.hpp"
+#include "daemon/net/server.hpp"
+#include "daemon/net/worker_process.hpp"
+#include "daemon/options.hpp"
+
+#include <csignal>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#ifndef PR_SET_MDWE
+#define PR_SET_MDWE 65
+#endif
+
+namespace {
+
+using namespace dmb;
+
+/// The sockets to listen on, and what must be tidied up after them.
+struct Sockets {
+    std::vector<HandedSocket> listening;
+    std::optional<PathLock> lock;
+    std::vector<std::string> paths;
+
+    ~Sockets()
+    {
+        for (const std::string& path : paths) ::unlink(path.c_str());
+    }
+};
+
+Result<> open_sockets(const Options& options, Sockets& out)
+{
+    out.listening = TRY(take_handed_sockets());
+    if (!out.listening.empty()) return {};
+    out.lock.emplace(TRY(PathLock::take(options.socket)));
+    const std::string manager = options.socket + ".manager";
+    out.listening.push_back({TRY(listen_on(manager, 0600)), true});
+    out.paths.push_back(manager);
+    // A system broker serves everybody, within quotas; a user's broker serves that user.
+    out.listening.push_back({TRY(listen_on(options.socket, ::geteuid() == 0 ? 0666 : 0600)), false});
+    out.paths.push_back(options.socket);
+    return {};
+}
+
+void prepare_process()
+{
+    ::signal(SIGPIPE, SIG_IGN);
+    rlimit files{};
+    if (::getrlimit(RLIMIT_NOFILE, &files) == 0) {
+        files.rlim_cur = files.rlim_max;
+        ::setrlimit(RLIMIT_NOFILE, &files);
+    }
+    // No writable and executable memory here; workers, whose drivers compile shaders, do not inherit it
+    // (PR_MDWE_REFUSE_EXEC_GAIN | PR_MDWE_NO_INHERIT, kernel 6.6; older ones refuse and that is that).
+    ::prctl(PR_SET_MDWE, 3UL, 0UL, 0UL, 0UL);
+}
+
+/// One worker per DRM device for GBM, one for all Vulkan devices.
+std::vector<std::unique_ptr<WorkerProcess>> make_workers(asio::io_context& io, Server& server, const Options& options,
+                                                         const std::function<void(Instant)>& changed)
+{
+    std::vector<std::unique_ptr<WorkerProcess>> out;
+    const std::uint64_t request_ns = options.worker_timeout_s * 1'000'000'000ULL;
+    const WorkerTiming timing{.request_ns = request_ns, .hello_ns = std::max<std::uint64_t>(30'000'000'000, 3 * request_ns)};
+    for (const DrmDevice& device : find_drm_devices()) {
+        const std::string& node = device.render.empty() ? device.primary : device.render;
+        DeviceInfo info{.backend = Backend::gbm, .node = std::string_view(node), .driver = std::string_view(device.driver)};
+        BackendSet gbm;
+        gbm.add(Backend::gbm);
+        out.push_back(std::make_unique<WorkerProcess>(io, server, std::vector<std::string>{options.worker, "gbm", node}, info, gbm,
+                                                      timing, changed));
+    }
+    BackendSet vulkan;
+    vulkan.add(Backend::vulkan);
+    vulkan.add(Backend::vulkan_opaque);
+    out.push_back(std::make_unique<WorkerProcess>(io, server, std::vector<std::string>{options.worker, "vulkan"},
+                                                  DeviceInfo{.backend = Backend::vulkan, .name = "Vulkan"}, vulkan, timing, changed));
+    return out;
+}
+
+Result<> run(const Options& options)
+{
+    const Notifier notifier = Notifier::from_environment();
+    Sockets sockets;
+    TRY(open_sockets(options, sockets));
+
+    asio::io_context io(BOOST_ASIO_CONCURRENCY_HINT_UNSAFE);
+    Server server(io, options.limits);
+
+    MemfdAllocator memfd;
+    UdmabufAllocator udmabuf;
+    DmaHeapAllocator dma_heap;
+    std::vector<Allocator*> allocators{&memfd, &udmabuf, &dma_heap};
+    Broker* broker_pointer = nullptr;
+    std::vector<std::unique_ptr<WorkerProcess>> workers;
+    if (options.gpu) workers = make_workers(io, server, options, [&](Instant at) { broker_pointer->devices_changed(at); });
+    for (const auto& worker : workers) allocators.push_back(&worker->client());
+
+    Pool pool(options.pool_bytes);
+    Broker broker(options.limits, allocators, pool, server);
+    broker_pointer = &broker;
+    server.serve(broker);
+
+    std::vector<std::unique_ptr<Listener>> listeners;
+    for (HandedSocket& socket : sockets.listening) {
+        const auto admit = [&server](UniqueFd connection, bool manager) { server.admit(std::move(connection), manager); };
+        listeners.push_back(std::make_unique<Listener>(io, std::move(socket.socket), socket.manager, admit));
+        listeners.back()->start();
+    }
+    asio::signal_set stop(io, SIGTERM, SIGINT);
+    stop.async_wait([&](error_code error, int) {
+        if (error) return;
+        notifier.tell("STOPPING=1");
+        server.shut_down();
+        io.stop();
+    });
+    asio::signal_set child(io, SIGCHLD);
+    const std::function<void()> reap = [&] {
+        child.async_wait([&](error_code error, int) {
+            if (error) return;
+            for (const auto& worker : workers) worker->reap();
+            reap();
+        });
+    };
+    reap();
+    notifier.tell("READY=1");
+    log::info("{} listens on {}", server_name, sockets.paths.empty() ? "sockets of its service manager" : options.socket);
+    for (const auto& worker : workers) {
+        server.add(*worker);
+        worker->client().start(now());
+    }
+    server.settle();
+    io.run();
+    return {};
+}
+
+} // namespace
+
+int main(int argc, char** argv)
+{
+    int exit_code = 0;
+    const std::optional<Options> options = parse_options(argc, argv, exit_code);
+    if (!options) return exit_code;
+    log::set_level(options->log_level);
+    prepare_process();
+    if (const auto ran = run(*options); !ran) {
+        log::error("{}", ran.error().reason.view());
+        return 1;
+    }
+    return 0;
+}

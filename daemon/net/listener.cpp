@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: MIT
+// Accepts a bounded number per wake-up, so that a flood of connections does not starve the connected. At
+// the descriptor limit a client is accepted into the spare descriptor and closed: left in the backlog it
+// would wake the loop for ever.
+#include "daemon/net/listener.hpp"
+
+#include "proto/base/log.hpp"
+
+#include <cerrno>
+#include <cstring>
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+namespace dmb {
+namespace {
+
+constexpr int backlog = 4096;
+constexpr int accepts_per_wakeup = 64;
+
+UniqueFd open_spare() { return UniqueFd::adopt(::open("/dev/null", O_RDONLY | O_CLOEXEC)); }
+
+bool is_same_file(int fd, const std::string& path)
+{
+    struct stat opened{}, named{};
+    return ::fstat(fd, &opened) == 0 && ::stat(path.c_str(), &named) == 0 && opened.st_ino == named.st_ino &&
+           opened.st_dev == named.st_dev;
+}
+
+Result<> remove_stale(const std::string& path)
+{
+    struct stat info{};
+    if (::lstat(path.c_str(), &info) != 0) return {};
+    if (!S_ISSOCK(info.st_mode)) return fail(Errc::invalid_argument, "{} exists and is not a socket; choose another path", path);
+    ::unlink(path.c_str());
+    return {};
+}
+
+} // namespace
+
+Result<PathLock> PathLock::take(const std::string& path)
+{
+    const std::string lock = path + ".lock";
+    if (const std::size_t slash = lock.rfind('/'); slash != std::string::npos && slash > 0)
+        ::mkdir(lock.substr(0, slash).c_str(), ::geteuid() == 0 ? 0755 : 0700);
+    for (;;) {
+        UniqueFd fd = UniqueFd::adopt(::open(lock.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
+        if (!fd) return fail(Errc::internal, "{}: {}", lock, std::strerror(errno));
+        if (::flock(fd.get(), LOCK_EX | LOCK_NB) != 0)
+            return fail(Errc::denied, "another dmabrokerd serves {}; stop it or choose another --socket", path);
+        // The last owner may have removed the file between our open and our lock.
+        if (is_same_file(fd.get(), lock)) return PathLock(std::move(fd), lock);
+    }
+}
+
+PathLock::~PathLock()
+{
+    if (fd_) ::unlink(path_.c_str());
+}
+
+Result<UniqueFd> listen_on(const std::string& path, unsigned mode)
+{
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    if (path.empty() || path.size() >= sizeof address.sun_path)
+        return fail(Errc::invalid_argument, "the socket path has {} bytes; 1 to {} are possible", path.size(),
+                    sizeof address.sun_path - 1);
+    path.copy(address.sun_path, path.size());
+    TRY(remove_stale(path));
+    UniqueFd socket = UniqueFd::adopt(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+    if (!socket) return fail_errno(Errc::internal, "create a socket", errno);
+    const mode_t before = ::umask(static_cast<mode_t>(0777 & ~mode));
+    const int bound = ::bind(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address);
+    const int error = errno;
+    ::umask(before);
+    if (bound != 0) return fail(Errc::internal, "{}: {}", path, std::strerror(error));
+    if (::listen(socket.get(), backlog) != 0) return fail_errno(Errc::internal, "listen", errno);
+    return socket;
+}
+
+Listener::Listener(asio::io_context& io, UniqueFd listening, bool manager, Accepted accepted)
+    : socket_(io, listening.release()), manager_(manager), accepted_(std::move(accepted)), spare_(open_spare())
+{
+    ::fcntl(socket_.native_handle(), F_SETFL, O_NONBLOCK);
+}
+
+void Listener::start()
+{
+    socket_.async_wait(asio::posix::descriptor_base::wait_read, [this](error_code error) {
+        if (error) return;
+        accept_some();
+        start();
+    });
+}
+
+void Listener::accept_some()
+{
+    for (int i = 0; i < accepts_per_wakeup; ++i)
+        if (!accept_one()) return;
+}
+
+bool Listener::accept_one()
+{
+    const int listening = socket_.native_handle();
+    UniqueFd client = UniqueFd::adopt(::accept4(listening, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+    if (client) {
+        accepted_(std::move(client), manager_);
+        return true;
+    }
+    if (errno == ECONNABORTED || errno == EINTR) return true;
+    if (errno != EMFILE && errno != ENFILE) return false;
+    spare_.reset();
+    UniqueFd::adopt(::accept4(listening, nullptr, nullptr, SOCK_CLOEXEC)).reset();
+    spare_ = open_spare();
+    log::warning("out of descriptors: a client was refused; raise LimitNOFILE or lower the quotas");
+    return true;
+}
+
+} // namespace dmb

@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: MIT
+// A listening socket and who gets what it accepts.
+#pragma once
+#include "daemon/net/asio.hpp"
+#include "proto/base/unique_fd.hpp"
+
+#include <functional>
+#include <string>
+
+namespace dmb {
+
+/// Keeps a second broker off a socket path, for as long as this lives.
+class PathLock {
+public:
+    static Result<PathLock> take(const std::string& path);
+    PathLock(PathLock&&) = default;
+    PathLock& operator=(PathLock&&) = delete;
+    ~PathLock();
+
+private:
+    PathLock(UniqueFd fd, std::string path) : fd_(std::move(fd)), path_(std::move(path)) {}
+    UniqueFd fd_;
+    std::string path_;
+};
+
+/// Creates the folder above it (not its parents) and replaces a stale socket; call with the PathLock held.
+Result<UniqueFd> listen_on(const std::string& path, unsigned mode);
+
+class Listener {
+public:
+    using Accepted = std::function<void(UniqueFd, bool manager)>;
+
+    Listener(asio::io_context&, UniqueFd listening, bool manager, Accepted);
+    void start();
+    void stop() { socket_.close(); }
+
+private:
+    void accept_some();
+    bool accept_one();
+
+    asio::posix::basic_stream_descriptor<Executor> socket_;
+    bool manager_;
+    Accepted accepted_;
+    UniqueFd spare_; ///< given up for a moment to refuse a client when no descriptor is left
+};
+
+} // namespace dmb

@@ -1,0 +1,248 @@
+// SPDX-License-Identifier: MIT
+// Owner of all sessions. A handler finds its session by id, because it may have ended meanwhile; sessions
+// that end are only marked and erased when the current handler is done (bury), so nothing disappears
+// under the broker's feet. One packet per wake-up: everybody has the same share. Nothing here allocates
+// or reads a clock twice on the way of an Open.
+#include "daemon/net/server.hpp"
+
+#include "daemon/net/clock.hpp"
+#include "proto/base/log.hpp"
+#include "proto/wire/channel.hpp"
+
+#include <algorithm>
+#include <sys/resource.h>
+#include <sys/socket.h>
+
+namespace dmb {
+namespace {
+
+constexpr int most_drained = 512;
+
+std::uint64_t descriptor_limit()
+{
+    rlimit limit{};
+    return ::getrlimit(RLIMIT_NOFILE, &limit) == 0 ? limit.rlim_cur : 1024;
+}
+
+/// Unread packets would turn the peer's next read into an error and hide the goodbye.
+void drain(int socket)
+{
+    ::shutdown(socket, SHUT_RD);
+    std::byte ignored[1];
+    for (int i = 0; i < most_drained && ::recv(socket, ignored, sizeof ignored, MSG_DONTWAIT) > 0; ++i) {}
+}
+
+} // namespace
+
+Server::Server(asio::io_context& io, const Limits& limits)
+    : io_(io), limits_(limits), timer_(io), started_(now()), in_flight_{.fds = 0, .limit = descriptor_limit() / 2},
+      in_(limits::packet_bytes), out_(limits::packet_bytes)
+{
+}
+
+// --- connections -----------------------------------------------------------------------------------
+
+Result<> Server::check_cap(const Peer& peer, bool manager)
+{
+    if (manager || connections_[account_key(peer, last_client_)] < limits_.clients_per_uid) return {};
+    return fail(Errc::quota_exceeded, "this user has {} connections already; close some", limits_.clients_per_uid);
+}
+
+void Server::admit(UniqueFd connection, bool manager)
+{
+    const ClientId id{++last_client_};
+    const Result<Peer> peer = peer_of(connection.get());
+    if (!peer) return;
+    const Result<> allowed = check_cap(*peer, manager);
+    auto session = std::make_unique<Session>(io_, std::move(connection), id, *peer, manager, in_flight_);
+    Session& added = *session;
+    sessions_.emplace(id, std::move(session));
+    ++connections_[account_key(*peer, id.value)];
+    silent_[id] = after(now(), limits::hello_deadline_ns);
+    if (allowed) wait(added);
+    else goodbye(added, allowed.error());
+    settle();
+}
+
+Session* Server::find(ClientId id)
+{
+    const auto found = sessions_.find(id);
+    return found == sessions_.end() || found->second->state == Session::State::ended ? nullptr : found->second.get();
+}
+
+void Server::end(Session& session)
+{
+    if (session.state == Session::State::ended) return;
+    session.state = Session::State::ended;
+    ended_.push_back(session.id);
+}
+
+void Server::goodbye(Session& session, const Error& error)
+{
+    if (session.state == Session::State::ended) return;
+    const auto size = wire::encode(wire::Goodbye{error.code, error.reason}, 0, out_);
+    if (size) session.outbox.send(session.fd(), std::span(out_).first(*size), {});
+    drain(session.fd());
+    end(session);
+}
+
+void Server::violation(Session& session, const Error& error)
+{
+    if (const auto left_out = log_budget_.spend(account_key(session.peer, session.id.value), now()))
+        log::warning("client {} (pid {}, uid {}) is cut: {}{}", session.id.value, session.peer.pid, session.peer.uid,
+                     error.reason.view(), *left_out ? fmt::format(" ({} more not shown)", *left_out) : "");
+    goodbye(session, error);
+}
+
+void Server::bury()
+{
+    while (!ended_.empty()) {
+        const ClientId id = ended_.back();
+        ended_.pop_back();
+        const auto found = sessions_.find(id);
+        const std::uint64_t user = account_key(found->second->peer, id.value);
+        if (--connections_[user] == 0) connections_.erase(user);
+        silent_.erase(id);
+        sessions_.erase(found);
+        broker_->disconnect(id, now());
+    }
+}
+
+void Server::shut_down()
+{
+    for (const auto& [_, session] : sessions_) goodbye(*session, {Errc::shutting_down, "the broker is stopped"});
+    bury();
+    timer_.cancel();
+}
+
+// --- waiting ---------------------------------------------------------------------------------------
+
+void Server::wait(Session& session)
+{
+    session.socket.async_wait(Socket::wait_read, [this, id = session.id](error_code error) {
+        if (!error) readable(id);
+    });
+}
+
+void Server::readable(ClientId id)
+{
+    Session* session = find(id);
+    if (!session) return;
+    session->reading = true;
+    receive(*session);
+    session->reading = false;
+    if (session->state == Session::State::connected || session->state == Session::State::ready) wait(*session);
+    settle();
+}
+
+void Server::settle()
+{
+    if (!ended_.empty()) bury();
+    arm();
+}
+
+void Server::arm()
+{
+    Instant nearest = broker_->deadline();
+    if (!silent_.empty()) nearest = std::min(nearest, silent_.begin()->second);
+    for (const Timed* timed : timed_) nearest = std::min(nearest, timed->deadline());
+    // A deadline that went away costs one early wake-up instead of a system call per request.
+    if (nearest >= armed_) return;
+    armed_ = nearest;
+    timer_.expires_at(time_point(nearest));
+    timer_.async_wait([this](error_code error) {
+        if (!error) timer_fired();
+    });
+}
+
+void Server::timer_fired()
+{
+    armed_ = never;
+    const Instant at = now();
+    broker_->expire(at);
+    for (Timed* timed : timed_) timed->expire(at);
+    while (!silent_.empty() && silent_.begin()->second <= at) {
+        Session& session = *sessions_.at(silent_.begin()->first);
+        silent_.erase(silent_.begin());
+        violation(session, {Errc::protocol_violation, "no hello within 5 seconds"});
+    }
+    settle();
+}
+
+// --- receiving -------------------------------------------------------------------------------------
+
+void Server::receive(Session& session)
+{
+    Result<std::optional<wire::Packet>> packet = wire::receive(session.fd(), in_, wire::Wait::no);
+    if (!packet) {
+        if (packet.error().code == Errc::protocol_violation) violation(session, packet.error());
+        else end(session);
+        return;
+    }
+    if (*packet) decode(session, **packet);
+}
+
+void Server::decode(Session& session, wire::Packet& packet)
+{
+    const Result<> decoded = wire::decode(std::span<const std::byte>(in_).first(packet.size), packet.fds.size(), request_);
+    const bool greeted = session.state != Session::State::connected;
+    if (decoded ? request_.serial == 0 : decoded.error().code != Errc::unsupported || request_.serial == 0)
+        return violation(session, decoded ? Error{Errc::protocol_violation, "a request with serial 0"} : decoded.error());
+    if (greeted != (!decoded || request_.message.index() != 0))
+        return violation(session, {Errc::protocol_violation, greeted ? "a second hello" : "a request before hello"});
+    if (!decoded) return refuse(session, request_.serial, decoded.error());
+    std::visit([&](const auto& message) { handle(session, request_.serial, message, packet.fds); }, request_.message);
+}
+
+// --- sending ---------------------------------------------------------------------------------------
+
+void Server::sent(Session& session, Outbox::Sent sent)
+{
+    switch (sent) {
+    case Outbox::Sent::yes: return;
+    case Outbox::Sent::gone: return end(session);
+    case Outbox::Sent::too_many_in_flight:
+    case Outbox::Sent::too_much_unread:
+        return violation(session, {Errc::too_many_requests, "it does not read its replies"});
+    }
+}
+
+void Server::refuse(Session& session, std::uint32_t serial, const Error& error, const wire::Candidates* candidates)
+{
+    if (error.code == Errc::too_many_requests || error.code == Errc::protocol_violation) return violation(session, error);
+    wire::ErrorReply reply{.code = error.code, .reason = error.reason, .candidates = {}};
+    if (candidates) reply.candidates = *candidates;
+    sent(session, send(session, serial, reply));
+}
+
+void Server::answer(Session& session, std::uint32_t serial, const Result<>& result)
+{
+    if (!result) return refuse(session, serial, result.error());
+    sent(session, send(session, serial, wire::Done{}));
+}
+
+void Server::answer(Session& session, std::uint32_t serial, const Held& held, const wire::Candidates* candidates, bool with_fds)
+{
+    image_reply_.handle = held.handle;
+    image_reply_.image = held.image;
+    image_reply_.rights = held.rights;
+    image_reply_.protection = held.protection;
+    image_reply_.contents_written = held.contents_written;
+    image_reply_.has_fds = with_fds;
+    image_reply_.desc = *held.desc;
+    if (candidates) image_reply_.candidates = *candidates;
+    else image_reply_.candidates.clear();
+    const std::span<const int> fds(held.fds.data(), with_fds ? held.fds.size() : 0);
+    const Outbox::Sent result = send(session, serial, image_reply_, fds);
+    if (result != Outbox::Sent::too_many_in_flight) return sent(session, result);
+    // Not this client's fault: without its reply it holds nothing.
+    [[maybe_unused]] const auto released = broker_->release(session.id, held.handle, now());
+    refuse(session, serial, {Errc::quota_exceeded, "too many descriptors are on their way to clients that do not take them; try again"});
+}
+
+void Server::image_revoked(ClientId id, HandleId handle)
+{
+    if (Session* session = find(id)) sent(*session, send(*session, 0, wire::ImageRevoked{handle}));
+}
+
+} // namespace dmb

@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: MIT
+// All connections, the one timer, and the way from a packet to the broker and back.
+#pragma once
+#include "daemon/core/broker.hpp"
+#include "daemon/net/asio.hpp"
+#include "daemon/net/session.hpp"
+#include "daemon/policy/log_budget.hpp"
+#include "proto/base/log.hpp"
+#include "proto/wire/channel.hpp"
+
+#include <map>
+#include <memory>
+#include <unordered_map>
+#include <vector>
+
+namespace dmb {
+
+/// What hello and inspect say about this program.
+inline constexpr std::string_view server_name = "dmabrokerd " DMB_VERSION;
+
+/// Something else with deadlines: the workers.
+class Timed {
+public:
+    virtual ~Timed() = default;
+    virtual Instant deadline() const = 0;
+    virtual void expire(Instant now) = 0;
+};
+
+class Server : public EventSink {
+public:
+    /// The broker is given later, because it needs its EventSink first.
+    Server(asio::io_context&, const Limits&);
+
+    void serve(Broker& broker) { broker_ = &broker; }
+    /// Looked at whenever the timer is set.
+    void add(Timed& timed) { timed_.push_back(&timed); }
+
+    /// A new connection, to be counted, limited and served.
+    void admit(UniqueFd connection, bool manager);
+    /// Tells everybody goodbye and ends all connections.
+    void shut_down();
+    /// After anything that may have changed a deadline outside of a request.
+    void settle();
+
+    void image_revoked(ClientId, HandleId) override;
+
+    /// For other sockets of this thread: limits::packet_bytes, contents die with the handler.
+    std::span<std::byte> buffer() { return in_; }
+
+private:
+    void wait(Session&);
+    void readable(ClientId);
+    void receive(Session&);
+    void decode(Session&, wire::Packet&);
+
+    void handle(Session&, std::uint32_t serial, const wire::Hello&, wire::PacketFds&);
+    void handle(Session&, std::uint32_t serial, const wire::Allocate&, wire::PacketFds&);
+    void handle(Session&, std::uint32_t serial, const wire::Open&, wire::PacketFds&);
+    void handle(Session&, std::uint32_t serial, const wire::Register&, wire::PacketFds&);
+    void handle(Session&, std::uint32_t serial, const wire::MintToken&, wire::PacketFds&);
+    void handle(Session&, std::uint32_t serial, const wire::RevokeToken&, wire::PacketFds&);
+    void handle(Session&, std::uint32_t serial, const wire::RevokeImage&, wire::PacketFds&);
+    void handle(Session&, std::uint32_t serial, const wire::SetLease&, wire::PacketFds&);
+    void handle(Session&, std::uint32_t serial, const wire::Release&, wire::PacketFds&);
+    void handle(Session&, std::uint32_t serial, const wire::Inspect&, wire::PacketFds&);
+    void allocated(ClientId, std::uint32_t serial, const AllocationAnswer&);
+
+    template <class Message>
+    Outbox::Sent send(Session&, std::uint32_t serial, const Message&, std::span<const int> fds = {});
+    void answer(Session&, std::uint32_t serial, const Result<>&);
+    void answer(Session&, std::uint32_t serial, const Held&, const wire::Candidates*, bool with_fds);
+    void refuse(Session&, std::uint32_t serial, const Error&, const wire::Candidates* = nullptr);
+    void sent(Session&, Outbox::Sent);
+
+    void violation(Session&, const Error&);
+    void goodbye(Session&, const Error&);
+    void end(Session&);
+    void bury();
+    void arm();
+    void timer_fired();
+    Session* find(ClientId);
+    Result<> check_cap(const Peer&, bool manager);
+    Result<Snapshot> snapshot(ClientId, ImageId) const;
+
+    asio::io_context& io_;
+    Limits limits_;
+    Broker* broker_ = nullptr;
+    Timer timer_;
+    Instant armed_ = never;
+    Instant started_;
+    InFlight in_flight_;
+    LogBudget log_budget_;
+    std::vector<Timed*> timed_;
+    std::unordered_map<ClientId, std::unique_ptr<Session>> sessions_;
+    std::unordered_map<std::uint64_t, std::uint32_t> connections_; ///< per user
+    std::map<ClientId, Instant> silent_; ///< no hello yet: until when
+    std::vector<ClientId> ended_;
+    std::uint64_t last_client_ = 0;
+    // One packet at a time: the thread's only buffers.
+    std::vector<std::byte> in_;
+    std::vector<std::byte> out_;
+    wire::Decoded<wire::Request> request_;
+    wire::ImageReply image_reply_;
+};
+
+template <class Message>
+Outbox::Sent Server::send(Session& session, std::uint32_t serial, const Message& message, std::span<const int> fds)
+{
+    if (session.state == Session::State::ended) return Outbox::Sent::gone;
+    const Result<std::size_t> size = wire::encode(message, serial, out_);
+    if (!size) {
+        log::error("client {}: a reply could not be encoded: {}", session.id.value, size.error().reason.view());
+        return Outbox::Sent::gone;
+    }
+    return session.outbox.send(session.fd(), std::span(out_).first(*size), fds);
+}
+
+} // namespace dmb

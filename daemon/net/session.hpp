@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: MIT
+// One connection as the server keeps it: small, because there may be a thousand. Buffers are the
+// server's.
+#pragma once
+#include "daemon/net/asio.hpp"
+#include "daemon/net/outbox.hpp"
+#include "daemon/policy/peer.hpp"
+#include "proto/base/strong.hpp"
+#include "proto/base/unique_fd.hpp"
+
+namespace dmb {
+
+struct Session {
+    /// connected: nothing heard yet. waiting: an allocation runs, nothing is read meanwhile.
+    enum class State : std::uint8_t { connected, ready, waiting, ended };
+
+    Session(asio::io_context& io, UniqueFd connected, ClientId client, const Peer& who, bool is_manager, InFlight& in_flight)
+        : socket(io, SeqPacket(), connected.release()), outbox(in_flight), id(client), peer(who), manager(is_manager)
+    {
+    }
+
+    int fd() { return socket.native_handle(); }
+
+    Socket socket;
+    Outbox outbox;
+    ClientId id;
+    Peer peer;
+    bool manager;
+    bool reading = false; ///< inside the handler that will wait for the next packet by itself
+    State state = State::connected;
+};
+
+} // namespace dmb

@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: MIT
+// One dmabroker-worker: its process, its socket, and its WorkerClient.
+#pragma once
+#include "daemon/alloc/worker_client.hpp"
+#include "daemon/net/asio.hpp"
+#include "daemon/net/server.hpp"
+
+#include <optional>
+#include <sys/types.h>
+
+namespace dmb {
+
+class WorkerProcess : public WorkerLink, public Timed {
+public:
+    /// `arguments`: program first. `changed` as for WorkerClient.
+    WorkerProcess(asio::io_context&, Server&, std::vector<std::string> arguments, DeviceInfo placeholder, BackendSet offers,
+                  WorkerTiming, std::function<void(Instant)> changed);
+    ~WorkerProcess() override;
+
+    WorkerClient& client() { return client_; }
+    Instant deadline() const override { return client_.deadline(); }
+    void expire(Instant now) override { client_.expire(now); }
+    /// Collects the exit status of those that ended.
+    void reap();
+
+    Result<> start() override;
+    Result<> send(const wire::WorkerAllocate&, std::uint32_t serial, int contents) override;
+    void kill() override;
+
+private:
+    void wait();
+    void readable();
+
+    asio::io_context& io_;
+    Server& server_;
+    std::vector<std::string> arguments_;
+    WorkerClient client_;
+    std::optional<Socket> socket_;
+    std::uint64_t generation_ = 0; ///< handlers of an earlier process's socket do nothing
+    pid_t pid_ = -1;
+    std::vector<pid_t> dying_;
+};
+
+} // namespace dmb

@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: MIT
+// CLI11 stays in this file. Sizes take K, M and G (1024 each).
+#include "daemon/options.hpp"
+
+#include <CLI/CLI.hpp>
+#include <cstdlib>
+#include <filesystem>
+#include <fmt/core.h>
+#include <map>
+#include <unistd.h>
+
+namespace dmb {
+namespace {
+
+void add_limits(CLI::App& app, Limits& limits)
+{
+    const CLI::AsSizeValue size(false);
+    app.add_option("--client-bytes", limits.client.bytes, "memory one connection may hold")->transform(size)->group("Limits");
+    app.add_option("--client-images", limits.client.images, "images one connection may hold")->group("Limits");
+    app.add_option("--client-fds", limits.client.fds, "descriptors held for one connection")->group("Limits");
+    app.add_option("--uid-bytes", limits.uid.bytes, "memory all connections of one user may hold")->transform(size)->group("Limits");
+    app.add_option("--uid-images", limits.uid.images, "images of one user")->group("Limits");
+    app.add_option("--uid-fds", limits.uid.fds, "descriptors held for one user")->group("Limits");
+}
+
+} // namespace
+
+std::string default_socket()
+{
+    const char* runtime = std::getenv("XDG_RUNTIME_DIR");
+    if (runtime && *runtime) return std::string(runtime) + "/dmabroker/0";
+    return "/run/dmabroker/0";
+}
+
+std::string find_worker()
+{
+    namespace fs = std::filesystem;
+    std::error_code error;
+    const fs::path folder = fs::read_symlink("/proc/self/exe", error).parent_path();
+    for (const fs::path& place : {folder / "dmabroker-worker", folder / "worker" / "dmabroker-worker"})
+        if (::access(place.c_str(), X_OK) == 0) return place;
+    return DMB_LIBEXECDIR "/dmabroker-worker";
+}
+
+std::optional<Options> parse_options(int argc, char** argv, int& exit_code)
+{
+    Options options;
+    options.socket = default_socket();
+    CLI::App app("Allocates images and shares them between processes.", "dmabrokerd");
+    app.set_version_flag("--version", "dmabrokerd " DMB_VERSION);
+    app.add_option("--socket", options.socket, "listen there for clients, and on PATH.manager for managers");
+    const std::map<std::string, log::Level> levels{{"error", log::Level::error}, {"warning", log::Level::warning},
+                                                   {"info", log::Level::info}, {"debug", log::Level::debug}};
+    app.add_option("--log-level", options.log_level, "error, warning, info or debug")->transform(CLI::CheckedTransformer(levels));
+    app.add_flag("!--no-gpu", options.gpu, "start no workers: system memory only");
+    app.add_option("--worker", options.worker, "the dmabroker-worker program");
+    app.add_option("--worker-timeout", options.worker_timeout_s, "seconds a worker has for one request")->check(CLI::Range(1, 3600));
+    app.add_option("--pool-bytes", options.pool_bytes, "freed memory kept for reuse")->transform(CLI::AsSizeValue(false));
+    add_limits(app, options.limits);
+    try {
+        app.parse(argc, argv);
+    } catch (const CLI::ParseError& error) {
+        exit_code = app.exit(error) == 0 ? 0 : 2;
+        return std::nullopt;
+    }
+    if (options.worker.empty()) options.worker = find_worker();
+    return options;
+}
+
+} // namespace dmb

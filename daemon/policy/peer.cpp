@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: MIT
+// SO_PEERCRED names who connected, not who talks now (unix(7)).
+#include "daemon/policy/peer.hpp"
+
+#include <cerrno>
+#include <charconv>
+#include <fcntl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "proto/base/unique_fd.hpp"
+
+namespace dmb {
+namespace {
+
+/// /proc/sys/kernel/overflowuid; 65534 where it cannot be read.
+std::uint32_t overflow_uid()
+{
+    char text[16];
+    const UniqueFd file = UniqueFd::adopt(::open("/proc/sys/kernel/overflowuid", O_RDONLY | O_CLOEXEC));
+    const ssize_t size = file ? ::read(file.get(), text, sizeof text) : -1;
+    std::uint32_t value = 65534;
+    if (size > 0) std::from_chars(text, text + size, value);
+    return value;
+}
+
+} // namespace
+
+Result<Peer> peer_of(int socket)
+{
+    static const std::uint32_t overflow = overflow_uid();
+    ucred credentials{};
+    socklen_t size = sizeof credentials;
+    if (::getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &credentials, &size) != 0)
+        return fail_errno(Errc::internal, "SO_PEERCRED", errno);
+    return Peer{static_cast<std::uint32_t>(credentials.pid), credentials.uid, credentials.uid == overflow};
+}
+
+} // namespace dmb
