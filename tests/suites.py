@@ -43,6 +43,9 @@ VM_SLOWDOWN = 5
 SUITES = [
     Suite("bench", "{src}/tests/bench/compare {build} --check", timeout=120),
     Suite("layering", "python3 {src}/tests/layering.py", fast=True),
+    Suite("python_client", "python3 {src}/tests/integration/python_client.py {build}/daemon/dmabrokerd", ("host", "asan"), fast=True),
+    Suite("fuzz/decoder", "{src}/tests/fuzz/run 60 {fuzz}/tests/fuzz/fuzz_decoder", ("fuzz",), timeout=180),
+    Suite("fuzz/metadata", "{src}/tests/fuzz/run 60 {fuzz}/tests/fuzz/fuzz_metadata", ("fuzz",), timeout=180),
 ]
 
 # Where GoogleTest binaries are found and where they run; the first match counts.
