@@ -52,8 +52,8 @@ Result<> check_range(const Plane& plane, std::size_t index)
     return {};
 }
 
-/// Pixels that a software driver touches: whole blocks, also when only the first is visible.
-Result<> check_software_plane(const ImageDesc& desc, const FormatInfo& format, std::size_t index)
+/// Where a software driver reaches. It draws whole blocks: rows beyond the last are read and written back.
+Result<> check_software_plane(const ImageDesc& desc, const FormatInfo& format, std::size_t index, bool write)
 {
     const Plane& plane = desc.planes[index];
     if (plane.stride % software_alignment != 0)
@@ -63,14 +63,13 @@ Result<> check_software_plane(const ImageDesc& desc, const FormatInfo& format, s
     if (plane.offset % software_alignment != 0)
         return fail(Errc::import_refused, "plane {}: offset {} is not a multiple of {} bytes, software drivers crash on that", index,
                     plane.offset, software_alignment);
-    const Extent size = plane_extent(format, index, desc.size);
-    const Checked end = Checked(plane.offset) + Checked(plane.stride) * align_up(size.height, software_block).value();
+    const std::uint32_t height = plane_extent(format, index, desc.size).height;
+    const std::uint64_t rows = write ? align_up(height, software_block).value() : height;
     const std::uint64_t held = desc.memories[plane.memory].size;
-    if (!end.fits_in(held))
-        return fail(Errc::import_refused,
-                    "plane {}: a software driver walks {} rows of {} bytes from {}, past the {} bytes of memory {}; pad the rows",
-                    index, align_up(size.height, software_block).value(), plane.stride, plane.offset, held, plane.memory);
-    return {};
+    if ((Checked(plane.offset) + Checked(plane.stride) * rows).fits_in(held)) return {};
+    return fail(Errc::import_refused,
+                "plane {}: a software driver walks {} rows of {} bytes from {}, past the {} bytes of memory {}; pad the rows", index,
+                rows, plane.stride, plane.offset, held, plane.memory);
 }
 
 /// Blocks at the right edge must not reach into the next row when they are drawn.
@@ -84,17 +83,39 @@ Result<> check_software_row(const ImageDesc& desc, const FormatInfo& format, std
                 needed, desc.planes[index].stride);
 }
 
-Result<> check_software_layout(const ImageDesc& desc, bool write)
+/// A software driver sees what the CPU sees: another device's memory may be tiled, or stale there.
+Result<> check_cpu_view(const ImageDesc& desc)
 {
-    const FormatInfo& format = *find_format(desc.format);
     if (desc.modifier != modifier_linear && desc.modifier != modifier_invalid)
         return fail(Errc::import_refused, "modifier {} is a tiling of some GPU, a software driver reads it as rows",
                     to_string(desc.modifier));
+    if (desc.backend == Backend::gbm && !desc.usage.has_any(usage_cpu))
+        return fail(Errc::import_refused, "allocated by gbm without cpu usage: a software driver may see stale pixels; allocate with "
+                                          "cpu_read or import it on its own device");
+    if (desc.backend != Backend::gbm && desc.modifier == modifier_invalid)
+        return fail(Errc::import_refused, "modifier INVALID: only the allocating driver knows this layout");
+    return {};
+}
+
+Result<> check_software_layout(const ImageDesc& desc, bool write)
+{
+    TRY(check_cpu_view(desc));
+    const FormatInfo& format = *find_format(desc.format);
     for (std::size_t i = 0; i < desc.planes.size(); ++i) {
-        TRY(check_software_plane(desc, format, i));
+        TRY(check_software_plane(desc, format, i, write));
         if (write) TRY(check_software_row(desc, format, i));
     }
     return {};
+}
+
+/// Mesa halves the width of packed 4:2:2 and rounds down: the last pixel loses its chroma, and all
+/// others are sampled beside theirs.
+Result<> check_packed_chroma(const ImageDesc& desc)
+{
+    const FormatInfo& format = *find_format(desc.format);
+    if (desc.size.width % format.planes[0].block_width == 0) return {};
+    return fail(Errc::import_refused, "{} holds its pixels in pairs and drivers drop the odd one of {}; use an even width",
+                format.name, desc.size.width);
 }
 
 } // namespace
@@ -115,6 +136,7 @@ Result<> check_for_driver(const dmabroker_image& image, const Driver& driver, bo
     const ImageDesc& desc = image.image.desc();
     for (std::size_t i = 0; i < desc.memories.size(); ++i) TRY(check_descriptor(image, i, driver));
     for (std::size_t i = 0; i < desc.planes.size(); ++i) TRY(check_range(desc.planes[i], i));
+    TRY(check_packed_chroma(desc));
     if (driver.software) TRY(check_software_layout(desc, write));
     return {};
 }

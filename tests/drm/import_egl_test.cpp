@@ -1,0 +1,275 @@
+// SPDX-License-Identifier: MIT
+// What the EGL importer asks of a driver, seen by a driver made of a few functions: it needs no GPU, and can
+// be as wrong as we like.
+#include "libclient/handle.hpp"
+#include "tests/drm/local_image.hpp"
+#include "tests/support/fixture.hpp"
+
+#include <EGL/egl.h>
+#include <EGL/eglext.h>
+#include <cstring>
+#include <dmabroker/egl.h>
+#include <dmabroker/gl.h>
+#include <fcntl.h>
+#include <map>
+#include <set>
+
+namespace dmb::test {
+namespace {
+
+/// The driver: what it claims, what it refuses, what it was asked.
+struct FakeDriver {
+    std::string display_extensions =
+        "EGL_KHR_image_base EGL_EXT_image_dma_buf_import EGL_EXT_image_dma_buf_import_modifiers";
+    std::string device_extensions = "EGL_MESA_device_software";
+    std::map<std::uint32_t, bool> formats; ///< those listed, LINEAR only; true: external only
+    std::set<std::uint32_t> refused;       ///< listed, and still failing
+    std::vector<std::map<EGLint, EGLint>> created;
+    int alive = 0;
+};
+FakeDriver* driver;
+
+EGLint get_error() { return EGL_BAD_ALLOC; }
+const char* query_string(EGLDisplay display, EGLint)
+{
+    return display ? driver->display_extensions.c_str() : "EGL_EXT_client_extensions EGL_EXT_device_query";
+}
+EGLBoolean query_display(EGLDisplay, EGLint, EGLAttrib* device)
+{
+    *device = 1;
+    return EGL_TRUE;
+}
+const char* query_device(EGLDeviceEXT, EGLint) { return driver->device_extensions.c_str(); }
+EGLBoolean query_formats(EGLDisplay, EGLint maximum, EGLint* out, EGLint* count)
+{
+    *count = static_cast<EGLint>(driver->formats.size());
+    for (const auto& [format, external] : driver->formats)
+        if (maximum-- > 0) *out++ = static_cast<EGLint>(format);
+    return EGL_TRUE;
+}
+EGLBoolean query_modifiers(EGLDisplay, EGLint format, EGLint, EGLuint64KHR* modifiers, EGLBoolean* external, EGLint* count)
+{
+    *count = 1;
+    *modifiers = 0;
+    *external = driver->formats.at(static_cast<std::uint32_t>(format)) ? EGL_TRUE : EGL_FALSE;
+    return EGL_TRUE;
+}
+EGLImage create_image(EGLDisplay, EGLContext, EGLenum, EGLClientBuffer, const EGLint* attributes)
+{
+    std::map<EGLint, EGLint> seen;
+    for (; *attributes != EGL_NONE; attributes += 2) seen[attributes[0]] = attributes[1];
+    driver->created.push_back(seen);
+    if (driver->refused.contains(static_cast<std::uint32_t>(seen[EGL_LINUX_DRM_FOURCC_EXT]))) return EGL_NO_IMAGE;
+    ++driver->alive;
+    return driver;
+}
+EGLBoolean destroy_image(EGLDisplay, EGLImage)
+{
+    --driver->alive;
+    return EGL_TRUE;
+}
+
+dmabroker_proc get_proc(const char* name)
+{
+    const std::map<std::string_view, dmabroker_proc> functions{
+        {"eglGetError", reinterpret_cast<dmabroker_proc>(get_error)},
+        {"eglQueryString", reinterpret_cast<dmabroker_proc>(query_string)},
+        {"eglQueryDisplayAttribEXT", reinterpret_cast<dmabroker_proc>(query_display)},
+        {"eglQueryDeviceStringEXT", reinterpret_cast<dmabroker_proc>(query_device)},
+        {"eglQueryDmaBufFormatsEXT", reinterpret_cast<dmabroker_proc>(query_formats)},
+        {"eglQueryDmaBufModifiersEXT", reinterpret_cast<dmabroker_proc>(query_modifiers)},
+        {"eglCreateImageKHR", reinterpret_cast<dmabroker_proc>(create_image)},
+        {"eglDestroyImageKHR", reinterpret_cast<dmabroker_proc>(destroy_image)},
+    };
+    const auto found = functions.find(name);
+    return found == functions.end() ? nullptr : found->second;
+}
+
+constexpr Extent size{61, 37};
+const FourCC xr24 = fourcc("XR24"), nv12 = fourcc("NV12"), r8 = fourcc("R8  "), gr88 = fourcc("GR88");
+
+class EglImport : public FdTest {
+protected:
+    EglImport()
+    {
+        driver = &driver_;
+        for (const char* word : {"XR24", "R8  ", "GR88", "AB4H"}) driver_.formats[parse_fourcc(word)->value] = false;
+        for (const char* word : {"NV12", "NV21", "YUYV"}) driver_.formats[parse_fourcc(word)->value] = true;
+    }
+    ~EglImport() override
+    {
+        dmabroker_egl_release(&egl_, &images_);
+        EXPECT_EQ(driver_.alive, 0) << "an EGLImage was not destroyed";
+    }
+
+    int import(const LocalImage& image, std::uint32_t flags = 0)
+    {
+        dmabroker_egl_release(&egl_, &images_);
+        driver_.created.clear();
+        return dmabroker_egl_import(image.get(), &egl_, flags, &images_, &error_);
+    }
+    void expect_refused(const LocalImage& image, std::uint32_t flags, const char* part)
+    {
+        EXPECT_LT(import(image, flags), 0);
+        EXPECT_EQ(error_.code, DMABROKER_IMPORT_REFUSED) << error_.text;
+        EXPECT_NE(std::strstr(error_.text, part), nullptr) << error_.text;
+        EXPECT_TRUE(driver_.created.empty()) << "the driver was asked";
+    }
+
+    FakeDriver driver_;
+    dmabroker_egl egl_{sizeof(dmabroker_egl), &driver_, get_proc};
+    dmabroker_egl_images images_{.struct_size = sizeof(dmabroker_egl_images)};
+    dmabroker_error error_{};
+};
+
+TEST_F(EglImport, a_modifier_is_stated_in_two_halves)
+{
+    const LocalImage image(xr24, size);
+    ASSERT_EQ(import(image), 0) << error_.text;
+    ASSERT_EQ(driver_.created.size(), 1u);
+    auto& seen = driver_.created[0];
+    EXPECT_EQ(seen[EGL_WIDTH], 61);
+    EXPECT_EQ(seen[EGL_HEIGHT], 37);
+    EXPECT_EQ(seen[EGL_DMA_BUF_PLANE0_PITCH_EXT], 256);
+    EXPECT_TRUE(seen.contains(EGL_DMA_BUF_PLANE0_MODIFIER_LO_EXT) && seen.contains(EGL_DMA_BUF_PLANE0_MODIFIER_HI_EXT));
+    EXPECT_EQ(images_.count, 1u);
+    EXPECT_FALSE(images_.per_plane || images_.external_only);
+}
+
+TEST_F(EglImport, a_driver_without_modifiers_is_told_none)
+{
+    driver_.display_extensions = "EGL_KHR_image_base EGL_EXT_image_dma_buf_import";
+    const LocalImage image(xr24, size);
+    ASSERT_EQ(import(image), 0) << error_.text;
+    EXPECT_FALSE(driver_.created[0].contains(EGL_DMA_BUF_PLANE0_MODIFIER_LO_EXT));
+}
+
+TEST_F(EglImport, planes_are_imported_when_the_whole_is_listed_and_fails)
+{
+    driver_.refused = {nv12.value};
+    const LocalImage image(nv12, size);
+    ASSERT_EQ(import(image), 0) << error_.text;
+    ASSERT_EQ(driver_.created.size(), 3u);
+    EXPECT_EQ(driver_.created[0][EGL_YUV_COLOR_SPACE_HINT_EXT], EGL_ITU_REC709_EXT);
+    EXPECT_EQ(driver_.created[0][EGL_SAMPLE_RANGE_HINT_EXT], EGL_YUV_NARROW_RANGE_EXT);
+    EXPECT_TRUE(images_.per_plane);
+    EXPECT_FALSE(images_.external_only);
+    ASSERT_EQ(images_.count, 2u);
+    EXPECT_EQ(images_.formats[0], r8.value);
+    EXPECT_EQ(images_.formats[1], gr88.value);
+    EXPECT_EQ(images_.widths[1], 31u);
+    EXPECT_EQ(images_.heights[1], 19u);
+}
+
+TEST_F(EglImport, a_whole_yuv_image_is_external)
+{
+    const LocalImage image(nv12, size);
+    ASSERT_EQ(import(image), 0) << error_.text;
+    EXPECT_EQ(images_.count, 1u);
+    EXPECT_TRUE(images_.external_only);
+}
+
+TEST_F(EglImport, no_image_is_left_when_a_later_plane_fails)
+{
+    driver_.refused = {nv12.value, gr88.value};
+    const LocalImage image(nv12, size);
+    EXPECT_LT(import(image), 0);
+    EXPECT_EQ(error_.code, DMABROKER_IMPORT_FAILED);
+    EXPECT_NE(std::strstr(error_.text, "EGL_BAD_ALLOC"), nullptr) << error_.text;
+    EXPECT_EQ(images_.count, 0u);
+    EXPECT_EQ(driver_.alive, 0);
+}
+
+TEST_F(EglImport, flags_choose_between_whole_and_planes)
+{
+    driver_.refused = {nv12.value};
+    const LocalImage yuv(nv12, size), rgb(xr24, size);
+    EXPECT_LT(import(yuv, DMABROKER_IMPORT_WHOLE), 0);
+    EXPECT_EQ(import(yuv, DMABROKER_IMPORT_PER_PLANE), 0);
+    EXPECT_EQ(driver_.created.size(), 2u) << "the whole was tried";
+    for (const std::uint32_t wrong : {3u, 8u}) {
+        EXPECT_LT(import(rgb, wrong), 0);
+        EXPECT_EQ(error_.code, DMABROKER_INVALID_ARGUMENT);
+    }
+    EXPECT_LT(import(rgb, DMABROKER_IMPORT_PER_PLANE), 0);
+    EXPECT_EQ(error_.code, DMABROKER_INVALID_ARGUMENT);
+}
+
+TEST_F(EglImport, the_order_of_chroma_is_folded_into_the_matrix)
+{
+    driver_.refused = {nv12.value, fourcc("NV21").value};
+    const LocalImage blue_first(nv12, size), red_first(fourcc("NV21"), size);
+    ASSERT_EQ(import(blue_first), 0);
+    const dmabroker_yuv normal = images_.yuv;
+    ASSERT_EQ(import(red_first), 0);
+    for (std::size_t row = 0; row < 3; ++row) {
+        EXPECT_EQ(images_.yuv.matrix[3 * row], normal.matrix[3 * row]);
+        EXPECT_EQ(images_.yuv.matrix[3 * row + 1], normal.matrix[3 * row + 2]);
+        EXPECT_EQ(images_.yuv.matrix[3 * row + 2], normal.matrix[3 * row + 1]);
+    }
+}
+
+TEST_F(EglImport, what_crashes_software_drivers_never_reaches_them)
+{
+    const std::uint32_t write = DMABROKER_IMPORT_WRITE;
+    expect_refused(LocalImage(xr24, size, {.read_only = true}), 0, "read-only");
+    expect_refused(LocalImage(xr24, size, {.protection = Protection::read_only_descriptor}), 0, "read-only");
+    expect_refused(LocalImage(xr24, size, {.seals = F_SEAL_WRITE}), 0, "sealed against writing");
+    expect_refused(LocalImage(xr24, size, {.seals = 0x10 /* F_SEAL_FUTURE_WRITE */}), 0, "sealed against writing");
+    expect_refused(LocalImage(xr24, size, {.cut = 4096}), 0, "read past its end");
+    expect_refused(LocalImage(xr24, size, {.stride = 244}), 0, "multiple of 16");
+    expect_refused(LocalImage(xr24, size, {.offset = 8}), 0, "multiple of 16");
+    expect_refused(LocalImage(xr24, size, {.exact = true}), write, "pad the rows");
+    expect_refused(LocalImage(fourcc("AB4H"), size, {.stride = 496}), write, "pad the rows");
+    expect_refused(LocalImage(fourcc("YUYV"), size), 0, "even width");
+}
+
+TEST_F(EglImport, a_reader_needs_no_padding)
+{
+    const LocalImage image(xr24, size, {.exact = true});
+    EXPECT_EQ(import(image), 0) << error_.text;
+}
+
+TEST_F(EglImport, memfds_are_for_software_drivers)
+{
+    driver_.device_extensions = "EGL_EXT_device_drm";
+    expect_refused(LocalImage(xr24, size), 0, "not a software one");
+}
+
+TEST_F(EglImport, formats_and_displays_that_cannot_are_refused)
+{
+    expect_refused(LocalImage(fourcc("XR48"), size), 0, "XR48");
+    driver_.display_extensions = "EGL_KHR_image_base";
+    expect_refused(LocalImage(xr24, size), 0, "EGL_EXT_image_dma_buf_import");
+}
+
+TEST_F(EglImport, drawing_needs_the_write_right)
+{
+    const LocalImage image(xr24, size, {.rights = Right::read});
+    EXPECT_LT(import(image, DMABROKER_IMPORT_WRITE), 0);
+    EXPECT_EQ(error_.code, DMABROKER_DENIED);
+    EXPECT_EQ(import(image), 0) << error_.text;
+}
+
+TEST_F(EglImport, arguments_that_are_missing_are_named)
+{
+    const LocalImage image(xr24, size);
+    dmabroker_egl_images old{.struct_size = 8};
+    EXPECT_LT(dmabroker_egl_import(nullptr, &egl_, 0, &images_, nullptr), 0);
+    EXPECT_LT(dmabroker_egl_import(image.get(), nullptr, 0, &images_, nullptr), 0);
+    EXPECT_LT(dmabroker_egl_import(image.get(), &egl_, 0, nullptr, nullptr), 0);
+    EXPECT_LT(dmabroker_egl_import(image.get(), &egl_, 0, &old, &error_), 0);
+    EXPECT_EQ(error_.code, DMABROKER_INVALID_ARGUMENT);
+}
+
+TEST_F(EglImport, a_memfd_is_no_gl_memory_object)
+{
+    const LocalImage image(xr24, size);
+    dmabroker_gl_texture texture{.struct_size = sizeof texture};
+    EXPECT_LT(dmabroker_gl_import(image.get(), get_proc, 0, &texture, &error_), 0);
+    EXPECT_EQ(error_.code, DMABROKER_IMPORT_REFUSED);
+    EXPECT_NE(std::strstr(error_.text, "dmabroker_egl_import"), nullptr) << error_.text;
+}
+
+} // namespace
+} // namespace dmb::test

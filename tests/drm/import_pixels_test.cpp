@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: MIT
+// Memory of this process through the drivers that are here, without a broker: every format and odd
+// sizes, both directions. The matrix does the same across processes.
+#include "proto/image/format_table.hpp"
+#include "tests/drm/local_image.hpp"
+#include "tests/drm/matrix/access.hpp"
+#include "tests/support/fixture.hpp"
+
+#include <cstdlib>
+#include <filesystem>
+
+namespace dmb::test {
+namespace {
+
+using matrix::Outcome;
+
+/// Drivers open descriptors for good: they start before descriptors are counted.
+class ImportPixels : public FdTest {
+protected:
+    static void SetUpTestSuite()
+    {
+        for (const auto& file : std::filesystem::directory_iterator("/usr/share/vulkan/icd.d"))
+            if (file.path().filename().string().starts_with("lvp_icd")) ::setenv("VK_ICD_FILENAMES", file.path().c_str(), 0);
+        start(egl, problem_egl, [] { return matrix::make_egl_access(""); });
+        start(vulkan, problem_vulkan, [] { return matrix::make_vulkan_access(); });
+    }
+    static void TearDownTestSuite()
+    {
+        egl.reset();
+        vulkan.reset();
+    }
+
+    template <class Make>
+    static void start(std::unique_ptr<matrix::Access>& access, std::string& problem, Make make)
+    {
+        try {
+            access = make();
+            const LocalImage image(fourcc("AB24"), {4, 4});
+            access->verify(image.get(), matrix::make_pattern(fourcc("AB24"), {4, 4}, 0));
+        } catch (const std::exception& e) {
+            problem = e.what();
+        }
+    }
+
+    /// Counts the formats that were read in every size.
+    static void try_all(matrix::Access& access, std::size_t at_least)
+    {
+        std::size_t read = 0;
+        for (const FormatInfo& format : all_formats()) {
+            bool all = true;
+            for (const Extent size : {Extent{64, 37}, Extent{128, 64}}) all &= try_one(access, format, size);
+            read += all;
+        }
+        EXPECT_GE(read, at_least);
+        for (const Extent size : {Extent{1, 1}, Extent{61, 37}, Extent{255, 3}})
+            for (const char* word : {"AB24", "XR30", "RG16", "R8", "NV12", "YUYV"})
+                try_one(access, *find_format(*parse_fourcc(word)), size);
+    }
+
+    static bool try_one(matrix::Access& access, const FormatInfo& format, Extent size)
+    {
+        const auto first = matrix::make_pattern(format.fourcc, size, 1), second = matrix::make_pattern(format.fourcc, size, 2);
+        LocalImage image(format.fourcc, size);
+        image.write(first);
+        const Outcome seen = access.verify(image.get(), first);
+        EXPECT_NE(seen.kind, Outcome::failed) << format.name << ' ' << size.width << 'x' << size.height << ": " << seen.text;
+        const Outcome drawn = access.fill(image.get(), second);
+        EXPECT_NE(drawn.kind, Outcome::failed) << format.name << ": " << drawn.text;
+        const auto& expected = drawn.kind == Outcome::pass ? second : first;
+        EXPECT_EQ(matrix::difference(expected, image.read()), "") << format.name;
+        return seen.kind == Outcome::pass;
+    }
+
+    static std::unique_ptr<matrix::Access> egl, vulkan;
+    static std::string problem_egl, problem_vulkan;
+};
+std::unique_ptr<matrix::Access> ImportPixels::egl, ImportPixels::vulkan;
+std::string ImportPixels::problem_egl, ImportPixels::problem_vulkan;
+
+TEST_F(ImportPixels, egl_samples_and_draws_what_the_cpu_sees)
+{
+    if (!egl) GTEST_SKIP() << problem_egl;
+    try_all(*egl, 25);
+}
+
+TEST_F(ImportPixels, vulkan_copies_what_the_cpu_sees)
+{
+    if (!vulkan) GTEST_SKIP() << problem_vulkan;
+    try_all(*vulkan, 10);
+}
+
+TEST_F(ImportPixels, vulkan_is_not_handed_what_crashes_it)
+{
+    if (!vulkan) GTEST_SKIP() << problem_vulkan;
+    const FourCC format = fourcc("AB24");
+    const auto pattern = matrix::make_pattern(format, {64, 37}, 1);
+    for (const LocalOptions& options :
+         {LocalOptions{.read_only = true}, LocalOptions{.cut = 4096}, LocalOptions{.stride = 264}, LocalOptions{.offset = 4}}) {
+        const LocalImage image(format, {64, 37}, options);
+        const Outcome outcome = vulkan->verify(image.get(), pattern);
+        EXPECT_EQ(outcome.kind, Outcome::refused) << outcome.text;
+    }
+}
+
+} // namespace
+} // namespace dmb::test
