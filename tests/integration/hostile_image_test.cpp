@@ -1,0 +1,331 @@
+// SPDX-License-Identifier: MIT
+// The real broker against clients that speak well and lie: descriptors that are no image memory, layouts
+// that do not hold, tokens and handles of others. Names carry the row of the fault list they prove.
+#include "tests/integration/hostile.hpp"
+
+#include <algorithm>
+#include <fcntl.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/inotify.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <thread>
+
+namespace dmb {
+namespace {
+
+using test::Clock;
+using test::encoded;
+using test::eventually;
+using test::Hostile;
+using test::make_allocate;
+using test::make_desc;
+using test::make_memfd;
+using test::RawClient;
+using test::since;
+using Greeting = RawClient::Greeting;
+
+TEST_F(Hostile, f05_only_dma_bufs_and_sealed_memfds_can_be_registered)
+{
+    int pipe[2], pair[2];
+    ASSERT_EQ(::pipe2(pipe, O_CLOEXEC), 0);
+    ASSERT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+    std::vector<UniqueFd> bad;
+    for (const int fd : {pipe[0], pipe[1], pair[0], pair[1], ::open("/dev/null", O_RDWR | O_CLOEXEC), ::open("/dev/zero", O_RDWR | O_CLOEXEC),
+                         ::open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC), ::open("/dev/null", O_PATH | O_CLOEXEC),
+                         ::open("/dev/ptmx", O_RDWR | O_NOCTTY | O_CLOEXEC), ::open("/dev/shm", O_RDWR | O_TMPFILE | O_CLOEXEC, 0600),
+                         ::open("/dev/dri/card0", O_RDWR | O_CLOEXEC), ::epoll_create1(EPOLL_CLOEXEC), ::eventfd(0, EFD_CLOEXEC),
+                         ::inotify_init1(IN_CLOEXEC), static_cast<int>(::syscall(SYS_pidfd_open, ::getpid(), 0)),
+                         static_cast<int>(::syscall(SYS_memfd_secret, O_CLOEXEC))})
+        if (fd >= 0) bad.push_back(UniqueFd::adopt(fd));
+    bad.push_back(make_memfd(4096, 0));
+    bad.push_back(make_memfd(4096, F_SEAL_GROW));
+    bad.push_back(make_memfd(4096, F_SEAL_SHRINK | F_SEAL_WRITE));
+    RawClient attacker = client();
+    for (const MemoryKind kind : {MemoryKind::memfd, MemoryKind::dma_buf, MemoryKind::opaque})
+        for (const UniqueFd& fd : bad) {
+            ImageDesc desc = make_desc({8, 8});
+            desc.kind = kind;
+            if (kind == MemoryKind::opaque) desc.planes.clear();
+            EXPECT_EQ(attacker.error(wire::Register{desc, "x", 0}, {fd.get()}), Errc::bad_descriptor);
+        }
+    const UniqueFd good = make_memfd(256);
+    EXPECT_EQ(attacker.get<wire::ImageReply>(wire::Register{make_desc({8, 8}), "x", 0}, {good.get()}).desc.backend, Backend::client);
+}
+
+TEST_F(Hostile, f08_memory_has_one_identity_whoever_brings_it)
+{
+    RawClient first = client(), second = client();
+    const UniqueFd memfd = make_memfd(256), copy = *memfd.duplicate();
+    const wire::Register request{make_desc({8, 8}), "mine", 0};
+    const auto registered = first.get<wire::ImageReply>(request, {memfd.get()});
+    EXPECT_EQ(second.error(request, {memfd.get()}), Errc::already_registered);
+    EXPECT_EQ(second.error(request, {copy.get()}), Errc::already_registered);
+    const Errc again = first.error(request, {copy.get()});
+    EXPECT_TRUE(again == Errc{} || again == Errc::already_registered);
+    first.say(wire::Release{registered.handle});
+    first.close();
+    EXPECT_TRUE(eventually([&] { return second.error(request, {memfd.get()}) == Errc{}; })) << "its owner is gone";
+}
+
+TEST_F(Hostile, f09_sockets_sent_to_the_broker_are_closed_at_once)
+{
+    RawClient attacker = client();
+    for (int i = 0; i < 20; ++i) {
+        EXPECT_EQ(attacker.error(wire::Register{make_desc({8, 8}), "x", 0}, {attacker.fd()}), Errc::bad_descriptor);
+    }
+    int outer[2];
+    ASSERT_EQ(::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, outer), 0);
+    const UniqueFd a = UniqueFd::adopt(outer[0]), b = UniqueFd::adopt(outer[1]);
+    const std::byte byte{};
+    ASSERT_TRUE(wire::send(a.get(), {&byte, 1}, {{b.get()}}, wire::Wait::yes).has_value()) << "a socket that holds its own end";
+    EXPECT_EQ(attacker.error(wire::Register{make_desc({8, 8}), "x", 0}, {b.get()}), Errc::bad_descriptor);
+    std::array<std::byte, 8> buffer;
+    (void)wire::receive(b.get(), buffer, wire::Wait::no);
+}
+
+TEST_F(Hostile, f13_descriptors_sent_while_the_broker_closes_are_not_leaked)
+{
+    const UniqueFd memfd = make_memfd(4096);
+    const std::vector<std::byte> bad = encoded(wire::Release{{999}}), more = encoded(wire::Register{make_desc({8, 8}), "x", 0});
+    for (int i = 0; i < 2000; ++i) {
+        RawClient attacker = client(Greeting::no);
+        attacker.say(wire::Hello{});
+        attacker.say_bytes(bad, {}, false);
+        for (int j = 0; j < 4; ++j) attacker.say_bytes(more, {memfd.get()}, false);
+    }
+}
+
+TEST_F(Hostile, m01_sizes_beyond_the_limit_are_refused)
+{
+    RawClient attacker = client();
+    for (const std::uint32_t bad : {0u, 16385u, 0x8000'0000u, 0xffff'ffffu}) {
+        EXPECT_EQ(attacker.error(make_allocate({bad, 1})), Errc::bad_size) << bad;
+        EXPECT_EQ(attacker.error(make_allocate({1, bad})), Errc::bad_size) << bad;
+        ImageDesc desc = make_desc({8, 8});
+        desc.size.height = bad;
+        const UniqueFd memfd = make_memfd(256);
+        EXPECT_EQ(attacker.error(wire::Register{desc, "x", 0}, {memfd.get()}), Errc::bad_size) << bad;
+    }
+    for (const Extent edge : {Extent{16384, 1}, {1, 16384}, {1, 1}}) {
+        const auto reply = attacker.get<wire::ImageReply>(make_allocate(edge));
+        EXPECT_EQ(reply.desc.size, edge);
+        attacker.last_fds.clear();
+        attacker.say(wire::Release{reply.handle});
+    }
+}
+
+TEST_F(Hostile, m03_a_plane_may_end_at_the_last_byte_and_not_one_later)
+{
+    RawClient attacker = client();
+    for (const char* code : {"XR24", "NV12", "YU12", "P010", "YUYV", "R8  ", "AB4H"})
+        for (const Extent size : {Extent{1, 1}, {5, 3}, {64, 64}}) {
+            const FourCC format = *parse_fourcc(std::string_view(code).substr(0, code[2] == ' ' ? 2 : 4));
+            const ImageDesc desc = make_desc(size, format);
+            const UniqueFd exact = make_memfd(desc.memories[0].size), one_short = make_memfd(desc.memories[0].size - 1);
+            EXPECT_EQ(attacker.error(wire::Register{desc, "x", 0}, {exact.get()}), Errc{}) << code;
+            EXPECT_EQ(attacker.error(wire::Register{desc, "x", 0}, {one_short.get()}), Errc::bad_layout) << code;
+            ImageDesc modest = desc;
+            modest.memories[0].size -= 1;
+            const UniqueFd short_too = make_memfd(modest.memories[0].size);
+            EXPECT_EQ(attacker.error(wire::Register{modest, "x", 0}, {short_too.get()}), Errc::bad_layout) << code;
+        }
+}
+
+TEST_F(Hostile, m02_m05_m11_layouts_that_contradict_themselves_are_refused)
+{
+    RawClient attacker = client();
+    const UniqueFd memfd = make_memfd(1 << 20);
+    const auto refused = [&](auto change) {
+        ImageDesc desc = make_desc({64, 64});
+        desc.memories[0].size = 1 << 20;
+        change(desc);
+        EXPECT_EQ(attacker.error(wire::Register{desc, "x", 0}, {memfd.get()}), Errc::bad_layout);
+    };
+    refused([](ImageDesc& d) { d.planes.clear(); });
+    refused([](ImageDesc& d) { d.planes.push_back(d.planes[0]); });
+    refused([](ImageDesc& d) { d.format = fourcc("NV12"); });
+    refused([](ImageDesc& d) { d.planes[0].memory = 3; });
+    refused([](ImageDesc& d) { d.planes[0].stride = 255; });
+    refused([](ImageDesc& d) { d.planes[0].stride = 257; });
+    refused([](ImageDesc& d) { d.planes[0].stride = 0; });
+    refused([](ImageDesc& d) { d.planes[0].stride = 0xffff'ff00; });
+    refused([](ImageDesc& d) { d.planes[0].offset = UINT64_MAX - 255; });
+    refused([](ImageDesc& d) { d.planes[0].offset = (1 << 20) - 256; });
+    refused([](ImageDesc& d) { d.memories[0].size = UINT64_MAX; });
+    refused([](ImageDesc& d) { d.memories[0].size = (1 << 20) + 1; });
+    ImageDesc unknown = make_desc({64, 64});
+    unknown.format = fourcc("C8  ");
+    EXPECT_EQ(attacker.error(wire::Register{unknown, "x", 0}, {memfd.get()}), Errc::unknown_format);
+}
+
+TEST_F(Hostile, m06_modifiers_that_no_device_knows_are_refused)
+{
+    RawClient attacker = client();
+    const UniqueFd memfd = make_memfd(1 << 16);
+    std::uint64_t modifier = 0x1234'5678'9abc'def1;
+    for (int i = 0; i < 500; ++i) {
+        modifier = modifier * 6364136223846793005u + 1442695040888963407u;
+        ImageDesc desc = make_desc({16, 16});
+        desc.modifier = {modifier};
+        EXPECT_EQ(attacker.error(wire::Register{desc, "x", 0}, {memfd.get()}), Errc::unknown_modifier);
+        wire::Allocate allocate = make_allocate({16, 16});
+        allocate.spec.modifiers = {Modifier{modifier}};
+        const Errc code = attacker.error(allocate);
+        EXPECT_TRUE(code == Errc::unknown_modifier || code == Errc::no_backend) << name(code);
+    }
+}
+
+TEST_F(Hostile, m09_requests_beyond_the_quota_are_refused_before_memory_is_taken)
+{
+    RawClient attacker = client();
+    const auto start = Clock::now();
+    int refused = 0;
+    for (int i = 0; i < 100; ++i) {
+        const Errc code = attacker.error(make_allocate({16384, 16384}, fourcc("AB4H")));
+        if (code == Errc::quota_exceeded) ++refused;
+        else EXPECT_EQ(code, Errc{});
+    }
+    EXPECT_GE(refused, 99) << "each has 2 GiB and more";
+    EXPECT_LT(since(start), 5.0);
+}
+
+TEST_F(Hostile, p04_guessing_tokens_ends_the_connection_and_nobody_elses)
+{
+    RawClient attacker = client();
+    std::size_t guesses = 0;
+    Token guess;
+    for (; guesses < 200; ++guesses) {
+        guess.bytes[0] = static_cast<std::uint8_t>(guesses + 1);
+        if (attacker.error(wire::Open{guess, Right::read, {}}) != Errc::not_found) break;
+    }
+    EXPECT_GE(guesses, limits::wrong_tokens - 1);
+    EXPECT_LE(guesses, limits::wrong_tokens + 1);
+    EXPECT_TRUE(attacker.ends());
+    EXPECT_EQ(attacker.goodbye, Errc::too_many_requests);
+}
+
+TEST_F(Hostile, p05_a_one_shot_token_is_won_once)
+{
+    RawClient a = client(), b = client();
+    for (int i = 0; i < 200; ++i) {
+        const auto once = bystander.get<wire::TokenReply>(wire::MintToken{image.handle, Right::read, true, false, 0}).token;
+        const wire::Open open{once, Right::read, UsageFlag::cpu_read};
+        RawClient& first = i % 2 ? a : b;
+        RawClient& second = i % 2 ? b : a;
+        first.say(open);
+        second.say(open);
+        int won = 0;
+        for (RawClient* racer : {&first, &second}) {
+            const auto answer = racer->hear();
+            ASSERT_TRUE(answer);
+            if (const auto* reply = std::get_if<wire::ImageReply>(&answer->message)) {
+                ++won;
+                racer->say(wire::Release{reply->handle});
+            } else EXPECT_EQ(std::get<wire::ErrorReply>(answer->message).code, Errc::token_used);
+        }
+        EXPECT_EQ(won, 1);
+        if (i < 20) {
+            EXPECT_EQ(a.error(open), Errc::token_used) << "a replay";
+        }
+    }
+}
+
+TEST_F(Hostile, p05_expired_and_revoked_tokens_open_nothing)
+{
+    RawClient other = client();
+    const auto mint = [&](std::uint64_t lifetime) {
+        return bystander.get<wire::TokenReply>(wire::MintToken{image.handle, Right::read, false, false, lifetime}).token;
+    };
+    const Token brief = mint(1), revoked = mint(0);
+    std::this_thread::sleep_for(std::chrono::milliseconds(2));
+    EXPECT_EQ(other.error(wire::Open{brief, Right::read, {}}), Errc::token_expired);
+    bystander.get<wire::Done>(wire::RevokeToken{revoked});
+    EXPECT_EQ(other.error(wire::Open{revoked, Right::read, {}}), Errc::token_revoked);
+}
+
+TEST_F(Hostile, p06_handles_and_images_of_others_do_not_exist)
+{
+    RawClient attacker = client();
+    for (const HandleId handle : {image.handle, HandleId{0}, HandleId{2}, HandleId{UINT32_MAX}}) {
+        EXPECT_EQ(attacker.error(wire::MintToken{handle, Right::read}), Errc::not_found);
+        EXPECT_EQ(attacker.error(wire::SetLease{handle, 0}), Errc::not_found);
+    }
+    for (const ImageId id : {image.image, ImageId{99999}}) {
+        EXPECT_EQ(attacker.error(wire::RevokeImage{id}), Errc::not_found);
+        EXPECT_EQ(attacker.error(wire::Inspect{id}), Errc::not_found);
+    }
+    const auto own = attacker.error(wire::RevokeToken{token}), nonsense = attacker.error(wire::RevokeToken{Token{}});
+    EXPECT_EQ(own, nonsense) << "a foreign token cannot be told from no token";
+    attacker.say(wire::Release{image.handle});
+    EXPECT_TRUE(attacker.ends());
+}
+
+TEST_F(Hostile, p06_the_same_sentence_answers_foreign_and_nonexistent_images)
+{
+    RawClient attacker = client();
+    const auto foreign = attacker.ask(wire::Inspect{image.image}), nothing = attacker.ask(wire::Inspect{ImageId{image.image.value + 1000}});
+    ASSERT_TRUE(foreign && nothing);
+    std::string a(std::get<wire::ErrorReply>(foreign->message).reason.view()), b(std::get<wire::ErrorReply>(nothing->message).reason.view());
+    const auto strip = [](std::string& text) { std::erase_if(text, [](char c) { return c >= '0' && c <= '9'; }); };
+    strip(a);
+    strip(b);
+    EXPECT_EQ(a, b);
+}
+
+TEST_F(Hostile, p07_no_token_reaches_the_log_or_a_snapshot)
+{
+    RawClient attacker = client();
+    (void)attacker.error(wire::Open{test::sample_token(), Right::read, {}});
+    (void)attacker.error(wire::RevokeToken{test::sample_token()});
+    bystander.get<wire::Done>(wire::RevokeToken{token});
+    EXPECT_EQ(bystander.error(wire::Open{token, Right::read, {}}), Errc::token_revoked);
+    const std::string log = broker.log();
+    EXPECT_EQ(log.find(to_string(token)), std::string::npos);
+    EXPECT_EQ(log.find(to_string(test::sample_token())), std::string::npos);
+    EXPECT_EQ(log.find(to_string(token).substr(0, 12)), std::string::npos);
+    const auto bytes = wire::encode_snapshot(snapshot()).value();
+    const auto* begin = reinterpret_cast<const std::uint8_t*>(bytes.data());
+    EXPECT_EQ(std::search(begin, begin + bytes.size(), token.bytes.begin(), token.bytes.end()), begin + bytes.size());
+    token = bystander.get<wire::TokenReply>(wire::MintToken{image.handle, Right::read}).token;
+}
+
+TEST_F(Hostile, p11_a_reader_cannot_register_what_it_was_given_as_its_own)
+{
+    RawClient reader = client();
+    const auto seen = reader.get<wire::ImageReply>(wire::Open{token, Right::read, UsageFlag::cpu_read});
+    ASSERT_EQ(reader.last_fds.size(), 1u);
+    ImageDesc desc = seen.desc;
+    const std::string path = "/proc/self/fd/" + std::to_string(reader.last_fds[0].get());
+    const UniqueFd reopened = UniqueFd::adopt(::open(path.c_str(), O_RDWR | O_CLOEXEC));
+    for (const UniqueFd* fd : std::initializer_list<const UniqueFd*>{&reader.last_fds[0], &reopened})
+        if (*fd) {
+            const Errc code = reader.error(wire::Register{desc, "mine", 0}, {fd->get()});
+            EXPECT_TRUE(code == Errc::already_registered || code == Errc::bad_descriptor) << name(code);
+        }
+    EXPECT_EQ(reader.error(wire::MintToken{seen.handle, Right::read | Right::write}), Errc::denied);
+    EXPECT_EQ(reader.error(wire::SetLease{seen.handle, 1}), Errc::denied);
+}
+
+class SmallQuota : public Hostile {
+protected:
+    SmallQuota() : Hostile({"--no-gpu", "--client-images", "8", "--client-bytes", "1M", "--client-fds", "64"}) {}
+};
+
+TEST_F(SmallQuota, q02_the_limit_itself_is_served_and_one_more_refused_and_given_back)
+{
+    RawClient attacker = client();
+    for (int round = 0; round < 3; ++round) {
+        std::vector<HandleId> handles;
+        for (int i = 0; i < 8; ++i) handles.push_back(attacker.get<wire::ImageReply>(make_allocate({8, 8})).handle);
+        EXPECT_EQ(attacker.error(make_allocate({8, 8})), Errc::quota_exceeded);
+        for (const HandleId handle : handles) attacker.say(wire::Release{handle});
+    }
+    EXPECT_EQ(attacker.error(make_allocate({1024, 1024})), Errc::quota_exceeded);
+    attacker.last_fds.clear();
+}
+
+} // namespace
+} // namespace dmb

@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: MIT
+// A client without the library: says whatever bytes and descriptors a test wants, in or out of order.
+#pragma once
+#include "proto/wire/channel.hpp"
+
+#include <string>
+
+namespace dmb::test {
+
+using Fds = std::vector<int>;
+
+/// A memfd sealed as the broker wants it, or with other seals.
+UniqueFd make_memfd(std::size_t size, int seals = -1);
+/// Rows without padding, planes one after the other in one memory.
+ImageDesc make_desc(Extent size, FourCC format = fourcc("XR24"));
+/// memfd only, CPU usage.
+wire::Allocate make_allocate(Extent size, FourCC format = fourcc("XR24"));
+
+class RawClient {
+public:
+    struct Answer {
+        std::uint32_t serial = 0;
+        wire::Reply message;
+        wire::PacketFds fds;
+    };
+
+    /// Connects, and says hello unless told otherwise. Throws when nobody listens.
+    enum class Greeting : bool { no, yes };
+    explicit RawClient(const std::string& socket, Greeting = Greeting::yes, std::string_view name = "raw");
+
+    int fd() const { return socket_.get(); }
+    void close() { socket_.reset(); }
+
+    template <class Message>
+    bool say(const Message& message, const Fds& fds = {}, std::uint32_t serial = 0)
+    {
+        std::vector<std::byte> bytes(limits::packet_bytes);
+        if (serial == 0) serial = ++serial_;
+        bytes.resize(wire::encode(message, serial, bytes).value());
+        return say_bytes(bytes, fds);
+    }
+    /// As many descriptors as the kernel takes. False: the connection is gone.
+    bool say_bytes(std::span<const std::byte> bytes, const Fds& fds = {}, bool wait = true);
+
+    /// The next packet; empty when the connection ended or nothing came for `seconds`.
+    std::optional<Answer> hear(double seconds = 5);
+    /// Sends and waits for the answer with its serial; events before it are dropped.
+    template <class Message>
+    std::optional<Answer> ask(const Message& message, const Fds& fds = {})
+    {
+        if (!say(message, fds)) return std::nullopt;
+        return hear_serial(serial_);
+    }
+    /// As ask: the expected message, or a default one with a test failure.
+    template <class Wanted, class Message>
+    Wanted get(const Message& message, const Fds& fds = {})
+    {
+        std::optional<Answer> answer = ask(message, fds);
+        if (answer) last_fds = std::move(answer->fds);
+        const Wanted* wanted = answer ? std::get_if<Wanted>(&answer->message) : nullptr;
+        if (!wanted) report(answer);
+        return wanted ? *wanted : Wanted{};
+    }
+    /// The code of the error reply; Errc{} for any other answer, Errc::disconnected when there is none.
+    template <class Message>
+    Errc error(const Message& message, const Fds& fds = {})
+    {
+        const std::optional<Answer> answer = ask(message, fds);
+        if (!answer) return Errc::disconnected;
+        const auto* reply = std::get_if<wire::ErrorReply>(&answer->message);
+        return reply ? reply->code : Errc{};
+    }
+    /// Reads until the broker closes; false when it does not within `seconds`.
+    bool ends(double seconds = 3);
+    /// The code of the goodbye that ended the connection; Errc{} without one.
+    Errc goodbye = Errc{};
+
+    wire::PacketFds last_fds; ///< that came with the last get()
+
+private:
+    std::optional<Answer> hear_serial(std::uint32_t serial);
+    static void report(const std::optional<Answer>&);
+
+    UniqueFd socket_;
+    std::uint32_t serial_ = 0;
+    bool ended_ = false;
+    std::vector<std::byte> buffer_ = std::vector<std::byte>(limits::packet_bytes);
+};
+
+} // namespace dmb::test
