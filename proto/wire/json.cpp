@@ -120,21 +120,25 @@ std::string write(const char* root, const T& value)
     return std::move(stream).str();
 }
 
-/// rapidjson parses recursively: a deep nest would end our stack before it ends the parse. Brackets
-/// inside strings are text, or they could hide others.
-bool is_shallow(std::string_view text)
+/// What rapidjson may see. It parses recursively: a deep nest would end our stack before it ends the
+/// parse; and its fractions meet undefined behaviour, so there are only whole numbers. Brackets inside
+/// strings are text, or they could hide others.
+bool is_plain(std::string_view text)
 {
+    constexpr std::string_view outside_strings = "{}[]:,\" \t\r\n0123456789truefalsn";
     int depth = 0;
-    bool in_string = false, escaped = false;
+    bool in_string = false, escaped = false, after_digit = false;
     return std::ranges::all_of(text, [&](char c) {
         if (in_string) {
             in_string = escaped || c != '"';
             escaped = !escaped && c == '\\';
-        } else {
-            in_string = c == '"';
-            depth += (c == '{' || c == '[') - (c == '}' || c == ']');
+            return true;
         }
-        return depth < 32;
+        in_string = c == '"';
+        depth += (c == '{' || c == '[') - (c == '}' || c == ']');
+        const bool fraction = after_digit && c >= 'a';
+        after_digit = c >= '0' && c <= '9';
+        return depth < 32 && !fraction && outside_strings.contains(c);
     });
 }
 
@@ -146,8 +150,9 @@ std::string to_json(const Candidates& candidates) { return write("candidates", c
 
 Result<ImageDesc> image_desc_from_json(std::string_view text)
 {
-    if (text.size() > limits::packet_bytes || !is_shallow(text))
-        return fail(Errc::invalid_argument, "JSON beyond {} bytes or 32 levels is not an image description", limits::packet_bytes);
+    if (text.size() > limits::packet_bytes || !is_plain(text))
+        return fail(Errc::invalid_argument, "an image description has at most {} bytes, 32 levels and whole numbers, and this has not",
+                    limits::packet_bytes);
     try {
         std::istringstream stream{std::string(text)};
         cereal::JSONInputArchive archive(stream);

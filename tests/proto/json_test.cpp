@@ -50,7 +50,8 @@ TEST(Json, numbers_that_do_not_fit_are_refused_instead_of_cut)
     expect_refused(replaced(text, "\"stride\": 256", "\"stride\": 4294967296"));
     expect_refused(replaced(text, "\"width\": 6", "\"width\": 4294967302"));
     expect_refused(replaced(text, "\"width\": 6", "\"width\": 6.5"));
-    expect_refused(replaced(text, "\"width\": 6", "\"width\": 1e400"));
+    for (const char* number : {"1e400", "6e0", "6E0", "6.0", "0.0e-9999", "-0", "1e-400", "NaN", "Infinity", "-Inf", "0x6", "06"})
+        expect_refused(replaced(text, "\"width\": 6", "\"width\": " + std::string(number)));
     expect_refused(replaced(text, "\"offset\": 4096", "\"offset\": 18446744073709551616"));
     expect_refused(replaced(text, "\"offset\": 4096", "\"offset\": -4096"));
 }
