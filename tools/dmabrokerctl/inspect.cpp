@@ -58,6 +58,8 @@ std::uint64_t bytes_of(const Json& desc)
     return sum;
 }
 
+std::string counted(std::uint64_t count, const char* noun) { return fmt::format("{} {}{}", count, noun, count == 1 ? "" : "s"); }
+
 using Clients = std::map<std::uint64_t, const Json*>;
 
 Clients clients_of(const Json& snapshot)

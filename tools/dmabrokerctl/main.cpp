@@ -2,7 +2,6 @@
 // dmabrokerctl: parse, run one command, turn its error into a sentence and an exit status.
 #include "tools/dmabrokerctl/options.hpp"
 
-#include <csignal>
 #include <cstdio>
 #include <exception>
 #include <fmt/core.h>
@@ -50,7 +49,6 @@ void print_json(const Json& json) { print(json.dump(2, ' ', false, Json::error_h
 
 int main(int argc, char** argv)
 {
-    std::signal(SIGPIPE, SIG_IGN);
     try {
         return dmb::ctl::run(argc, argv);
     } catch (const std::exception& e) {

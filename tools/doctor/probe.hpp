@@ -30,6 +30,9 @@ void compare(const std::vector<std::uint8_t>& pixels);
 using Import = std::function<void(const dmabroker::Image&)>;
 Finding try_all(dmabroker::Client&, const std::string& area, const std::string& who, dmabroker::Usage, const Import& import);
 
+/// For importers that have no business with opaque memory: that it is refused is no news.
+void leave_out_opaque(Finding&);
+
 Finding probe_cpu(dmabroker::Client&);
 Finding probe_egl(dmabroker::Client&, unsigned index);
 Finding probe_gl_memory(dmabroker::Client&, unsigned index);

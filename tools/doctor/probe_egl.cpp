@@ -52,7 +52,7 @@ Finding probe_egl(dmabroker::Client& client, unsigned index)
         compare(pixels);
     });
     // Opaque memory is not EGL's business: the GL probe answers for it.
-    std::erase_if(finding.detail, [](const std::string& line) { return line.starts_with("not from vulkan_opaque"); });
+    leave_out_opaque(finding);
     add_remedy(finding, context);
     return finding;
 }

@@ -1,0 +1,247 @@
+// SPDX-License-Identifier: MIT
+// dmabrokerctl against the real broker: pixels go in and come out, and every end has its exit status.
+#include "tests/support/broker_process.hpp"
+#include "tests/support/fixture.hpp"
+#include "tests/tools/png_fixture.hpp"
+#include "tests/tools/run_tool.hpp"
+
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <png.h>
+#include <sstream>
+
+namespace dmb::test {
+namespace {
+
+using Json = nlohmann::json;
+
+class CtlTest : public FdTest {
+protected:
+    std::string path(const std::string& name) const { return broker_.folder() + "/" + name; }
+    ToolResult ctl(std::vector<std::string> arguments, const std::string& input = {}) const
+    {
+        arguments.insert(arguments.begin(), {"--socket", broker_.socket()});
+        return run_tool(std::move(arguments), input);
+    }
+    Json json(std::vector<std::string> arguments) const
+    {
+        arguments.insert(arguments.begin(), "--json");
+        return Json::parse(ctl(std::move(arguments)).out);
+    }
+    std::string put(const PngFile& file, std::vector<std::string> more = {}) const
+    {
+        write_png(path("in.png"), file);
+        more.insert(more.begin(), {"put", path("in.png")});
+        const ToolResult result = ctl(more);
+        EXPECT_EQ(result.status, 0) << result.err;
+        return result.last_word();
+    }
+    PngFile get(const std::string& token) const
+    {
+        const ToolResult result = ctl({"get", token, path("out.png")});
+        EXPECT_EQ(result.status, 0) << result.err;
+        return read_png(path("out.png"));
+    }
+    void expect_round_trip(const PngFile& file) const
+    {
+        const PngFile back = get(put(file));
+        EXPECT_EQ(back.colour, PNG_COLOR_TYPE_RGB_ALPHA);
+        EXPECT_EQ(back.bits, file.bits == 16 ? 16 : 8);
+        EXPECT_EQ(back.width, file.width);
+        EXPECT_EQ(back.height, file.height);
+        EXPECT_TRUE(back.samples == file.rgba()) << file.width << "x" << file.height << " colour " << file.colour << " bits " << file.bits;
+    }
+    std::size_t images() const { return json({"list"}).at("snapshot").at("images").size(); }
+
+    BrokerProcess broker_;
+};
+
+TEST_F(CtlTest, pixels_of_every_size_come_back_the_same)
+{
+    for (const auto& [width, height] : {std::pair{1u, 1u}, {1u, 7u}, {333u, 1u}, {257u, 129u}, {1023u, 511u}})
+        for (const int bits : {8, 16}) expect_round_trip(random_png(width, height, PNG_COLOR_TYPE_RGB_ALPHA, bits, width + height));
+}
+
+TEST_F(CtlTest, every_kind_of_png_is_widened_without_loss)
+{
+    for (const bool interlaced : {false, true})
+        for (const bool transparent : {false, true})
+            for (const auto& [colour, bits] :
+                 {std::pair{0, 1}, {0, 2}, {0, 4}, {0, 8}, {0, 16}, {2, 8}, {2, 16}, {3, 1}, {3, 2}, {3, 4}, {3, 8}, {4, 8}, {4, 16}, {6, 8}, {6, 16}}) {
+                PngFile file = random_png(37, 21, colour, bits, 5);
+                file.interlaced = interlaced;
+                file.transparent = transparent && colour != 4 && colour != 6;
+                if (file.transparent) std::fill_n(file.samples.begin(), 6, std::uint16_t{1});
+                expect_round_trip(file);
+            }
+}
+
+TEST_F(CtlTest, an_interlaced_file_can_be_put_in_any_format)
+{
+    PngFile file = random_png(37, 21, PNG_COLOR_TYPE_RGB, 8, 9);
+    file.interlaced = true;
+    const PngFile back = get(put(file, {"--format", "XR24"}));
+    EXPECT_EQ(back.colour, PNG_COLOR_TYPE_RGB);
+    EXPECT_TRUE(back.samples == file.samples);
+}
+
+TEST_F(CtlTest, formats_without_loss_give_the_same_pixels)
+{
+    const PngFile eight = random_png(65, 33, PNG_COLOR_TYPE_RGB, 8, 3);
+    for (const char* format : {"XR24", "XB24", "RX24", "BX24", "RG24", "BG24"})
+        EXPECT_TRUE(get(put(eight, {"--format", format})).samples == eight.samples) << format;
+    const PngFile sixteen = random_png(65, 33, PNG_COLOR_TYPE_RGB, 16, 4);
+    for (const char* format : {"XR48", "XB48"}) EXPECT_TRUE(get(put(sixteen, {"--format", format})).samples == sixteen.samples) << format;
+    const PngFile alpha = random_png(65, 33, PNG_COLOR_TYPE_RGB_ALPHA, 8, 6);
+    for (const char* format : {"AR24", "AB24", "RA24", "BA24"})
+        EXPECT_TRUE(get(put(alpha, {"--format", format})).samples == alpha.samples) << format;
+    const PngFile grey = random_png(65, 33, PNG_COLOR_TYPE_GRAY, 8, 7);
+    EXPECT_TRUE(get(put(grey, {"--format", "R8"})).samples == grey.samples);
+    const PngFile deep = random_png(65, 33, PNG_COLOR_TYPE_GRAY, 16, 8);
+    EXPECT_TRUE(get(put(deep, {"--format", "R16"})).samples == deep.samples);
+}
+
+TEST_F(CtlTest, formats_of_more_than_eight_bits_become_sixteen_bit_files)
+{
+    const PngFile file = random_png(9, 9, PNG_COLOR_TYPE_RGB, 16, 1);
+    for (const char* format : {"XR30", "AB30", "AB4H", "XR4H"}) EXPECT_EQ(get(put(file, {"--format", format})).bits, 16) << format;
+    EXPECT_EQ(get(put(file, {"--format", "RG16"})).bits, 8);
+}
+
+TEST_F(CtlTest, standard_streams_are_files_too)
+{
+    write_png(path("in.png"), random_png(5, 5, PNG_COLOR_TYPE_RGB_ALPHA, 8, 2));
+    std::ostringstream text;
+    text << std::ifstream(path("in.png")).rdbuf();
+    const ToolResult put = ctl({"put", "-"}, text.str());
+    ASSERT_EQ(put.status, 0) << put.err;
+    std::ofstream(path("out.png")) << ctl({"get", put.last_word(), "-"}).out;
+    EXPECT_TRUE(read_png(path("out.png")).samples == read_png(path("in.png")).samples);
+}
+
+TEST_F(CtlTest, broken_files_leave_no_image_behind)
+{
+    write_png(path("in.png"), random_png(200, 200, PNG_COLOR_TYPE_RGB_ALPHA, 8, 1));
+    std::ostringstream text;
+    text << std::ifstream(path("in.png")).rdbuf();
+    const std::string good = text.str();
+    for (const std::size_t length : {std::size_t{0}, std::size_t{7}, std::size_t{40}, good.size() / 2, good.size() - 5}) {
+        const ToolResult result = ctl({"put", "-"}, good.substr(0, length));
+        EXPECT_EQ(result.status, 1) << length;
+        EXPECT_NE(result.err.find("PNG"), std::string::npos) << result.err;
+    }
+    std::string flipped = good;
+    flipped[good.size() / 2] = static_cast<char>(~flipped[good.size() / 2]);
+    EXPECT_EQ(ctl({"put", "-"}, flipped).status, 1);
+    EXPECT_EQ(images(), 0u);
+}
+
+TEST_F(CtlTest, a_file_that_cannot_be_written_leaves_none)
+{
+    const std::string token = put(random_png(3, 3, PNG_COLOR_TYPE_RGB_ALPHA, 8, 1));
+    EXPECT_EQ(ctl({"get", token, path("no/such/folder.png")}).status, 1);
+    EXPECT_EQ(ctl({"get", token, "/dev/full"}).status, 1);
+}
+
+TEST_F(CtlTest, exit_statuses_say_what_happened)
+{
+    const std::string none(32, '0');
+    EXPECT_EQ(ctl({}).status, 2);
+    EXPECT_EQ(ctl({"nonsense"}).status, 2);
+    EXPECT_EQ(ctl({"alloc", "--size", "4x4"}).status, 2);
+    EXPECT_EQ(ctl({"alloc", "--size", "4", "--format", "XR24"}).status, 2);
+    EXPECT_EQ(ctl({"put", path("missing.png"), "--lease", "0"}).status, 2);
+    EXPECT_EQ(ctl({"put", path("missing.png")}).status, 1);
+    EXPECT_EQ(ctl({"alloc", "--size", "0x4", "--format", "XR24"}).status, 1);
+    EXPECT_EQ(ctl({"alloc", "--size", "4x4", "--format", "ZZZZ"}).status, 1);
+    EXPECT_EQ(run_tool({"--socket", path("nobody"), "list"}).status, 3);
+    EXPECT_EQ(ctl({"get", none, path("out.png")}).status, 4);
+    EXPECT_EQ(ctl({"get", "nonsense", path("out.png")}).status, 4);
+    EXPECT_EQ(ctl({"show", "999999"}).status, 4);
+    EXPECT_EQ(ctl({"revoke", "999999"}).status, 4);
+    EXPECT_EQ(ctl({"--help"}).status, 0);
+    EXPECT_EQ(ctl({"get", "--help"}).status, 0);
+}
+
+TEST_F(CtlTest, a_token_without_the_right_is_denied)
+{
+    const std::string token = put(random_png(3, 3, PNG_COLOR_TYPE_RGB_ALPHA, 8, 1), {"--rights", "write"});
+    EXPECT_EQ(ctl({"get", token, path("out.png")}).status, 5);
+}
+
+TEST_F(CtlTest, a_one_shot_token_opens_once)
+{
+    const std::string token = put(random_png(3, 3, PNG_COLOR_TYPE_RGB_ALPHA, 8, 1), {"--one-shot"});
+    EXPECT_EQ(ctl({"get", token, path("out.png")}).status, 0);
+    EXPECT_EQ(ctl({"get", token, path("out.png")}).status, 4);
+}
+
+TEST_F(CtlTest, revoked_and_expired_images_are_gone)
+{
+    const PngFile file = random_png(3, 3, PNG_COLOR_TYPE_RGB_ALPHA, 8, 1);
+    const std::string first = put(file, {"--lease", "forever"}), second = put(file), third = put(file, {"--lease", "0.2"});
+    const Json image = json({"show", first}).at("image");
+    EXPECT_EQ(ctl({"revoke", std::to_string(image.at("id").get<std::uint64_t>())}).status, 0);
+    EXPECT_EQ(ctl({"get", first, path("out.png")}).status, 4);
+    EXPECT_EQ(ctl({"revoke", second}).status, 0);
+    EXPECT_EQ(ctl({"get", second, path("out.png")}).status, 4);
+    EXPECT_TRUE(eventually([&] { return images() == 1; }, 5)) << "the second image has its lease, the others are gone";
+    EXPECT_EQ(ctl({"get", third, path("out.png")}).status, 4);
+}
+
+TEST_F(CtlTest, alloc_says_what_was_chosen_and_ends_with_a_token)
+{
+    const ToolResult result = ctl({"alloc", "--size", "640x480", "--format", "NV12", "--backend", "memfd", "--label", "camera"});
+    ASSERT_EQ(result.status, 0) << result.err;
+    EXPECT_NE(result.out.find("NV12 640x480"), std::string::npos) << result.out;
+    EXPECT_NE(result.out.find("chosen"), std::string::npos) << result.out;
+    EXPECT_EQ(result.last_word().size(), 32u);
+    const PngFile file = get(result.last_word());
+    EXPECT_EQ(file.colour, PNG_COLOR_TYPE_RGB);
+    EXPECT_EQ(file.width, 640u);
+    const Json image = json({"list"}).at("snapshot").at("images").at(0);
+    EXPECT_EQ(image.at("label"), "camera");
+    EXPECT_EQ(image.at("desc").at("format"), "NV12");
+}
+
+TEST_F(CtlTest, json_is_valid_for_every_command)
+{
+    write_png(path("in.png"), random_png(3, 3, PNG_COLOR_TYPE_RGB_ALPHA, 8, 1));
+    const Json put = json({"put", path("in.png")});
+    const std::string token = put.at("token");
+    EXPECT_EQ(put.at("image").at("format"), "AB24");
+    EXPECT_EQ(json({"alloc", "--size", "4x4", "--format", "XR24"}).at("candidates").back().at("verdict"), "chosen");
+    EXPECT_EQ(json({"get", token, path("out.png")}).at("width"), 3);
+    EXPECT_EQ(json({"show", token}).at("image").at("desc").at("size").at("width"), 3);
+    EXPECT_FALSE(json({"devices"}).at("snapshot").at("devices").empty());
+    EXPECT_FALSE(json({"formats"}).at("snapshot").at("formats").empty());
+    EXPECT_EQ(json({"list"}).at("snapshot").at("images").size(), 2u);
+    EXPECT_TRUE(json({"revoke", token}).contains("revoked"));
+    EXPECT_EQ(json({"get", token, path("out.png")}).at("error").at("code"), "token_revoked");
+}
+
+TEST_F(CtlTest, tables_name_what_is_there)
+{
+    put(random_png(30, 20, PNG_COLOR_TYPE_RGB_ALPHA, 8, 1), {"--label", "photo"});
+    const std::string list = ctl({"list"}).out;
+    for (const char* word : {"30x20", "AB24", "LINEAR", "memfd", "photo"}) EXPECT_NE(list.find(word), std::string::npos) << word << "\n" << list;
+    EXPECT_NE(ctl({"devices"}).out.find("memfd"), std::string::npos);
+    EXPECT_NE(ctl({"formats"}).out.find("NV12"), std::string::npos);
+    EXPECT_NE(ctl({"show", "1"}).out.find("stride"), std::string::npos);
+}
+
+TEST_F(CtlTest, without_the_manager_socket_strangers_images_are_unseen)
+{
+    put(random_png(3, 3, PNG_COLOR_TYPE_RGB_ALPHA, 8, 1));
+    std::filesystem::remove(broker_.socket() + ".manager");
+    EXPECT_EQ(images(), 0u);
+    EXPECT_EQ(ctl({"show", "1"}).status, 4);
+    EXPECT_EQ(ctl({"revoke", "1"}).status, 4);
+    const std::string token = put(random_png(3, 3, PNG_COLOR_TYPE_RGB_ALPHA, 8, 1), {"--rights", "read,manage"});
+    EXPECT_EQ(ctl({"revoke", token}).status, 0);
+    const std::string weak = put(random_png(3, 3, PNG_COLOR_TYPE_RGB_ALPHA, 8, 1));
+    EXPECT_EQ(ctl({"revoke", weak}).status, 5);
+}
+
+} // namespace
+} // namespace dmb::test
