@@ -17,7 +17,8 @@
  * it returns stay the library's unless it says otherwise. All are close-on-exec.
  *
  * Threads: the library starts none and has no global state. A client and everything that came from it
- * may be used by one thread at a time. Different clients are independent.
+ * may be used by one thread at a time. Different clients are independent. A child made by fork must not
+ * use, nor close, what its parent got from here, mappings excepted: it connects for itself.
  *
  * Blocking: a function that talks to the broker sends one packet and waits for its answer, at most
  * `timeout_ns` of the connection; dmabroker_dispatch never blocks.
@@ -122,7 +123,9 @@ typedef struct dmabroker_event {
     dmabroker_image *image; /**< for IMAGE_REVOKED */
     char text[252];
 } dmabroker_event;
-/** 1: `event` is filled; 0: none left. Never talks to the broker: call dmabroker_dispatch first. */
+/** 1: `event` is filled; 0: none left. Never talks to the broker: call dmabroker_dispatch first. Events may
+ *  also have arrived while another call waited for its answer: ask here after such calls too, before
+ *  waiting for the descriptor. */
 DMABROKER_API int dmabroker_next_event(dmabroker_client *client, dmabroker_event *event);
 
 /* ---- images ----------------------------------------------------------------------------------- */
