@@ -13,6 +13,7 @@
 #include "daemon/options.hpp"
 
 #include <csignal>
+#include <cstdlib>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -60,8 +61,9 @@ void prepare_process()
         ::setrlimit(RLIMIT_NOFILE, &files);
     }
     // No writable and executable memory here; workers, whose drivers compile shaders, do not inherit it
-    // (PR_MDWE_REFUSE_EXEC_GAIN | PR_MDWE_NO_INHERIT, kernel 6.6; older ones refuse and that is that).
-    ::prctl(PR_SET_MDWE, 3UL, 0UL, 0UL, 0UL);
+    // (PR_MDWE_REFUSE_EXEC_GAIN | PR_MDWE_NO_INHERIT, kernel 6.6; older ones refuse and that is that). As a
+    // service only: valgrind and sanitizers translate code and would end here.
+    if (std::getenv("INVOCATION_ID")) ::prctl(PR_SET_MDWE, 3UL, 0UL, 0UL, 0UL);
 }
 
 /// One worker per DRM device for GBM, one for all Vulkan devices.

@@ -50,7 +50,10 @@ Result<Allocated> make_image(const wire::AllocateSpec& spec)
     out.desc.rung = Rung::system_dma_buf;
     out.desc.usage = spec.usage;
     out.desc.colour = spec.colour;
-    out.keeper = TRY(create_memfd("dmabroker", out.desc.memories[0].size, F_SEAL_SHRINK | F_SEAL_GROW));
+    // The kernel does not count the file that memfd_create makes among the writers of its inode, so a write
+    // lease on that one is always refused: keep one opened the common way.
+    const UniqueFd made = TRY(create_memfd("dmabroker", out.desc.memories[0].size, F_SEAL_SHRINK | F_SEAL_GROW));
+    out.keeper = TRY(reopen(made.get(), O_RDWR));
     out.fds.push_back(TRY(reopen(out.keeper.get(), O_RDWR)));
     out.keys.push_back(TRY(key_of(out.keeper.get())));
     return out;

@@ -25,6 +25,7 @@ public:
     void put(ClientId owner, Allocated, bool was_shared, Instant now);
     /// The client is gone: nobody can claim its memory uncleared, and memory only its driver can clear goes.
     void forget(ClientId);
+    bool empty() const { return entries_.empty(); }
     PoolInfo info() const;
     Instant deadline() const;
     void trim(Instant now);

@@ -41,6 +41,7 @@ Allocations::Allocations(std::vector<Allocator*> allocators, Pool& pool) : alloc
 void Allocations::devices_changed(Instant now)
 {
     offers_.clear();
+    last_plan_.reset();
     for (std::size_t a = 0; a < allocators_.size(); ++a) {
         const auto devices = allocators_[a]->devices();
         for (std::size_t i = 0; i < devices.size(); ++i)
@@ -54,6 +55,7 @@ void Allocations::devices_changed(Instant now)
 
 void Allocations::start(ClientId client, const wire::AllocateSpec& spec, UniqueFd contents, Instant now, Done done)
 {
+    if (!contents && serve_from_pool(client, spec, done)) return;
     auto job = std::make_unique<Job>();
     job->client = client;
     job->spec = spec;
@@ -82,23 +84,46 @@ void Allocations::plan(JobPointer job)
         waiting_.push_back(std::move(job));
         return;
     }
-    job->plan = negotiate(job->spec, offers_,
-                          [&](const Offer& o) { return allocators_[o.allocator]->refusal(o.index, job->spec); });
+    job->plan = negotiated(job->spec);
     attempt(std::move(job));
+}
+
+std::shared_ptr<const Negotiation> Allocations::negotiated(const wire::AllocateSpec& spec)
+{
+    if (last_plan_ && last_spec_ == spec) return last_plan_;
+    const auto refusal = [&](const Offer& o) { return allocators_[o.allocator]->refusal(o.index, spec); };
+    last_plan_ = std::make_shared<Negotiation>(negotiate(spec, offers_, refusal));
+    last_spec_ = spec;
+    return last_plan_;
+}
+
+/// The short way: the best choice has memory lying ready.
+bool Allocations::serve_from_pool(ClientId client, const wire::AllocateSpec& spec, Done& done)
+{
+    if (pool_.empty() || must_wait(spec)) return false;
+    const auto plan = negotiated(spec);
+    if (plan->choices.empty()) return false;
+    const Choice& choice = plan->choices.front();
+    const DeviceInfo& device = allocators_[choice.allocator]->devices()[choice.device];
+    auto pooled = pool_.take(client, device, spec);
+    if (!pooled) return false;
+    Outcome out{std::move(*pooled), {candidate(device, wire::Verdict::chosen, "first choice that works; reused memory")}};
+    done(std::move(out));
+    return true;
 }
 
 void Allocations::attempt(JobPointer job)
 {
-    if (job->next >= job->plan.choices.size()) return give_up(std::move(job));
-    const Choice& choice = job->plan.choices[job->next];
+    if (job->next >= job->plan->choices.size()) return give_up(std::move(job));
+    const Choice& choice = job->plan->choices[job->next];
     Allocator& allocator = *allocators_[choice.allocator];
     if (choice.device >= allocator.devices().size())
         return attempted(std::move(job), fail(Errc::backend_failed, "the device is gone"));
+    if (!job->contents)
+        if (auto pooled = pool_.take(job->client, allocator.devices()[choice.device], job->spec))
+            return succeed(std::move(job), std::move(*pooled), "first choice that works; reused memory");
     wire::AllocateSpec spec = job->spec;
     spec.modifiers = choice.modifiers;
-    if (!job->contents)
-        if (auto pooled = pool_.take(job->client, allocator.devices()[choice.device], spec))
-            return succeed(std::move(job), std::move(*pooled), "first choice that works; reused memory");
     const int contents = job->contents.get();
     const Instant now = job->now;
     allocator.allocate(choice.device, spec, contents, now, [this, job = std::move(job)](Result<Allocated> made) mutable {
@@ -108,7 +133,7 @@ void Allocations::attempt(JobPointer job)
 
 DeviceInfo Allocations::device_of(const Job& job) const
 {
-    const Choice& choice = job.plan.choices[job.next];
+    const Choice& choice = job.plan->choices[job.next];
     const auto devices = allocators_[choice.allocator]->devices();
     return choice.device < devices.size() ? devices[choice.device] : DeviceInfo{};
 }
@@ -118,6 +143,7 @@ void Allocations::attempted(JobPointer job, Result<Allocated> made)
     const DeviceInfo device = device_of(*job);
     Result<> good = made ? check_answer(job->spec, device, *made) : Result<>(std::unexpected(made.error()));
     if (good) return succeed(std::move(job), std::move(*made), "first choice that works");
+    last_plan_.reset(); // what failed may be refused from now on
     job->last_error = good.error().code;
     job->failed.push_back(candidate(device, wire::Verdict::failed, good.error().reason.view()));
     ++job->next;
@@ -126,21 +152,15 @@ void Allocations::attempted(JobPointer job, Result<Allocated> made)
 
 void Allocations::succeed(JobPointer job, Allocated memory, const char* reason)
 {
-    Outcome out{std::move(memory), {}};
-    const std::size_t room = out.candidates.max_size() - 1;
-    for (std::size_t i = job->failed.size() > room ? job->failed.size() - room : 0; i < job->failed.size(); ++i)
-        out.candidates.push_back(job->failed[i]);
+    Outcome out{std::move(memory), std::move(job->failed)};
     out.candidates.push_back(candidate(device_of(*job), wire::Verdict::chosen, reason));
     job->done(std::move(out));
 }
 
 void Allocations::give_up(JobPointer job)
 {
-    Outcome out{std::unexpected(Error{}), {}};
-    for (const wire::Candidate& c : job->failed)
-        if (!out.candidates.full()) out.candidates.push_back(c);
-    for (const wire::Candidate& c : job->plan.refused)
-        if (!out.candidates.full()) out.candidates.push_back(c);
+    Outcome out{std::unexpected(Error{}), job->failed};
+    out.candidates.insert(out.candidates.end(), job->plan->refused.begin(), job->plan->refused.end());
     const wire::AllocateSpec& spec = job->spec;
     const std::string shape = fmt::format("{} {}x{} for {}", to_string(spec.format), spec.size.width, spec.size.height,
                                           to_string(spec.usage));

@@ -10,10 +10,10 @@
 
 namespace dmb {
 
-/// What an allocation came to. `candidates`: in the order considered, the one that served last.
+/// What an allocation came to. `candidates`: in the order tried, the one that served last; on failure then those refused.
 struct Outcome {
     Result<Allocated> memory;
-    wire::Candidates candidates;
+    std::vector<wire::Candidate> candidates;
 };
 
 class Allocations {
@@ -39,7 +39,7 @@ private:
         UniqueFd contents;
         Instant now;
         Done done;
-        Negotiation plan;
+        std::shared_ptr<const Negotiation> plan;
         std::size_t next = 0; ///< in plan.choices
         std::vector<wire::Candidate> failed;
         Errc last_error = Errc::no_backend;
@@ -47,6 +47,8 @@ private:
     using JobPointer = std::unique_ptr<Job>;
 
     bool must_wait(const wire::AllocateSpec&) const;
+    std::shared_ptr<const Negotiation> negotiated(const wire::AllocateSpec&);
+    bool serve_from_pool(ClientId, const wire::AllocateSpec&, Done&);
     void plan(JobPointer);
     void attempt(JobPointer);
     void attempted(JobPointer, Result<Allocated>);
@@ -59,6 +61,9 @@ private:
     Pool& pool_;
     std::vector<Offer> offers_;
     std::vector<JobPointer> waiting_;
+    /// The last request's plan: clients ask for the same again and again.
+    wire::AllocateSpec last_spec_;
+    std::shared_ptr<const Negotiation> last_plan_; ///< null: none, or not valid any more
 };
 
 } // namespace dmb

@@ -122,7 +122,7 @@ void Broker::allocated(ClientId id, const Order& order, Charge charge, Outcome o
 {
     const auto found = clients_.find(id);
     if (found == clients_.end()) return; // it left meanwhile; the memory goes with this call
-    AllocationAnswer answer{std::unexpected(Error{}), outcome.candidates};
+    AllocationAnswer answer{std::unexpected(Error{}), std::move(outcome.candidates)};
     answer.held = [&]() -> Result<Held> {
         Allocated memory = TRY(std::move(outcome.memory));
         const bool contents_written = memory.contents_written;

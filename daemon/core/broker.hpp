@@ -24,7 +24,7 @@ struct Held {
 
 struct AllocationAnswer {
     Result<Held> held;
-    wire::Candidates candidates;
+    std::vector<wire::Candidate> candidates; ///< in the order considered
 };
 using AllocationDone = std::move_only_function<void(const AllocationAnswer&)>;
 

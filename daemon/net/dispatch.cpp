@@ -53,15 +53,15 @@ void Server::allocated(ClientId id, std::uint32_t serial, const AllocationAnswer
     Session* session = find(id);
     if (!session) return;
     session->state = Session::State::ready;
-    if (result.held) answer(*session, serial, *result.held, &result.candidates, true);
-    else refuse(*session, serial, result.held.error(), &result.candidates);
+    if (result.held) answer(*session, serial, *result.held, result.candidates, true);
+    else refuse(*session, serial, result.held.error(), result.candidates);
     if (!session->reading && session->state == Session::State::ready) wait(*session);
 }
 
 void Server::handle(Session& session, std::uint32_t serial, const wire::Open& request, wire::PacketFds&)
 {
     const Result<Held> held = broker_->open(session.id, request, now());
-    if (held) answer(session, serial, *held, nullptr, true);
+    if (held) answer(session, serial, *held, {}, true);
     else refuse(session, serial, held.error());
 }
 
@@ -70,7 +70,7 @@ void Server::handle(Session& session, std::uint32_t serial, const wire::Register
     ImageFds memories;
     for (UniqueFd& fd : fds) memories.push_back(std::move(fd));
     const Result<Held> held = broker_->register_image(session.id, request, std::move(memories), now());
-    if (held) answer(session, serial, *held, nullptr, false);
+    if (held) answer(session, serial, *held, {}, false);
     else refuse(session, serial, held.error());
 }
 

@@ -24,6 +24,13 @@ std::uint64_t descriptor_limit()
     return ::getrlimit(RLIMIT_NOFILE, &limit) == 0 ? limit.rlim_cur : 1024;
 }
 
+/// As many as fit; the last ones matter most, because the choice is among them.
+void fill(wire::Candidates& out, std::span<const wire::Candidate> from)
+{
+    out.clear();
+    for (const wire::Candidate& c : from.last(std::min(from.size(), out.max_size()))) out.push_back(c);
+}
+
 /// Unread packets would turn the peer's next read into an error and hide the goodbye.
 void drain(int socket)
 {
@@ -207,11 +214,11 @@ void Server::sent(Session& session, Outbox::Sent sent)
     }
 }
 
-void Server::refuse(Session& session, std::uint32_t serial, const Error& error, const wire::Candidates* candidates)
+void Server::refuse(Session& session, std::uint32_t serial, const Error& error, std::span<const wire::Candidate> candidates)
 {
     if (error.code == Errc::too_many_requests || error.code == Errc::protocol_violation) return violation(session, error);
     wire::ErrorReply reply{.code = error.code, .reason = error.reason, .candidates = {}};
-    if (candidates) reply.candidates = *candidates;
+    fill(reply.candidates, candidates);
     sent(session, send(session, serial, reply));
 }
 
@@ -221,7 +228,8 @@ void Server::answer(Session& session, std::uint32_t serial, const Result<>& resu
     sent(session, send(session, serial, wire::Done{}));
 }
 
-void Server::answer(Session& session, std::uint32_t serial, const Held& held, const wire::Candidates* candidates, bool with_fds)
+void Server::answer(Session& session, std::uint32_t serial, const Held& held, std::span<const wire::Candidate> candidates,
+                    bool with_fds)
 {
     image_reply_.handle = held.handle;
     image_reply_.image = held.image;
@@ -230,8 +238,7 @@ void Server::answer(Session& session, std::uint32_t serial, const Held& held, co
     image_reply_.contents_written = held.contents_written;
     image_reply_.has_fds = with_fds;
     image_reply_.desc = *held.desc;
-    if (candidates) image_reply_.candidates = *candidates;
-    else image_reply_.candidates.clear();
+    fill(image_reply_.candidates, candidates);
     const std::span<const int> fds(held.fds.data(), with_fds ? held.fds.size() : 0);
     const Outbox::Sent result = send(session, serial, image_reply_, fds);
     if (result != Outbox::Sent::too_many_in_flight) return sent(session, result);

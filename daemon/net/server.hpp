@@ -68,8 +68,8 @@ private:
     template <class Message>
     Outbox::Sent send(Session&, std::uint32_t serial, const Message&, std::span<const int> fds = {});
     void answer(Session&, std::uint32_t serial, const Result<>&);
-    void answer(Session&, std::uint32_t serial, const Held&, const wire::Candidates*, bool with_fds);
-    void refuse(Session&, std::uint32_t serial, const Error&, const wire::Candidates* = nullptr);
+    void answer(Session&, std::uint32_t serial, const Held&, std::span<const wire::Candidate>, bool with_fds);
+    void refuse(Session&, std::uint32_t serial, const Error&, std::span<const wire::Candidate> = {});
     void sent(Session&, Outbox::Sent);
 
     void violation(Session&, const Error&);
