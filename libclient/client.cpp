@@ -180,5 +180,7 @@ bool Client::next_event(dmabroker_event& event)
 
 dmabroker_image::~dmabroker_image()
 {
+    // Before the broker hears of it: what it takes back is only reused when nobody else has it open.
+    std::move(image).take_fds().clear();
     if (client) client->forget(*this);
 }

@@ -8,14 +8,11 @@
 
 namespace dmb {
 
-void UniqueFd::reset(int fd)
+void UniqueFd::close(int fd)
 {
-    if (fd_ >= 0) {
-        // EINTR leaves the descriptor closed on Linux; EBADF is always a bug of ours.
-        [[maybe_unused]] const int closed = ::close(fd_);
-        assert(closed == 0 || errno != EBADF);
-    }
-    fd_ = fd;
+    // EINTR leaves the descriptor closed on Linux; EBADF is always a bug of ours.
+    [[maybe_unused]] const int closed = ::close(fd);
+    assert(closed == 0 || errno != EBADF);
 }
 
 Result<UniqueFd> UniqueFd::duplicate() const

@@ -28,12 +28,17 @@ public:
     explicit operator bool() const { return fd_ >= 0; }
     /// Gives the descriptor to the caller.
     [[nodiscard]] int release() { return std::exchange(fd_, -1); }
-    void reset(int fd = -1);
+    void reset(int fd = -1)
+    {
+        if (fd_ >= 0) close(fd_);
+        fd_ = fd;
+    }
     /// A second descriptor of the same file, close-on-exec.
     Result<UniqueFd> duplicate() const;
 
 private:
     explicit UniqueFd(int fd) : fd_(fd) {}
+    static void close(int fd);
     int fd_ = -1;
 };
 

@@ -25,27 +25,41 @@ static_assert(std::endian::native == std::endian::little, "a big-endian port mus
 
 class WireOut : public cereal::OutputArchive<WireOut, cereal::AllowEmptyClassElision> {
 public:
-    explicit WireOut(std::span<std::byte> to) : OutputArchive(this), at_(to.data()), end_(to.data() + to.size()) {}
-    void put(const void* bytes, std::size_t size)
+    WireOut() : OutputArchive(this) {}
+    /// From now on it writes there. An archive is used again and again: cereal's base has maps (which this
+    /// protocol does not use) that cost more to construct and destroy than most messages to write.
+    void begin(std::span<std::byte> to)
     {
-        if (size > static_cast<std::size_t>(end_ - at_)) throw cereal::Exception("message larger than a packet");
+        at_ = to.data();
+        end_ = to.data() + to.size();
+    }
+    [[gnu::always_inline]] void put(const void* bytes, std::size_t size)
+    {
+        if (size > static_cast<std::size_t>(end_ - at_)) too_large();
         std::memcpy(at_, bytes, size);
         at_ += size;
     }
     std::byte* position() const { return at_; }
 
 private:
-    std::byte* at_;
-    std::byte* end_;
+    [[noreturn, gnu::noinline, gnu::cold]] static void too_large() { throw cereal::Exception("message larger than a packet"); }
+    std::byte* at_ = nullptr;
+    std::byte* end_ = nullptr;
 };
 
 class WireIn : public cereal::InputArchive<WireIn, cereal::AllowEmptyClassElision> {
 public:
-    explicit WireIn(std::span<const std::byte> from) : InputArchive(this), at_(from.data()), end_(from.data() + from.size()) {}
-    std::size_t remaining() const { return static_cast<std::size_t>(end_ - at_); }
-    void get(void* bytes, std::size_t size)
+    WireIn() : InputArchive(this) {}
+    /// From now on it reads this; see WireOut::begin.
+    void begin(std::span<const std::byte> from)
     {
-        if (size > remaining()) throw cereal::Exception("message ends too early");
+        at_ = from.data();
+        end_ = from.data() + from.size();
+    }
+    std::size_t remaining() const { return static_cast<std::size_t>(end_ - at_); }
+    [[gnu::always_inline]] void get(void* bytes, std::size_t size)
+    {
+        if (size > remaining()) too_short();
         std::memcpy(bytes, at_, size);
         at_ += size;
     }
@@ -58,8 +72,9 @@ public:
     }
 
 private:
-    const std::byte* at_;
-    const std::byte* end_;
+    [[noreturn, gnu::noinline, gnu::cold]] static void too_short() { throw cereal::Exception("message ends too early"); }
+    const std::byte* at_ = nullptr;
+    const std::byte* end_ = nullptr;
 };
 
 template <class T>

@@ -8,6 +8,20 @@
 namespace dmb::wire {
 namespace {
 
+WireOut& writer(std::span<std::byte> to)
+{
+    thread_local WireOut archive;
+    archive.begin(to);
+    return archive;
+}
+
+WireIn& reader(std::span<const std::byte> from)
+{
+    thread_local WireIn archive;
+    archive.begin(from);
+    return archive;
+}
+
 struct Header {
     Opcode opcode;
     std::uint32_t serial;
@@ -37,11 +51,20 @@ void read_body(WireIn& in, std::size_t fd_count, Message& message)
     if (message.fd_count() != fd_count) throw cereal::Exception("wrong number of descriptors");
 }
 
+/// The alternative itself when `out` holds it already: every field is overwritten, and what a message
+/// would cost to construct again is more than what it costs to read.
+template <class Message, class Variant>
+Message& reuse(Variant& out)
+{
+    Message* same = std::get_if<Message>(&out);
+    return same ? *same : out.template emplace<Message>();
+}
+
 /// Tries the alternatives of the variant; false when none has the opcode.
 template <class... Messages>
 bool read_any(WireIn& in, Opcode opcode, std::size_t fd_count, std::variant<Messages...>& out)
 {
-    return ((opcode == Messages::opcode && (read_body(in, fd_count, out.template emplace<Messages>()), true)) || ...);
+    return ((opcode == Messages::opcode && (read_body(in, fd_count, reuse<Messages>(out)), true)) || ...);
 }
 
 } // namespace
@@ -50,7 +73,7 @@ template <class Message>
 Result<std::size_t> encode(const Message& message, std::uint32_t serial, std::span<std::byte> to)
 {
     try {
-        WireOut out(to);
+        WireOut& out = writer(to);
         put_header(out, Message::opcode, serial);
         out(message);
         return static_cast<std::size_t>(out.position() - to.data());
@@ -63,7 +86,7 @@ template <class Variant>
 Result<> decode(std::span<const std::byte> packet, std::size_t fd_count, Decoded<Variant>& out)
 {
     try {
-        WireIn in(packet);
+        WireIn& in = reader(packet);
         const Header header = get_header(in);
         out.serial = header.serial;
         if (read_any(in, header.opcode, fd_count, out.message)) return {};
@@ -79,7 +102,7 @@ Result<std::vector<std::byte>> encode_snapshot(const Snapshot& snapshot)
     for (std::size_t size = limits::packet_bytes; size <= limits::snapshot_bytes; size *= 2) {
         std::vector<std::byte> bytes(size);
         try {
-            WireOut out(bytes);
+            WireOut& out = writer(bytes);
             out(snapshot);
             bytes.resize(static_cast<std::size_t>(out.position() - bytes.data()));
             return bytes;
@@ -93,7 +116,7 @@ Result<Snapshot> decode_snapshot(std::span<const std::byte> bytes)
 {
     try {
         Snapshot snapshot;
-        WireIn in(bytes);
+        WireIn& in = reader(bytes);
         in(snapshot);
         if (in.remaining() != 0) throw cereal::Exception("bytes after the snapshot");
         return snapshot;
