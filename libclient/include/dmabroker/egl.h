@@ -18,7 +18,9 @@ extern "C" {
 typedef void (*dmabroker_proc)(void);
 typedef dmabroker_proc (*dmabroker_get_proc)(const char *name);
 
-/** rgb = matrix * (sample - offset), samples as the GPU reads them (0..1), in the order Y, Cb, Cr. */
+/** rgb = matrix * (sample - offset), samples as the GPU reads them (0..1), in the order of the planes:
+ *  image 0's .r, then image 1's .r and .g, or image 1's and 2's .r. Where Cr lies before Cb (NV21, YVU420)
+ *  the matrix already has its columns exchanged. */
 typedef struct dmabroker_yuv {
     float matrix[9]; /**< row-major */
     float offset[3];

@@ -97,7 +97,7 @@ std::vector<Exporter> find_exporters(const std::string& socket)
     wait_for_workers(client);
     const nlohmann::json json = inspect(client);
     dmabroker_client_close(client);
-    const nlohmann::json& devices = json.at("devices");
+    const nlohmann::json& devices = json.at("snapshot").at("devices");
     return {describe(devices, "memfd", "memfd", ""),
             describe(devices, "udmabuf", "udmabuf", ""),
             describe(devices, "dma_heap", "dma_heap", ""),

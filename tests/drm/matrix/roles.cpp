@@ -98,13 +98,20 @@ private:
         return out;
     }
 
+    /// Nobody has this format here; or Vulkan, whose images of it have even sizes only.
+    static bool cannot_exist(const dmabroker_error& error)
+    {
+        return error.code == DMABROKER_NO_BACKEND ||
+               (error.code == DMABROKER_BACKEND_FAILED && std::strstr(error.text, "of odd size"));
+    }
+
     Words allocate(const Pixels& pixels)
     {
         connection_.close();
         dmabroker_error error{};
         for (const std::uint32_t usage : usages())
             if (try_allocate(pixels, usage, error)) break;
-        if (!connection_.image) return {error.code == DMABROKER_NO_BACKEND ? "none" : "failed", error.text};
+        if (!connection_.image) return {cannot_exist(error) ? "none" : "failed", error.text};
         const dmabroker_image_info& info = *dmabroker_image_get_info(connection_.image);
         if (needs_fill(info)) {
             const Outcome filled = access().fill(connection_.image, pixels);
