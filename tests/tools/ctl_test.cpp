@@ -17,6 +17,7 @@ using Json = nlohmann::json;
 
 class CtlTest : public FdTest {
 protected:
+    explicit CtlTest(std::vector<std::string> broker_arguments = {"--no-gpu"}) : broker_(std::move(broker_arguments)) {}
     std::string path(const std::string& name) const { return broker_.folder() + "/" + name; }
     ToolResult ctl(std::vector<std::string> arguments, const std::string& input = {}) const
     {
@@ -241,6 +242,21 @@ TEST_F(CtlTest, without_the_manager_socket_strangers_images_are_unseen)
     EXPECT_EQ(ctl({"revoke", token}).status, 0);
     const std::string weak = put(random_png(3, 3, PNG_COLOR_TYPE_RGB_ALPHA, 8, 1));
     EXPECT_EQ(ctl({"revoke", weak}).status, 5);
+}
+
+/// With GPU workers.
+class GpuCtlTest : public CtlTest {
+protected:
+    GpuCtlTest() : CtlTest({}) {}
+};
+
+TEST_F(GpuCtlTest, memory_that_the_cpu_cannot_map_is_read_by_its_driver)
+{
+    const PngFile file = random_png(61, 43, PNG_COLOR_TYPE_RGB_ALPHA, 8, 11);
+    write_png(path("in.png"), file);
+    const ToolResult result = ctl({"put", path("in.png"), "--backend", "vulkan_opaque"});
+    if (result.status != 0) GTEST_SKIP() << "no opaque memory here: " << result.err;
+    EXPECT_TRUE(get(result.last_word()).samples == file.samples);
 }
 
 } // namespace

@@ -2,9 +2,13 @@
 // get: an image as a PNG file, row by row from the mapping. Formats of up to 8 bits per channel become
 // 8-bit files, all others 16-bit ones; alpha is written straight, whatever the image has. YUV is
 // converted with the image's own matrix.
+//
+// What the CPU cannot map (opaque memory, tiled layouts) is read back through Vulkan, all at once: the
+// driver that allocated it can do that, and no other.
 #include "tools/dmabrokerctl/commands.hpp"
 #include "tools/dmabrokerctl/pixels.hpp"
 #include "tools/dmabrokerctl/png_file.hpp"
+#include "tools/gpu/read_back.hpp"
 
 #include <fmt/core.h>
 
@@ -12,13 +16,15 @@ namespace dmb::ctl {
 namespace {
 
 struct Source {
-    const dmabroker_image_info& info;
-    const FormatInfo& format;
-    const PackedRgb* rgb; ///< null for YUV
+    dmabroker_image_info info{};
+    const FormatInfo* format = nullptr;
+    const PackedRgb* rgb = nullptr; ///< null for YUV
     YuvPlanes planes;
     YuvToRgb conversion;
+    MappingHandle mapping;          ///< planes point into this,
+    std::vector<std::byte> copy{};  ///< or into this
 
-    unsigned bits() const { return rgb && format.bits > 8 ? 16 : 8; }
+    unsigned bits() const { return rgb && format->bits > 8 ? 16 : 8; }
     std::uint32_t maximum() const { return bits() == 16 ? 65535 : 255; }
     bool premultiplied() const { return rgb && rgb->has_alpha() && info.alpha == DMABROKER_ALPHA_PREMULTIPLIED; }
     const std::byte* row(std::uint32_t y) const { return planes.data[0] + planes.stride[0] * y; }
@@ -34,7 +40,7 @@ PngColour colour_of(const Source& source)
 /// The mapping's bytes are the file's pixels.
 bool same_layout(const Source& source)
 {
-    const FourCC code = source.format.fourcc;
+    const FourCC code = source.format->fourcc;
     return !source.premultiplied() && (code == fourcc("AB24") || code == fourcc("AB48") || code == fourcc("R8  ") || code == fourcc("R16 "));
 }
 
@@ -78,22 +84,47 @@ Result<> write_rows(PngWriter& png, const Source& source)
     return png.finish();
 }
 
-Result<Source> describe(dmabroker_image* image, const dmabroker_cpu_mapping* mapping)
+Result<Source> describe(const dmabroker_image_info& info)
 {
-    const dmabroker_image_info& info = *dmabroker_image_get_info(image);
-    const FormatInfo* format = find_format({info.format});
-    if (!format) return fail(Errc::unknown_format, "this dmabrokerctl does not know {}; install a newer one", to_string(FourCC{info.format}));
-    Source source{info, *format, find_packed_rgb(format->fourcc), {format}, {}};
-    if (!source.rgb && format->model != ColourModel::yuv)
-        return fail(Errc::unsupported, "get cannot write {} as PNG", to_string(format->fourcc));
-    for (std::uint32_t i = 0; i < info.plane_count; ++i) {
-        source.planes.data[i] = static_cast<const std::byte*>(dmabroker_cpu_data(mapping, i));
-        source.planes.stride[i] = info.planes[i].stride;
-    }
+    Source source{.info = info, .format = find_format({info.format})};
+    if (!source.format)
+        return fail(Errc::unknown_format, "this dmabrokerctl does not know {}; install a newer one", to_string(FourCC{info.format}));
+    source.rgb = find_packed_rgb(source.format->fourcc);
+    source.planes.format = source.format;
     const Colour colour{static_cast<ColourMatrix>(info.matrix), static_cast<ColourRange>(info.range),
                         static_cast<ChromaSiting>(info.siting), static_cast<AlphaMode>(info.alpha)};
-    if (!source.rgb) source.conversion = yuv_to_rgb(colour, format->bits);
+    if (!source.rgb) source.conversion = yuv_to_rgb(colour, source.format->bits);
     return source;
+}
+
+Result<> read_mapped(dmabroker_image* image, Source& source)
+{
+    source.mapping = TRY(map(image, DMABROKER_READ));
+    for (std::uint32_t i = 0; i < source.info.plane_count; ++i) {
+        source.planes.data[i] = static_cast<const std::byte*>(dmabroker_cpu_data(source.mapping.get(), i));
+        source.planes.stride[i] = source.info.planes[i].stride;
+    }
+    return {};
+}
+
+/// `refusal`: why the CPU could not do it.
+Result<> read_by_driver(const dmabroker::Image& image, Source& source, const Error& refusal)
+{
+#ifdef HAVE_GPU_SUPPORT
+    if (source.rgb) {
+        try {
+            source.copy = gpu::read_back(image, source.rgb->bytes);
+        } catch (const std::exception& e) {
+            return fail(refusal.code, "{}; nor could Vulkan: {}", refusal.reason.view(), e.what());
+        }
+        source.planes.data[0] = source.copy.data();
+        source.planes.stride[0] = std::size_t{source.info.width} * source.rgb->bytes;
+        return {};
+    }
+#else
+    static_cast<void>(image), static_cast<void>(source);
+#endif
+    return std::unexpected(refusal);
 }
 
 void report(const Global& global, const GetOptions& options, const Source& source)
@@ -102,9 +133,9 @@ void report(const Global& global, const GetOptions& options, const Source& sourc
     const auto& info = source.info;
     if (global.json)
         print_json(Json{{"file", options.file}, {"id", info.id}, {"width", info.width}, {"height", info.height},
-                   {"format", to_string(source.format.fourcc)}, {"bits", source.bits()}});
+                   {"format", to_string(source.format->fourcc)}, {"bits", source.bits()}});
     else
-        fmt::print("image {}: {} {}x{}, written to {} with {} bits per channel\n", info.id, to_string(source.format.fourcc),
+        fmt::print("image {}: {} {}x{}, written to {} with {} bits per channel\n", info.id, to_string(source.format->fourcc),
                           info.width, info.height, options.file, source.bits());
 }
 
@@ -113,12 +144,13 @@ void report(const Global& global, const GetOptions& options, const Source& sourc
 Result<> get(const Global& global, const GetOptions& options)
 {
     const ClientHandle client = TRY(connect(global));
-    const ImageHandle image = TRY(open_token(client.get(), options.token, Right::read, UsageFlag::cpu_read));
-    const MappingHandle mapping = TRY(map(image.get(), DMABROKER_READ));
-    const Source source = TRY(describe(image.get(), mapping.get()));
+    ImageHandle handle = TRY(open_token(client.get(), options.token, Right::read, UsageFlag::cpu_read));
+    Source source = TRY(describe(*dmabroker_image_get_info(handle.get())));
+    const auto mapped = read_mapped(handle.get(), source);
+    if (!mapped) TRY(read_by_driver(dmabroker::Image(handle.release()), source, mapped.error()));
     PngWriter png = TRY(PngWriter::create(options.file, {source.info.width, source.info.height}, colour_of(source), source.bits()));
     TRY(write_rows(png, source));
-    TRY(end_access(mapping.get(), DMABROKER_READ));
+    if (source.mapping) TRY(end_access(source.mapping.get(), DMABROKER_READ));
     report(global, options, source);
     return {};
 }

@@ -178,8 +178,8 @@ Result<> list(const Global& global)
     }
     print(table.text());
     const Json& pool = part(snapshot, "pool");
-    fmt::print("{} images, {} clients; pool: {} images, {}\n", part(snapshot, "images").size(), clients.size(),
-                      number(pool, "images"), human_bytes(number(pool, "bytes")));
+    fmt::print("{}, {}; pool: {}, {}\n", counted(part(snapshot, "images").size(), "image"),
+               counted(clients.size(), "client"), counted(number(pool, "images"), "image"), human_bytes(number(pool, "bytes")));
     return {};
 }
 
