@@ -19,8 +19,7 @@ namespace {
 std::uint64_t plane_start(const FormatInfo& format, Extent size, std::size_t plane)
 {
     std::uint64_t start = 0;
-    for (std::size_t i = 0; i < plane; ++i)
-        start += row_bytes(format, i, size.width) * plane_extent(format, i, size).height;
+    for (std::size_t i = 0; i < plane; ++i) start += row_bytes(format, i, size.width) * plane_extent(format, i, size).height;
     return start;
 }
 

@@ -130,7 +130,7 @@ void GbmBackend::prove_layout(const FormatInfo& format, bool linear)
         auto image = device_->export_bo(bo->get());
         if (!image) continue;
         describe(*image, format.fourcc, trial);
-        if (!check_layout(image->desc)) continue;
+        if (!check_layout(image->desc) || !fill(bo->get(), *image, nullptr)) continue;
         usage = usage | more;
         record(format.fourcc, *image, usage);
     }
@@ -155,7 +155,8 @@ Result<> GbmBackend::check_usage(FourCC format, Usage wanted) const
         if (known.usage.has(wanted)) return {};
     }
     if (possible.empty())
-        return fail(Errc::backend_failed, "GBM on {} allocated no {} when tried", hello_.devices[0].node.view(), to_string(format));
+        return fail(Errc::backend_failed, "GBM on {} allocated no {} when tried", hello_.devices[0].node.view(),
+                    to_string(format));
     return fail(Errc::backend_failed, "GBM on {} can {} for {}, not all of {}", hello_.devices[0].node.view(),
                 to_string(possible), to_string(format), to_string(wanted));
 }

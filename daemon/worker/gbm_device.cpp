@@ -103,8 +103,7 @@ Result<GbmDevice> GbmDevice::open_node(const std::string& path, DeviceInfo& info
     gbm_device* device = gbm_create_device(fd.get());
     if (!device) return fail(Errc::backend_failed, "{}: gbm_create_device: {}", path, describe_errno(errno));
     GbmDevice opened(std::move(fd), device);
-    if (auto tried = opened.try_once(); !tried)
-        return fail(tried.error().code, "{}: {}", path, tried.error().reason.view());
+    if (auto tried = opened.try_once(); !tried) return fail(tried.error().code, "{}: {}", path, tried.error().reason.view());
     return opened;
 }
 

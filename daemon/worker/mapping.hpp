@@ -13,10 +13,7 @@ class Mapping {
 public:
     /// Borrows `fd` for the life of the mapping. Blocks until pending GPU work on it is done.
     static Result<Mapping> map(int fd, std::uint64_t size);
-    Mapping(Mapping&& other) noexcept
-        : data_(std::exchange(other.data_, nullptr)), size_(other.size_), fd_(other.fd_)
-    {
-    }
+    Mapping(Mapping&& other) noexcept : data_(std::exchange(other.data_, nullptr)), size_(other.size_), fd_(other.fd_) {}
     Mapping& operator=(Mapping&&) = delete;
     ~Mapping();
 

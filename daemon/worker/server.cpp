@@ -26,8 +26,7 @@ public:
     Result<bool> serve_one();
 
 private:
-    template <class Message>
-    Result<> reply(const Message&, std::uint32_t serial, std::span<const UniqueFd> fds = {});
+    template <class Message> Result<> reply(const Message&, std::uint32_t serial, std::span<const UniqueFd> fds = {});
     Result<> refuse(const Error&, std::uint32_t serial);
     Result<> answer(const WorkerAllocate&, wire::PacketFds, std::uint32_t serial);
 
@@ -36,8 +35,7 @@ private:
     std::vector<std::byte> buffer_;
 };
 
-template <class Message>
-Result<> Server::reply(const Message& message, std::uint32_t serial, std::span<const UniqueFd> fds)
+template <class Message> Result<> Server::reply(const Message& message, std::uint32_t serial, std::span<const UniqueFd> fds)
 {
     BoundedVector<int, limits::packet_fds> numbers;
     for (const UniqueFd& fd : fds) numbers.push_back(fd.get());
@@ -58,8 +56,8 @@ Result<> Server::greet()
     constexpr std::size_t most_devices = 64, most_formats = 2000;
     if (hello.devices.size() <= most_devices && hello.formats.size() <= most_formats) return reply(hello, 0);
     WorkerHello part = hello;
-    log::warning("{} devices and {} formats do not fit a packet; keeping {} and {}", hello.devices.size(),
-                 hello.formats.size(), most_devices, most_formats);
+    log::warning("{} devices and {} formats do not fit a packet; keeping {} and {}", hello.devices.size(), hello.formats.size(),
+                 most_devices, most_formats);
     if (part.devices.size() > most_devices) part.devices.resize(most_devices);
     std::erase_if(part.formats, [](const FormatSupport& f) { return f.device >= most_devices; });
     if (part.formats.size() > most_formats) part.formats.resize(most_formats);
@@ -72,8 +70,7 @@ Result<Exported> allocate(Driver& driver, const WorkerAllocate& request, wire::P
     if (request.device >= driver.hello().devices.size())
         return fail(Errc::invalid_argument, "device {} of {}", request.device, driver.hello().devices.size());
     std::optional<Contents> contents;
-    if (request.has_contents)
-        contents.emplace(TRY(Contents::open(std::move(fds[0]), request.spec.format, request.spec.size)));
+    if (request.has_contents) contents.emplace(TRY(Contents::open(std::move(fds[0]), request.spec.format, request.spec.size)));
     return driver.allocate(request.device, request.spec, contents ? &*contents : nullptr);
 }
 
@@ -81,7 +78,8 @@ Result<Exported> allocate(Driver& driver, const WorkerAllocate& request, wire::P
 Result<> check(const Exported& image)
 {
     auto layout = check_layout(image.desc);
-    if (!layout) return fail(Errc::backend_failed, "the driver described an impossible image: {}", layout.error().reason.view());
+    if (!layout)
+        return fail(Errc::backend_failed, "the driver described an impossible image: {}", layout.error().reason.view());
     if (image.fds.size() == image.desc.memories.size()) return {};
     return fail(Errc::backend_failed, "the driver exported {} memories for {}", image.fds.size(), image.desc.memories.size());
 }

@@ -77,7 +77,8 @@ void VulkanBackend::add_target(Target target, const DeviceInfo& info, const Vulk
 
 Result<VulkanWish> VulkanBackend::wish_for(std::uint8_t device, const wire::AllocateSpec& spec) const
 {
-    VulkanWish wish{.format = find_format(spec.format), .size = spec.size, .usage = spec.usage, .opaque = targets_[device].opaque};
+    VulkanWish wish{
+        .format = find_format(spec.format), .size = spec.size, .usage = spec.usage, .opaque = targets_[device].opaque};
     if (!wish.format) return fail(Errc::unknown_format, "format {} is not known", to_string(spec.format));
     for (const FormatSupport& known : hello_.formats)
         if (known.device == device && accepts(spec, known)) wish.modifiers.push_back(known.modifier);

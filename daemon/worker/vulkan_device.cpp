@@ -34,9 +34,9 @@ bool has(const Extensions& list, const char* name)
 }
 
 constexpr std::array opaque_extensions{VK_KHR_EXTERNAL_MEMORY_FD_EXTENSION_NAME};
-constexpr std::array dma_buf_extensions{
-    VK_KHR_EXTERNAL_MEMORY_FD_EXTENSION_NAME, VK_KHR_IMAGE_FORMAT_LIST_EXTENSION_NAME,
-    VK_EXT_EXTERNAL_MEMORY_DMA_BUF_EXTENSION_NAME, VK_EXT_IMAGE_DRM_FORMAT_MODIFIER_EXTENSION_NAME};
+constexpr std::array dma_buf_extensions{VK_KHR_EXTERNAL_MEMORY_FD_EXTENSION_NAME, VK_KHR_IMAGE_FORMAT_LIST_EXTENSION_NAME,
+                                        VK_EXT_EXTERNAL_MEMORY_DMA_BUF_EXTENSION_NAME,
+                                        VK_EXT_IMAGE_DRM_FORMAT_MODIFIER_EXTENSION_NAME};
 
 /// The first that the device has not; empty: it has them all.
 std::string_view first_missing(const Extensions& have, std::span<const char* const> wanted)
@@ -47,7 +47,8 @@ std::string_view first_missing(const Extensions& have, std::span<const char* con
 
 std::string render_node(const VkPhysicalDeviceDrmPropertiesEXT& drm)
 {
-    return drm.hasRender ? fmt::format("/dev/dri/renderD{}", drm.renderMinor) : fmt::format("/dev/dri/card{}", drm.primaryMinor);
+    return drm.hasRender ? fmt::format("/dev/dri/renderD{}", drm.renderMinor)
+                         : fmt::format("/dev/dri/card{}", drm.primaryMinor);
 }
 
 void describe(VkPhysicalDevice physical, const Extensions& extensions, DeviceInfo& info)
@@ -77,7 +78,7 @@ void describe(VkPhysicalDevice physical, const Extensions& extensions, DeviceInf
 
 std::string_view result_name(VkResult result)
 {
-#define CASE(value) \
+#define CASE(value)                                                                                                            \
     case value: return #value
     switch (result) {
         CASE(VK_SUCCESS);

@@ -14,8 +14,7 @@
 namespace dmb::worker {
 
 /// Owns a child of a VkDevice, which must outlive it.
-template <class Handle, auto Destroy>
-class Owned {
+template <class Handle, auto Destroy> class Owned {
 public:
     Owned() = default;
     Owned(VkDevice device, Handle handle) : device_(device), handle_(handle) {}

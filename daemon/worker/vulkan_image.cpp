@@ -131,7 +131,8 @@ Result<> VulkanImage::allocate_memory()
     vkGetImageMemoryRequirements2(device_->get(), &ask, &needs);
     VulkanPlan first = plan_;
     if (!first.modifiers.empty()) first.modifiers.resize(1);
-    dedicated_ = wants.requiresDedicatedAllocation || wants.prefersDedicatedAllocation || ask_support(*device_, first).dedicated_only;
+    dedicated_ =
+        wants.requiresDedicatedAllocation || wants.prefersDedicatedAllocation || ask_support(*device_, first).dedicated_only;
     size_ = needs.memoryRequirements.size;
     memory_type_ = pick_memory_type(*device_, needs.memoryRequirements.memoryTypeBits, plan_.host_visible);
 
@@ -198,14 +199,15 @@ Result<> VulkanImage::describe_dma_buf(Exported& out) const
     out.desc.modifier = Modifier{TRY(device_->modifier_of(image_.get()))};
     out.desc.rung = out.desc.modifier == modifier_linear ? Rung::linear : Rung::tiled;
     const std::uint32_t planes = memory_planes(*device_, plan_.vk_format(), out.desc.modifier);
-    constexpr VkImageAspectFlagBits aspects[] = {
-        VK_IMAGE_ASPECT_MEMORY_PLANE_0_BIT_EXT, VK_IMAGE_ASPECT_MEMORY_PLANE_1_BIT_EXT,
-        VK_IMAGE_ASPECT_MEMORY_PLANE_2_BIT_EXT, VK_IMAGE_ASPECT_MEMORY_PLANE_3_BIT_EXT};
+    constexpr VkImageAspectFlagBits aspects[] = {VK_IMAGE_ASPECT_MEMORY_PLANE_0_BIT_EXT, VK_IMAGE_ASPECT_MEMORY_PLANE_1_BIT_EXT,
+                                                 VK_IMAGE_ASPECT_MEMORY_PLANE_2_BIT_EXT,
+                                                 VK_IMAGE_ASPECT_MEMORY_PLANE_3_BIT_EXT};
     for (std::uint32_t i = 0; i < std::min<std::uint32_t>(planes, max_planes); ++i) {
         const VkImageSubresource plane{static_cast<VkImageAspectFlags>(aspects[i]), 0, 0};
         VkSubresourceLayout layout{};
         vkGetImageSubresourceLayout(device_->get(), image_.get(), &plane, &layout);
-        if (layout.rowPitch > UINT32_MAX) return fail(Errc::backend_failed, "the driver reports a pitch of {}", layout.rowPitch);
+        if (layout.rowPitch > UINT32_MAX)
+            return fail(Errc::backend_failed, "the driver reports a pitch of {}", layout.rowPitch);
         out.desc.planes.push_back({0, static_cast<std::uint32_t>(layout.rowPitch), layout.offset});
     }
     return {};

@@ -28,7 +28,8 @@ struct VulkanPlan {
     VkFormat vk_format() const { return static_cast<VkFormat>(format->vk_format); }
     VkExternalMemoryHandleTypeFlagBits handle_type() const
     {
-        return modifiers.empty() ? VK_EXTERNAL_MEMORY_HANDLE_TYPE_OPAQUE_FD_BIT : VK_EXTERNAL_MEMORY_HANDLE_TYPE_DMA_BUF_BIT_EXT;
+        return modifiers.empty() ? VK_EXTERNAL_MEMORY_HANDLE_TYPE_OPAQUE_FD_BIT
+                                 : VK_EXTERNAL_MEMORY_HANDLE_TYPE_DMA_BUF_BIT_EXT;
     }
 };
 

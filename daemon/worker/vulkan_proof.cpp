@@ -36,7 +36,8 @@ Result<> check_parity(const VulkanWish& wish)
         high |= plane.vertical > 1;
     }
     if ((!wide || wish.size.width % 2 == 0) && (!high || wish.size.height % 2 == 0)) return {};
-    return fail(Errc::backend_failed, "Vulkan has no {} of odd size {}x{}", wish.format->name, wish.size.width, wish.size.height);
+    return fail(Errc::backend_failed, "Vulkan has no {} of odd size {}x{}", wish.format->name, wish.size.width,
+                wish.size.height);
 }
 
 /// Keeps the modifiers that go with the plan. True: the plan can be made.
@@ -163,7 +164,8 @@ Result<bool> try_cpu_access(VulkanDevice& device)
 
 Result<VulkanPlan> make_plan(const VulkanDevice& device, const VulkanWish& wish)
 {
-    if (wish.format->vk_format == 0) return fail(Errc::backend_failed, "Vulkan has no format with the bits of {}", wish.format->name);
+    if (wish.format->vk_format == 0)
+        return fail(Errc::backend_failed, "Vulkan has no format with the bits of {}", wish.format->name);
     TRY(check_parity(wish));
     // More usage than asked for, where it costs nothing in layouts: importers want to draw and sample.
     constexpr VkImageUsageFlags always = VK_IMAGE_USAGE_TRANSFER_SRC_BIT | VK_IMAGE_USAGE_TRANSFER_DST_BIT;
@@ -173,7 +175,8 @@ Result<VulkanPlan> make_plan(const VulkanDevice& device, const VulkanWish& wish)
     const VkImageCreateFlags per_plane = wish.opaque && wish.format->plane_count > 1 ? VK_IMAGE_CREATE_MUTABLE_FORMAT_BIT : 0;
     for (const VkImageCreateFlags flags : {per_plane, VkImageCreateFlags{0}})
         for (const VkImageUsageFlags extra : {sample | draw, sample, draw, VkImageUsageFlags{0}}) {
-            VulkanPlan plan{.format = wish.format, .size = wish.size, .usage = always | extra | vulkan_usage(wish.usage), .flags = flags};
+            VulkanPlan plan{
+                .format = wish.format, .size = wish.size, .usage = always | extra | vulkan_usage(wish.usage), .flags = flags};
             plan.host_visible = wish.usage.has_any(usage_cpu);
             if (settle_modifiers(device, plan, wish)) return plan;
         }

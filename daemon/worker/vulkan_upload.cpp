@@ -96,7 +96,8 @@ Result<> upload(VulkanDevice& device, const VulkanImage& image, const Contents* 
     const FormatInfo& format = *image.plan().format;
     std::uint64_t largest = 0;
     for (std::size_t i = 0; i < format.plane_count; ++i)
-        largest = std::max(largest, row_bytes(format, i, image.plan().size.width) * plane_extent(format, i, image.plan().size).height);
+        largest = std::max(largest,
+                           row_bytes(format, i, image.plan().size.width) * plane_extent(format, i, image.plan().size).height);
     const Staging staging = TRY(device.make_staging(std::min(largest, staging_bytes)));
     TRY(device.run([&](VkCommandBuffer commands) { begin(commands, image); }));
     for (std::size_t i = 0; i < format.plane_count; ++i) TRY(upload_plane(device, image, staging, i, contents));

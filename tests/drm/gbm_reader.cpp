@@ -49,8 +49,7 @@ Result<std::vector<std::byte>> GbmReader::read(const std::string& node, const Im
     if (!bo) return fail_errno(Errc::import_failed, "gbm_bo_import", errno);
     std::uint32_t stride = 0;
     void* cookie = nullptr;
-    const void* mapped =
-        gbm_bo_map(bo.get(), 0, 0, desc.size.width, desc.size.height, GBM_BO_TRANSFER_READ, &stride, &cookie);
+    const void* mapped = gbm_bo_map(bo.get(), 0, 0, desc.size.width, desc.size.height, GBM_BO_TRANSFER_READ, &stride, &cookie);
     if (!mapped) return fail_errno(Errc::import_failed, "gbm_bo_map", errno);
     const std::uint64_t row = row_bytes(*find_format(desc.format), 0, desc.size.width);
     std::vector<std::byte> out;

@@ -18,9 +18,12 @@ public:
     Result<std::vector<std::byte>> read(const std::string& node, const ImageDesc&, int fd);
 
 private:
+    struct Destroy {
+        void operator()(gbm_device* device) const { gbm_device_destroy(device); }
+    };
     struct Device {
         UniqueFd file; // outlives gbm
-        std::unique_ptr<gbm_device, decltype([](gbm_device* d) { gbm_device_destroy(d); })> gbm;
+        std::unique_ptr<gbm_device, Destroy> gbm;
     };
     Result<gbm_device*> open(const std::string& node);
     std::map<std::string, Device> devices_; // starting a driver takes long: kept

@@ -41,8 +41,7 @@ const char* binary()
     ::_exit(127);
 }
 
-template <class T>
-T need(Result<T> result, const char* what)
+template <class T> T need(Result<T> result, const char* what)
 {
     if (!result) throw std::runtime_error(fmt::format("{}: {}", what, result.error().reason.view()));
     return std::move(*result);

@@ -66,7 +66,8 @@ UniqueFd memfd_with(std::span<const std::byte> bytes, unsigned seals = F_SEAL_SH
 std::uint64_t packed_bytes(const FormatInfo& format, Extent size)
 {
     std::uint64_t sum = 0;
-    for (std::size_t i = 0; i < format.plane_count; ++i) sum += row_bytes(format, i, size.width) * plane_extent(format, i, size).height;
+    for (std::size_t i = 0; i < format.plane_count; ++i)
+        sum += row_bytes(format, i, size.width) * plane_extent(format, i, size).height;
     return sum;
 }
 
@@ -101,13 +102,15 @@ AllocateSpec spec_for(const FormatSupport& support, Extent size, Usage usage)
 bool may_refuse(const FormatInfo& format, Extent size)
 {
     bool subsampled = false;
-    for (const PlaneFormat& plane : format.planes) subsampled |= plane.horizontal > 1 || plane.vertical > 1 || plane.block_width > 1;
+    for (const PlaneFormat& plane : format.planes)
+        subsampled |= plane.horizontal > 1 || plane.vertical > 1 || plane.block_width > 1;
     return subsampled && (size.width % 2 != 0 || size.height % 2 != 0);
 }
 
 std::string describe(const DeviceInfo& device, const FormatSupport& support)
 {
-    return fmt::format("{} {} {} {}", name(device.backend), device.driver.view(), to_string(support.format), to_string(support.modifier));
+    return fmt::format("{} {} {} {}", name(device.backend), device.driver.view(), to_string(support.format),
+                       to_string(support.modifier));
 }
 
 /// An unknown message: when its answer is here, the worker is done with the request before.
@@ -146,8 +149,7 @@ protected:
         if (answer.image()) read(hello.devices[support.device], answer.image()->desc, std::move(answer.fds));
     }
 
-    template <class Visit>
-    void each_format(Visit visit)
+    template <class Visit> void each_format(Visit visit)
     {
         for (const auto& worker : workers_)
             for (const FormatSupport& support : worker->hello().formats) {
@@ -205,7 +207,8 @@ TEST_F(WorkerTest, every_device_has_formats_or_a_problem)
         for (std::size_t i = 0; i < hello.devices.size(); ++i) {
             const DeviceInfo& device = hello.devices[i];
             fmt::print("{} [{}]: {} | {} | {} | {}{} | {}\n", worker->name(), i, name(device.backend), device.node.view(),
-                       device.driver.view(), device.name.view(), device.software ? "software" : "hardware", device.problem.view());
+                       device.driver.view(), device.name.view(), device.software ? "software" : "hardware",
+                       device.problem.view());
             for (const auto& [modifier, formats] : words[i]) fmt::print("    {}:{}\n", to_string(Modifier{modifier}), formats);
             EXPECT_NE(words[i].empty(), device.problem.empty());
         }
