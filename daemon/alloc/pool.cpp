@@ -12,7 +12,7 @@
 namespace dmb {
 namespace {
 
-constexpr std::uint64_t idle_ns = 1'500'000'000;
+constexpr std::uint64_t idle_ns = 1'000'000'000;
 constexpr std::size_t most_images = 256;
 /// Clearing runs on the broker's only thread; larger memory is not worth the wait of everybody else.
 constexpr std::uint64_t most_bytes_to_clear = 32ULL << 20;

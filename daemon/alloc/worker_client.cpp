@@ -37,6 +37,15 @@ bool is_sound(const wire::WorkerHello& hello)
     return std::ranges::all_of(hello.formats, [&](const FormatSupport& f) { return f.device < hello.devices.size(); });
 }
 
+/// Names come from drivers and end on terminals.
+void make_printable(DeviceInfo& device)
+{
+    if (!is_printable(device.node)) device.node = "?";
+    if (!is_printable(device.driver)) device.driver = "?";
+    if (!is_printable(device.name)) device.name = "?";
+    if (!is_printable(device.problem)) device.problem = "the driver gave a reason that cannot be shown";
+}
+
 } // namespace
 
 WorkerClient::WorkerClient(std::string name, DeviceInfo placeholder, BackendSet offers, WorkerLink& link, WorkerTiming timing,
@@ -73,6 +82,7 @@ void WorkerClient::received(wire::Decoded<wire::WorkerReply>& packet, wire::Pack
 void WorkerClient::greeted(wire::WorkerHello& hello, Instant now)
 {
     devices_ = std::move(hello.devices);
+    for (DeviceInfo& device : devices_) make_printable(device);
     formats_ = std::move(hello.formats);
     state_ = State::ready;
     deadline_ = never;

@@ -107,7 +107,8 @@ bool Allocations::serve_from_pool(ClientId client, const wire::AllocateSpec& spe
     const DeviceInfo& device = allocators_[choice.allocator]->devices()[choice.device];
     auto pooled = pool_.take(client, device, spec);
     if (!pooled) return false;
-    Outcome out{std::move(*pooled), {candidate(device, wire::Verdict::chosen, "first choice that works; reused memory")}};
+    Outcome out{std::move(*pooled), plan->passed_over};
+    out.candidates.push_back(candidate(device, wire::Verdict::chosen, "first choice that works; reused memory"));
     done(std::move(out));
     return true;
 }
@@ -152,7 +153,8 @@ void Allocations::attempted(JobPointer job, Result<Allocated> made)
 
 void Allocations::succeed(JobPointer job, Allocated memory, const char* reason)
 {
-    Outcome out{std::move(memory), std::move(job->failed)};
+    Outcome out{std::move(memory), job->plan->passed_over};
+    out.candidates.insert(out.candidates.end(), job->failed.begin(), job->failed.end());
     out.candidates.push_back(candidate(device_of(*job), wire::Verdict::chosen, reason));
     job->done(std::move(out));
 }

@@ -10,7 +10,8 @@
 
 namespace dmb {
 
-/// What an allocation came to. `candidates`: in the order tried, the one that served last; on failure then those refused.
+/// What an allocation came to. `candidates`: what was preferred but could not serve, what
+/// was tried and failed, and last the one that served; on failure those tried, then all refused.
 struct Outcome {
     Result<Allocated> memory;
     std::vector<wire::Candidate> candidates;

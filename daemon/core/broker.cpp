@@ -49,6 +49,7 @@ Result<> check_contents(const wire::AllocateSpec& spec, const UniqueFd& contents
 Result<Amount> estimate(const wire::Allocate& request)
 {
     TRY(check_label(request.label));
+    TRY(check_label(request.spec.device));
     const ImageDesc layout = TRY(linear_layout(request.spec.size, request.spec.format));
     return Amount{.bytes = layout.total_size(), .images = 1, .fds = 1, .tokens = 0};
 }

@@ -76,12 +76,13 @@ Match match_rows(const wire::AllocateSpec& spec, const Offer& offer)
     return match;
 }
 
-Text refuse_device(const wire::AllocateSpec& spec, const DeviceInfo& device)
+/// What the request itself rules out.
+Text refuse_unwanted(const wire::AllocateSpec& spec, const DeviceInfo& device)
 {
     if (!spec.backends.empty() && !spec.backends.has(device.backend)) return "not among the backends asked for";
     if (!spec.device.empty() && spec.device.view() != device.node.view() && spec.device.view() != device.name.view())
         return text("not the device asked for ({})", spec.device.view());
-    return device.problem;
+    return {};
 }
 
 Text refuse_match(const wire::AllocateSpec& spec, const DeviceInfo& device, const Match& match)
@@ -136,12 +137,18 @@ Negotiation negotiate(const wire::AllocateSpec& spec, std::span<const Offer> off
     Negotiation out;
     for (const std::size_t i : order) {
         const Offer& offer = offers[i];
-        Text reason = refuse_device(spec, *offer.device);
+        Text reason = refuse_unwanted(spec, *offer.device);
+        const bool wanted = reason.empty();
         Match match;
+        if (reason.empty()) reason = offer.device->problem;
         if (reason.empty()) reason = refuse_match(spec, *offer.device, match = match_rows(spec, offer));
         if (reason.empty() && refusal) reason = refusal(offer);
-        if (reason.empty()) out.choices.push_back(choose(spec, offer, match));
-        else out.refused.push_back(candidate(*offer.device, wire::Verdict::refused, reason.view()));
+        if (reason.empty()) {
+            out.choices.push_back(choose(spec, offer, match));
+            continue;
+        }
+        out.refused.push_back(candidate(*offer.device, wire::Verdict::refused, reason.view()));
+        if (wanted && out.choices.empty()) out.passed_over.push_back(out.refused.back());
     }
     return out;
 }

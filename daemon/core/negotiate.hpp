@@ -31,6 +31,9 @@ struct Choice {
 struct Negotiation {
     std::vector<Choice> choices;      ///< best first
     std::vector<wire::Candidate> refused; ///< in the same order of preference
+    /// Those of them that the request would have accepted and that come before the first choice: why it
+    /// was not something better.
+    std::vector<wire::Candidate> passed_over;
 };
 
 Negotiation negotiate(const wire::AllocateSpec&, std::span<const Offer>, const Refusal& = {});

@@ -19,6 +19,13 @@ void add_holder(std::vector<HolderInfo>& holders, const Hold& hold)
     found->rights = found->rights | hold.rights;
 }
 
+std::set<ImageId> images_held_by(const ClientRecord& record)
+{
+    std::set<ImageId> out;
+    for (const auto& [_, hold] : record.holds) out.insert(hold.image);
+    return out;
+}
+
 void add_devices(Snapshot& out, std::span<const Offer> offers)
 {
     for (const Offer& offer : offers) {
@@ -60,10 +67,13 @@ Result<Snapshot> Broker::inspect(ClientId id, ImageId wanted, Instant now) const
     out.pool = pool_.info();
     for (const auto& [_, record] : clients_)
         if (asking.manager || record.id == id) out.clients.push_back(describe(record));
-    for (const auto& [_, image] : images_) {
-        const bool held = std::ranges::any_of(image.holds, [&](const Hold* h) { return h->client == id; });
-        if ((asking.manager || held) && (wanted == ImageId{} || wanted == image.id)) out.images.push_back(describe(image, now));
-    }
+    const auto add = [&](const ImageRecord& image) {
+        if (wanted == ImageId{} || wanted == image.id) out.images.push_back(describe(image, now));
+    };
+    if (asking.manager)
+        for (const auto& [_, image] : images_) add(image);
+    else
+        for (const ImageId held : images_held_by(asking)) add(images_.at(held));
     if (wanted != ImageId{} && out.images.empty()) return fail(Errc::not_found, "no image {} that this client may see", wanted.value);
     std::ranges::sort(out.clients, {}, &ClientInfo::id);
     std::ranges::sort(out.images, {}, &ImageInfo::id);

@@ -4,6 +4,7 @@
 // would wake the loop for ever.
 #include "daemon/net/listener.hpp"
 
+#include "daemon/net/clock.hpp"
 #include "proto/base/log.hpp"
 
 #include <cerrno>
@@ -114,7 +115,7 @@ bool Listener::accept_one()
     spare_.reset();
     UniqueFd::adopt(::accept4(listening, nullptr, nullptr, SOCK_CLOEXEC)).reset();
     spare_ = open_spare();
-    log::warning("out of descriptors: a client was refused; raise LimitNOFILE or lower the quotas");
+    if (log_budget_.spend(0, now())) log::warning("out of descriptors: a client was refused; raise LimitNOFILE or lower the quotas");
     return true;
 }
 

@@ -2,6 +2,7 @@
 // A listening socket and who gets what it accepts.
 #pragma once
 #include "daemon/net/asio.hpp"
+#include "daemon/policy/log_budget.hpp"
 #include "proto/base/unique_fd.hpp"
 
 #include <functional>
@@ -41,6 +42,7 @@ private:
     asio::posix::basic_stream_descriptor<Executor> socket_;
     bool manager_;
     Accepted accepted_;
+    LogBudget log_budget_;
     UniqueFd spare_; ///< given up for a moment to refuse a client when no descriptor is left
 };
 

@@ -10,6 +10,7 @@
 #include "proto/wire/channel.hpp"
 
 #include <algorithm>
+#include <boost/asio/error.hpp>
 #include <sys/resource.h>
 #include <sys/socket.h>
 
@@ -61,8 +62,12 @@ void Server::admit(UniqueFd connection, bool manager)
     const Result<Peer> peer = peer_of(connection.get());
     if (!peer) return;
     const Result<> allowed = check_cap(*peer, manager);
-    auto session = std::make_unique<Session>(io_, std::move(connection), id, *peer, manager, in_flight_);
+    auto session = std::make_unique<Session>(io_, id, *peer, manager, in_flight_);
     Session& added = *session;
+    error_code error;
+    added.socket.assign(SeqPacket(), connection.get(), error);
+    if (error) return log::warning("a client could not be served: {}", error.message());
+    [[maybe_unused]] const int taken_over = connection.release();
     sessions_.emplace(id, std::move(session));
     ++connections_[account_key(*peer, id.value)];
     silent_[id] = after(now(), limits::hello_deadline_ns);
@@ -127,7 +132,7 @@ void Server::shut_down()
 void Server::wait(Session& session)
 {
     session.socket.async_wait(Socket::wait_read, [this, id = session.id](error_code error) {
-        if (!error) readable(id);
+        if (error != asio::error::operation_aborted) error ? peer_ended(id) : readable(id);
     });
 }
 
@@ -136,9 +141,33 @@ void Server::readable(ClientId id)
     Session* session = find(id);
     if (!session) return;
     session->reading = true;
-    receive(*session);
+    try {
+        receive(*session);
+    } catch (const std::exception& error) { // out of memory
+        violation(*session, {Errc::out_of_memory, error.what()});
+    }
     session->reading = false;
-    if (session->state == Session::State::connected || session->state == Session::State::ready) wait(*session);
+    if (session->state == Session::State::waiting) watch_for_end(*session);
+    else if (session->state != Session::State::ended) wait(*session);
+    settle();
+}
+
+/// While nothing is read, because an allocation runs, a peer that dies must still be noticed.
+void Server::watch_for_end(Session& session)
+{
+    if (session.watched) return;
+    session.watched = true;
+    session.socket.async_wait(Socket::wait_error, [this, id = session.id](error_code error) {
+        Session* watched = error == asio::error::operation_aborted ? nullptr : find(id);
+        if (!watched) return;
+        watched->watched = false;
+        if (watched->state == Session::State::waiting) peer_ended(id);
+    });
+}
+
+void Server::peer_ended(ClientId id)
+{
+    if (Session* session = find(id)) end(*session);
     settle();
 }
 

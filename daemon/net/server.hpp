@@ -49,7 +49,9 @@ public:
 
 private:
     void wait(Session&);
+    void watch_for_end(Session&);
     void readable(ClientId);
+    void peer_ended(ClientId);
     void receive(Session&);
     void decode(Session&, wire::Packet&);
 

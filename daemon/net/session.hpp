@@ -14,8 +14,8 @@ struct Session {
     /// connected: nothing heard yet. waiting: an allocation runs, nothing is read meanwhile.
     enum class State : std::uint8_t { connected, ready, waiting, ended };
 
-    Session(asio::io_context& io, UniqueFd connected, ClientId client, const Peer& who, bool is_manager, InFlight& in_flight)
-        : socket(io, SeqPacket(), connected.release()), outbox(in_flight), id(client), peer(who), manager(is_manager)
+    Session(asio::io_context& io, ClientId client, const Peer& who, bool is_manager, InFlight& in_flight)
+        : socket(io), outbox(in_flight), id(client), peer(who), manager(is_manager)
     {
     }
 
@@ -27,6 +27,7 @@ struct Session {
     Peer peer;
     bool manager;
     bool reading = false; ///< inside the handler that will wait for the next packet by itself
+    bool watched = false; ///< a wait for the peer's end is pending
     State state = State::connected;
 };
 

@@ -1,0 +1,225 @@
+// SPDX-License-Identifier: MIT
+// Tokens: who may open, for how long, how often, and what revoking reaches.
+#include "tests/daemon/broker_fixture.hpp"
+
+#include <set>
+
+namespace dmb::test {
+namespace {
+
+using Tokens = BrokerTest;
+
+TEST_F(Tokens, a_token_opens_its_image_with_the_rights_asked_for)
+{
+    const auto made = allocate(alice);
+    ASSERT_TRUE(made);
+    const auto token = mint(alice, made->handle, Right::read | Right::write);
+    ASSERT_TRUE(token);
+    const auto opened = open(bob, *token, Right::read);
+    ASSERT_TRUE(opened);
+    EXPECT_EQ(opened->image, made->image);
+    EXPECT_EQ(opened->rights, Rights(Right::read));
+}
+
+TEST_F(Tokens, rights_only_shrink)
+{
+    const auto made = allocate(alice);
+    const auto token = mint(alice, made->handle, Right::read);
+    EXPECT_EQ(code(open(bob, *token, Right::write)), Errc::denied);
+    EXPECT_EQ(code(open(bob, *token, Right::read | Right::manage)), Errc::denied);
+    EXPECT_EQ(code(open(bob, *token, Rights())), Errc::invalid_argument);
+    const auto opened = open(bob, *token);
+    EXPECT_EQ(code(mint(bob, opened->handle, Right::write)), Errc::denied);
+    EXPECT_EQ(code(mint(bob, opened->handle, Rights())), Errc::invalid_argument);
+    EXPECT_TRUE(mint(bob, opened->handle, Right::read));
+    EXPECT_EQ(code(broker->set_lease(bob, {opened->handle, second}, now)), Errc::denied);
+}
+
+TEST_F(Tokens, no_two_are_alike)
+{
+    const auto made = allocate(alice);
+    std::set<std::array<std::uint8_t, 16>> seen;
+    for (int i = 0; i < 1000; ++i) EXPECT_TRUE(seen.insert(mint(alice, made->handle)->bytes).second);
+}
+
+TEST_F(Tokens, exactly_one_of_many_wins_a_one_shot_token)
+{
+    const auto made = allocate(alice);
+    for (int round = 0; round < 100; ++round) {
+        const auto token = mint(alice, made->handle, Right::read, true);
+        int won = 0;
+        for (int i = 0; i < 4; ++i) {
+            const auto opened = open(i % 2 ? alice : bob, *token);
+            won += opened.has_value();
+            EXPECT_EQ(code(opened), opened ? Errc{} : Errc::token_used);
+        }
+        EXPECT_EQ(won, 1);
+    }
+}
+
+TEST_F(Tokens, a_denied_open_does_not_use_up_a_one_shot_token)
+{
+    const auto made = allocate(alice);
+    const auto token = mint(alice, made->handle, Right::read, true);
+    EXPECT_EQ(code(open(bob, *token, Right::write)), Errc::denied);
+    EXPECT_TRUE(open(bob, *token));
+}
+
+TEST_F(Tokens, a_token_expires_to_the_nanosecond_even_before_the_timer_says_so)
+{
+    const auto made = allocate(alice);
+    const auto token = mint(alice, made->handle, Right::read, false, second);
+    EXPECT_EQ(broker->deadline(), after(now, second));
+    now = after(now, second - 1);
+    EXPECT_TRUE(open(bob, *token));
+    now = after(now, 1);
+    EXPECT_EQ(code(open(bob, *token)), Errc::token_expired);
+    EXPECT_EQ(broker->token_count(), 0u);
+    EXPECT_EQ(broker->deadline(), never);
+}
+
+TEST_F(Tokens, a_lifetime_beyond_the_end_of_time_is_for_ever)
+{
+    const auto made = allocate(alice);
+    const auto token = mint(alice, made->handle, Right::read, false, UINT64_MAX);
+    pass(1000 * second);
+    EXPECT_TRUE(open(bob, *token));
+}
+
+TEST_F(Tokens, revoking_reaches_what_was_passed_on_and_nothing_else)
+{
+    const auto made = allocate(alice);
+    const auto to_bob = mint(alice, made->handle);
+    const auto to_others = mint(alice, made->handle);
+    const auto at_bob = open(bob, *to_bob);
+    const auto from_bob = mint(bob, at_bob->handle);
+    const ClientId carol{3};
+    join(carol);
+    const auto at_carol = open(carol, *from_bob);
+    const auto from_carol = mint(carol, at_carol->handle);
+    ASSERT_TRUE(broker->revoke(alice, wire::RevokeToken{*to_bob}, now));
+    for (const auto& token : {to_bob, from_bob, from_carol}) EXPECT_EQ(code(open(alice, *token)), Errc::token_revoked);
+    EXPECT_EQ(code(mint(bob, at_bob->handle)), Errc::token_revoked);
+    EXPECT_EQ(code(mint(carol, at_carol->handle)), Errc::token_revoked);
+    EXPECT_TRUE(open(carol, *to_others));
+    EXPECT_TRUE(mint(alice, made->handle));
+}
+
+TEST_F(Tokens, revoking_a_used_token_still_reaches_its_descendants)
+{
+    const auto made = allocate(alice);
+    const auto once = mint(alice, made->handle, Right::read, true);
+    const auto at_bob = open(bob, *once);
+    const auto again = mint(bob, at_bob->handle, Right::read, true);
+    const ClientId carol{3};
+    join(carol);
+    const auto at_carol = open(carol, *again);
+    const auto last = mint(carol, at_carol->handle);
+    ASSERT_TRUE(broker->revoke(alice, wire::RevokeToken{*once}, now));
+    EXPECT_EQ(code(open(bob, *last)), Errc::token_revoked);
+    EXPECT_EQ(code(mint(carol, at_carol->handle)), Errc::token_revoked);
+}
+
+TEST_F(Tokens, rights_cannot_be_passed_on_for_ever)
+{
+    const auto made = allocate(alice);
+    Result<Token> token = mint(alice, made->handle);
+    for (std::uint32_t i = 0; i <= most_depth; ++i) {
+        ASSERT_TRUE(token) << i;
+        const auto opened = open(bob, *token);
+        token = mint(bob, opened->handle);
+    }
+    EXPECT_EQ(code(token), Errc::denied);
+}
+
+TEST_F(Tokens, revoking_needs_manage_and_tells_nobody_else_whether_it_exists)
+{
+    const auto made = allocate(alice);
+    const auto token = mint(alice, made->handle);
+    ASSERT_TRUE(open(bob, *token));
+    const auto existing = broker->revoke(bob, wire::RevokeToken{*token}, now);
+    const auto invented = broker->revoke(bob, wire::RevokeToken{Token{{1, 2, 3}}}, now);
+    ASSERT_FALSE(existing);
+    ASSERT_FALSE(invented);
+    EXPECT_EQ(existing.error().code, invented.error().code);
+    EXPECT_EQ(existing.error().reason, invented.error().reason);
+    const auto image = broker->revoke(bob, wire::RevokeImage{made->image}, now);
+    EXPECT_EQ(code(image), Errc::not_found);
+    EXPECT_EQ(code(broker->revoke(bob, wire::RevokeImage{ImageId{999}}, now)), Errc::not_found);
+    EXPECT_TRUE(open(bob, *token));
+}
+
+TEST_F(Tokens, a_client_that_guesses_is_cut_and_others_are_not)
+{
+    const auto made = allocate(alice);
+    const auto token = mint(alice, made->handle);
+    Token guess{{42}};
+    for (std::size_t i = 0; i < limits::wrong_tokens; ++i) {
+        guess.bytes[15] = static_cast<std::uint8_t>(i);
+        EXPECT_EQ(code(open(bob, guess)), Errc::not_found);
+    }
+    EXPECT_EQ(code(open(bob, guess)), Errc::too_many_requests);
+    EXPECT_TRUE(open(alice, *token));
+}
+
+TEST_F(Tokens, tokens_that_once_were_do_not_count_as_guesses)
+{
+    const auto made = allocate(alice);
+    const auto token = mint(alice, made->handle, Right::read, true);
+    ASSERT_TRUE(open(bob, *token));
+    for (std::size_t i = 0; i < 2 * limits::wrong_tokens; ++i) EXPECT_EQ(code(open(bob, *token)), Errc::token_used);
+}
+
+TEST_F(Tokens, tokens_end_with_their_image)
+{
+    auto made = allocate(alice);
+    const auto token = mint(alice, made->handle);
+    EXPECT_EQ(release(alice, *made), Errc{});
+    const auto opened = open(bob, *token);
+    EXPECT_EQ(code(opened), Errc::not_found);
+    EXPECT_NE(opened.error().reason.view().find("gone"), std::string_view::npos);
+    EXPECT_EQ(broker->token_count(), 0u);
+}
+
+TEST_F(Tokens, enforced_tokens_give_readers_a_read_only_descriptor_or_nothing)
+{
+    const auto made = allocate(alice);
+    const auto token = mint(alice, made->handle, Right::read | Right::write, false, 0, true);
+    EXPECT_EQ(code(open(bob, *token, Right::read, UsageFlag::sample)), Errc::denied);
+    const auto reader = open(bob, *token, Right::read, UsageFlag::cpu_read);
+    ASSERT_TRUE(reader);
+    EXPECT_EQ(reader->protection, Protection::read_only_descriptor);
+    EXPECT_EQ(::fcntl(reader->fd.get(), F_GETFL) & O_ACCMODE, O_RDONLY);
+    EXPECT_EQ(::mmap(nullptr, 4096, PROT_WRITE, MAP_SHARED, reader->fd.get(), 0), MAP_FAILED);
+    const auto writer = open(bob, *token, Right::write, UsageFlag::cpu_write);
+    ASSERT_TRUE(writer);
+    EXPECT_EQ(writer->protection, Protection::none);
+}
+
+TEST_F(Tokens, readers_on_the_cpu_share_one_read_only_descriptor)
+{
+    const auto made = allocate(alice);
+    const auto token = mint(alice, made->handle);
+    const std::uint32_t before = used(alice).fds;
+    for (int i = 0; i < 3; ++i) EXPECT_EQ(open(bob, *token, Right::read, {})->protection, Protection::read_only_descriptor);
+    EXPECT_EQ(used(alice).fds, before + 1);
+}
+
+TEST(TokenTable, the_memory_for_ended_tokens_is_bounded)
+{
+    TokenTable table;
+    std::vector<Token> tokens;
+    for (int i = 0; i < 3000; ++i) {
+        tokens.push_back(*table.add({.lineage = std::make_shared<Lineage>(), .image = {1}, .rights = Right::read, .charge = {}}));
+        table.end(tokens.back(), TokenEnd::revoked);
+    }
+    bool existed = true;
+    EXPECT_EQ(table.explain(tokens.front(), existed).code, Errc::not_found);
+    EXPECT_FALSE(existed);
+    EXPECT_EQ(table.explain(tokens.back(), existed).code, Errc::token_revoked);
+    EXPECT_TRUE(existed);
+    EXPECT_EQ(table.size(), 0u);
+}
+
+} // namespace
+} // namespace dmb::test

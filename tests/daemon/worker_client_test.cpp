@@ -1,0 +1,257 @@
+// SPDX-License-Identifier: MIT
+// A worker without a process: deadlines, crashes, restarts and what becomes of the requests meanwhile.
+#include "daemon/alloc/memfd.hpp"
+#include "daemon/alloc/worker_client.hpp"
+#include "tests/daemon/broker_fixture.hpp"
+
+namespace dmb::test {
+namespace {
+
+struct FakeLink : WorkerLink {
+    Result<> start() override
+    {
+        ++started;
+        if (missing) return fail(Errc::backend_failed, "no such program");
+        return {};
+    }
+    Result<> send(const wire::WorkerAllocate& request, std::uint32_t request_serial, int) override
+    {
+        sent.push_back(request);
+        serial = request_serial;
+        if (broken) return fail(Errc::disconnected, "gone");
+        return {};
+    }
+    void kill() override { ++killed; }
+
+    bool missing = false, broken = false;
+    int started = 0, killed = 0;
+    std::uint32_t serial = 0;
+    std::vector<wire::WorkerAllocate> sent;
+};
+
+class Worker : public FdTest {
+protected:
+    void SetUp() override
+    {
+        BackendSet offers;
+        offers.add(Backend::gbm);
+        client.emplace("gbm", DeviceInfo{.backend = Backend::gbm, .node = "/dev/dri/card7"}, offers, link,
+                       WorkerTiming{.request_ns = 10 * second, .hello_ns = 30 * second}, [this](Instant) { ++changes; });
+        client->start(now);
+        spec = {.size = {64, 64}, .format = fourcc("XR24"), .modifiers = {}, .usage = UsageFlag::render};
+    }
+    void greet()
+    {
+        wire::WorkerHello hello;
+        hello.devices.push_back({.backend = Backend::gbm, .node = "/dev/dri/card7"});
+        hello.formats.push_back({0, fourcc("XR24"), modifier_linear, 1, UsageFlag::render});
+        say(hello, 0);
+    }
+    template <class Message>
+    void say(const Message& message, std::uint32_t serial, wire::PacketFds fds = {})
+    {
+        wire::Decoded<wire::WorkerReply> packet{serial, message};
+        client->received(packet, fds, now);
+    }
+    void answer(std::uint32_t serial)
+    {
+        wire::WorkerImage image;
+        image.desc = *linear_layout(spec.size, spec.format);
+        image.desc.kind = MemoryKind::memfd;
+        wire::PacketFds fds;
+        fds.push_back(*create_memfd("test", image.desc.memories[0].size, F_SEAL_SHRINK));
+        say(image, serial, std::move(fds));
+    }
+    void ask(std::uint8_t device = 0)
+    {
+        client->allocate(device, spec, -1, now, [this](Result<Allocated> made) { answers.push_back(made ? Errc{} : made.error().code); });
+    }
+    void pass(std::uint64_t ns)
+    {
+        now = after(now, ns);
+        client->expire(now);
+    }
+    void revive()
+    {
+        pass(10 * second);
+        greet();
+    }
+
+    Instant now{second};
+    FakeLink link;
+    std::optional<WorkerClient> client;
+    wire::AllocateSpec spec;
+    std::vector<Errc> answers;
+    int changes = 0;
+};
+
+TEST_F(Worker, its_devices_are_known_after_its_hello)
+{
+    EXPECT_TRUE(client->starting());
+    EXPECT_FALSE(client->devices()[0].problem.empty());
+    greet();
+    EXPECT_FALSE(client->starting());
+    EXPECT_TRUE(client->devices()[0].problem.empty());
+    EXPECT_EQ(changes, 1);
+    EXPECT_EQ(client->deadline(), never);
+}
+
+TEST_F(Worker, it_serves_one_request_at_a_time_in_order)
+{
+    greet();
+    ask();
+    ask();
+    EXPECT_EQ(link.sent.size(), 1u);
+    answer(link.serial);
+    EXPECT_EQ(link.sent.size(), 2u);
+    answer(link.serial);
+    EXPECT_EQ(answers, (std::vector{Errc{}, Errc{}}));
+}
+
+TEST_F(Worker, a_refusal_is_passed_on)
+{
+    greet();
+    ask();
+    say(wire::ErrorReply{.code = Errc::out_of_memory, .reason = "VRAM is full", .candidates = {}}, link.serial);
+    EXPECT_EQ(answers, std::vector{Errc::out_of_memory});
+    EXPECT_EQ(link.killed, 0);
+}
+
+TEST_F(Worker, one_that_hangs_is_killed_at_its_deadline_and_started_again)
+{
+    greet();
+    ask();
+    pass(10 * second - 1);
+    EXPECT_EQ(link.killed, 0);
+    pass(1);
+    EXPECT_EQ(link.killed, 1);
+    EXPECT_EQ(answers, std::vector{Errc::timed_out});
+    EXPECT_TRUE(client->starting());
+    pass(second / 10);
+    EXPECT_EQ(link.started, 2);
+}
+
+TEST_F(Worker, a_crash_costs_the_request_it_served_and_no_other)
+{
+    greet();
+    ask();
+    ask();
+    client->lost("the peer closed the connection", now);
+    EXPECT_EQ(answers, std::vector{Errc::backend_failed});
+    revive();
+    answer(link.serial);
+    EXPECT_EQ(answers, (std::vector{Errc::backend_failed, Errc{}}));
+}
+
+TEST_F(Worker, the_request_that_crashed_it_twice_is_refused_from_then_on)
+{
+    greet();
+    for (int i = 0; i < 2; ++i) {
+        EXPECT_TRUE(client->refusal(0, spec).empty());
+        ask();
+        client->lost("crash", now);
+        revive();
+    }
+    EXPECT_FALSE(client->refusal(0, spec).empty());
+    EXPECT_TRUE(client->refusal(1, spec).empty()) << "another device";
+    spec.size.width = 65;
+    EXPECT_TRUE(client->refusal(0, spec).empty()) << "another request";
+}
+
+TEST_F(Worker, restarts_back_off)
+{
+    greet();
+    std::vector<std::uint64_t> waits;
+    for (int i = 0; i < 8; ++i) {
+        client->lost("crash", now);
+        waits.push_back(time_left(now, client->deadline()));
+        pass(waits.back());
+        greet();
+    }
+    EXPECT_EQ(waits.front(), second / 10);
+    EXPECT_EQ(waits[1], second / 5);
+    EXPECT_EQ(waits.back(), 5 * second);
+}
+
+TEST_F(Worker, one_that_never_says_hello_is_given_up)
+{
+    ask();
+    for (int i = 0; i < 4; ++i) {
+        pass(30 * second);
+        pass(10 * second);
+    }
+    EXPECT_EQ(link.killed, 4);
+    EXPECT_FALSE(client->starting());
+    EXPECT_EQ(client->deadline(), never) << "an idle broker sleeps";
+    EXPECT_EQ(answers, std::vector{Errc::timed_out});
+    ask();
+    EXPECT_EQ(answers.back(), Errc::backend_failed);
+    EXPECT_FALSE(client->devices()[0].problem.empty());
+}
+
+TEST_F(Worker, a_missing_program_is_not_tried_again)
+{
+    link.missing = true;
+    pass(30 * second);
+    pass(second);
+    EXPECT_FALSE(client->starting());
+    EXPECT_NE(client->devices()[0].problem.view().find("no such program"), std::string_view::npos);
+}
+
+TEST_F(Worker, nonsense_is_answered_with_a_restart)
+{
+    greet();
+    greet();
+    EXPECT_EQ(link.killed, 1) << "a second hello";
+    revive();
+    answer(0);
+    EXPECT_EQ(link.killed, 2) << "an answer to nothing";
+    revive();
+    ask();
+    answer(link.serial + 1);
+    EXPECT_EQ(link.killed, 3) << "an answer to another request";
+    EXPECT_EQ(answers, std::vector{Errc::backend_failed});
+    revive();
+    client->lost("again", now);
+    pass(10 * second);
+    wire::WorkerHello hello;
+    hello.formats.push_back({3, fourcc("XR24"), modifier_linear, 1, {}});
+    say(hello, 0);
+    EXPECT_EQ(link.killed, 5) << "formats of a device that it does not have";
+}
+
+TEST_F(Worker, an_image_that_does_not_hold_its_pixels_is_refused)
+{
+    greet();
+    ask();
+    wire::WorkerImage image;
+    image.desc = *linear_layout(spec.size, spec.format);
+    image.desc.kind = MemoryKind::memfd;
+    wire::PacketFds fds;
+    fds.push_back(*create_memfd("short", 4096, F_SEAL_SHRINK));
+    say(image, link.serial, std::move(fds));
+    EXPECT_EQ(answers, std::vector{Errc::bad_layout});
+}
+
+TEST_F(Worker, names_that_would_harm_a_terminal_are_replaced)
+{
+    wire::WorkerHello hello;
+    hello.devices.push_back({.backend = Backend::gbm, .node = "/dev/dri/card7", .driver = "\x1b[2J", .name = "\xff"});
+    say(hello, 0);
+    EXPECT_TRUE(is_printable(client->devices()[0].driver));
+    EXPECT_TRUE(is_printable(client->devices()[0].name));
+}
+
+TEST_F(Worker, a_worker_that_does_not_read_is_treated_like_one_that_hangs)
+{
+    greet();
+    link.broken = true;
+    ask();
+    EXPECT_TRUE(answers.empty());
+    pass(0);
+    EXPECT_EQ(answers, std::vector{Errc::timed_out});
+    EXPECT_EQ(link.killed, 1);
+}
+
+} // namespace
+} // namespace dmb::test
