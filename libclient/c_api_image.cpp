@@ -34,10 +34,14 @@ bool writes_itself(const wire::AllocateSpec& spec)
 Result<std::unique_ptr<dmabroker_image>> allocate_with(Client& client, wire::Allocate& request, const dmabroker_pixels& given)
 {
     const dmabroker_pixels pixels = TRY(check_contents(request.spec.size, request.spec.format, given));
-    request.has_contents = !writes_itself(request.spec);
-    UniqueFd packed;
-    if (request.has_contents) packed = TRY(pack_contents(request.spec.size, request.spec.format, pixels));
     bool written = false;
+    if (writes_itself(request.spec)) {
+        auto image = TRY(client.allocate(request, UniqueFd(), written));
+        if (write_contents(*image, pixels)) return image;
+        // A driver chose a layout that the CPU cannot write after all: its worker can.
+    }
+    request.has_contents = true;
+    const UniqueFd packed = TRY(pack_contents(request.spec.size, request.spec.format, pixels));
     auto image = TRY(client.allocate(request, packed, written));
     if (!written) TRY(write_contents(*image, pixels));
     return image;

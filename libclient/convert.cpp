@@ -127,9 +127,11 @@ Result<ImageDesc> to_desc(const dmabroker_image_info& from)
     return desc;
 }
 
-dmabroker_image_info to_info(const ImageDesc& desc)
+namespace {
+
+/// In place: this is on the way of every open.
+void fill(dmabroker_image_info& info, const ImageDesc& desc)
 {
-    dmabroker_image_info info{};
     info.struct_size = sizeof info;
     info.width = desc.size.width;
     info.height = desc.size.height;
@@ -157,12 +159,20 @@ dmabroker_image_info to_info(const ImageDesc& desc)
     info.memory_type = desc.opaque.memory_type;
     info.optimal_tiling = desc.opaque.optimal_tiling;
     info.dedicated = desc.opaque.dedicated;
+}
+
+} // namespace
+
+dmabroker_image_info to_info(const ImageDesc& desc)
+{
+    dmabroker_image_info info{};
+    fill(info, desc);
     return info;
 }
 
 void describe(dmabroker_image& image)
 {
-    image.info = to_info(image.image.desc());
+    fill(image.info, image.image.desc());
     image.info.id = image.id.value;
     image.info.rights = image.rights.bits;
     image.info.protection = static_cast<std::uint32_t>(image.protection);

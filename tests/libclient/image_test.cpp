@@ -256,6 +256,32 @@ TEST_F(ImageTest, contents_of_memory_that_the_cpu_may_write_do_not_travel)
     EXPECT_FALSE(sent);
 }
 
+TEST_F(ImageTest, contents_travel_after_all_when_the_mapping_is_refused)
+{
+    Nv12 nv12;
+    std::vector<unsigned char> received;
+    FakeBroker broker([&](Peer& peer) {
+        peer.greet();
+        EXPECT_FALSE(peer.expect<wire::Allocate>().has_contents);
+        ImageDesc desc = linear_desc({5, 3}, fourcc("NV12"), MemoryKind::dma_buf);
+        desc.modifier = {0x0100000000000001};
+        const UniqueFd memory = sealed_memfd(desc.memories[0].size);
+        const int fd = memory.get();
+        peer.reply(image_reply(desc, 1), {&fd, 1});
+        EXPECT_EQ(peer.expect<wire::Release>().handle, HandleId{1});
+        EXPECT_TRUE(peer.expect<wire::Allocate>().has_contents);
+        received = read_all(peer.fds()[0].get());
+        wire::ImageReply reply = image_reply(desc, 2);
+        reply.contents_written = true;
+        peer.reply(reply, {&fd, 1});
+        peer.expect<wire::Release>();
+    });
+    broker.connect().allocate(
+        {.size = {5, 3}, .format = dmabroker::fourcc("NV12"), .usage = dmabroker::Usage::cpu_write, .contents = nv12.pixels});
+    broker.join();
+    EXPECT_EQ(received, nv12.packed());
+}
+
 TEST_F(ImageTest, contents_that_nobody_can_write_give_the_image_back)
 {
     Nv12 nv12;

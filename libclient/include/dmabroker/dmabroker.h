@@ -89,8 +89,9 @@ DMABROKER_API const char *dmabroker_code_name(int code);
 
 typedef struct dmabroker_connect_options {
     size_t struct_size;
-    /** Path of the socket; NULL: the descriptor in $DMABROKER_SOCKET, the path in $DMABROKER_REMOTE,
-     *  $XDG_RUNTIME_DIR/dmabroker/0, /run/dmabroker/0, whichever comes first. */
+    /** Path of the socket; NULL: the descriptor in $DMABROKER_SOCKET (taken over, and removed from the
+     *  environment), the path in $DMABROKER_REMOTE, $XDG_RUNTIME_DIR/dmabroker/0, /run/dmabroker/0,
+     *  whichever comes first. */
     const char *remote;
     const char *name;    /**< shown by `dmabrokerctl list`, at most 64 bytes; NULL: the program's name */
     uint64_t timeout_ns; /**< for every answer; 0: 30 s */
