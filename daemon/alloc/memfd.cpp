@@ -44,7 +44,7 @@ Result<MemoryKey> key_of(int fd)
 Result<Allocated> make_image(const wire::AllocateSpec& spec)
 {
     Allocated out;
-    out.desc = TRY(linear_layout(spec.size, spec.format));
+    out.desc = TRY(linear_layout(spec.size, spec.format, software_stride_alignment));
     out.desc.kind = MemoryKind::memfd;
     out.desc.backend = Backend::memfd;
     out.desc.rung = Rung::system_dma_buf;

@@ -12,7 +12,6 @@
 namespace dmb {
 namespace {
 
-constexpr std::uint64_t stride_alignment = 256;
 constexpr std::uint64_t plane_alignment = 4096;
 constexpr std::uint64_t row_alignment = 16;
 
@@ -138,7 +137,7 @@ Result<Image> Image::validate(ImageDesc desc, ImageFds fds)
     return adopt(std::move(desc), std::move(fds));
 }
 
-Result<ImageDesc> linear_layout(Extent size, FourCC code)
+Result<ImageDesc> linear_layout(Extent size, FourCC code, std::uint32_t stride_alignment)
 {
     TRY(check_size(size));
     const FormatInfo* format = find_format(code);

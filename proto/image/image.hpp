@@ -38,9 +38,15 @@ private:
     ImageFds fds_;
 };
 
-/// A linear layout for system memory: strides are multiples of 256 bytes (every GPU's wish known to
-/// us), planes begin on pages, and each plane has room for rows up to a multiple of 16, because
-/// software GPU drivers draw whole blocks. One memory object of whole pages.
-Result<ImageDesc> linear_layout(Extent, FourCC);
+/// Strides that every GPU's wish known to us divides.
+inline constexpr std::uint32_t gpu_stride_alignment = 256;
+/// Strides of rows packed for Mesa's software drivers, which take them in no other multiple where they do
+/// not know modifiers. No GPU takes such memory anyway.
+inline constexpr std::uint32_t software_stride_alignment = 64;
+
+/// A linear layout for system memory: strides are multiples of `stride_alignment`, planes begin on pages,
+/// and each plane has room for rows up to a multiple of 16, because software GPU drivers draw whole
+/// blocks. One memory object of whole pages.
+Result<ImageDesc> linear_layout(Extent, FourCC, std::uint32_t stride_alignment = gpu_stride_alignment);
 
 } // namespace dmb
