@@ -218,7 +218,7 @@ TEST_F(WorkerTest, every_device_has_formats_or_a_problem)
 TEST_F(WorkerTest, what_the_hello_promises_is_allocated)
 {
     each_format([](WorkerProcess& worker, const DeviceInfo& device, const FormatSupport& support) {
-        for (const Extent size : {Extent{64, 64}, Extent{1, 1}, Extent{33, 17}, Extent{640, 361}}) {
+        for (const Extent size : {Extent{64, 64}, Extent{1, 1}, Extent{99, 17}}) {
             WorkerAnswer answer = worker.allocate(support.device, spec_for(support, size, support.usage));
             if (answer.error() && may_refuse(*find_format(support.format), size)) continue;
             ASSERT_TRUE(answer.image()) << answer.error()->reason.view();
@@ -244,7 +244,7 @@ TEST_F(WorkerTest, what_the_hello_promises_is_allocated)
 TEST_F(WorkerTest, initial_contents_arrive_in_every_plane)
 {
     each_format([](WorkerProcess& worker, const DeviceInfo&, const FormatSupport& support) {
-        for (const Extent size : {Extent{64, 64}, Extent{33, 17}, Extent{130, 66}}) {
+        for (const Extent size : {Extent{33, 17}, Extent{130, 66}}) {
             const Bytes contents = random_bytes(packed_bytes(*find_format(support.format), size));
             expect_pixels(worker, support, size, &contents);
         }
