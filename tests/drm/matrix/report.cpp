@@ -33,7 +33,7 @@ std::string shape_of(const std::string& reason, FourCC format)
 {
     std::string text = reason;
     for (const std::string& word : {std::string(find_format(format)->name), to_string(format)})
-        for (std::size_t at; (at = text.find(word)) != std::string::npos;) text.replace(at, word.size(), "*");
+        for (std::size_t at; (at = text.find(word)) != std::string::npos;) text.replace(at, word.size(), 1, '*');
     std::string out;
     for (const char c : text)
         if (!std::isdigit(static_cast<unsigned char>(c))) out += c;
