@@ -72,7 +72,7 @@ std::vector<std::unique_ptr<WorkerProcess>> make_workers(asio::io_context& io, S
 {
     std::vector<std::unique_ptr<WorkerProcess>> out;
     const std::uint64_t request_ns = options.worker_timeout_s * 1'000'000'000ULL;
-    const WorkerTiming timing{.request_ns = request_ns, .hello_ns = std::max<std::uint64_t>(30'000'000'000, 3 * request_ns)};
+    const WorkerTiming timing{.request_ns = request_ns, .hello_ns = std::max<std::uint64_t>(60'000'000'000, 3 * request_ns)};
     for (const DrmDevice& device : find_drm_devices()) {
         const std::string& node = device.render.empty() ? device.primary : device.render;
         DeviceInfo info{.backend = Backend::gbm, .node = std::string_view(node), .driver = std::string_view(device.driver)};

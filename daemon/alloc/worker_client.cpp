@@ -2,7 +2,7 @@
 // A worker serves one request at a time; the others queue here. It answers in time or is killed: a driver
 // that hangs costs one request. The request that was being served when the process ended fails; after
 // the second time the same request is not given to that device any more. Restarts back off, and a
-// worker that never got as far as its hello is given up after a few starts.
+// worker that did not get as far as its hello is not waited for any more, and given up after a few starts.
 #include "daemon/alloc/worker_client.hpp"
 
 #include "proto/base/log.hpp"
@@ -172,9 +172,9 @@ void WorkerClient::failed(Error error, Instant now)
     log::warning("{}", error.reason.view());
     const State before = state_;
     state_ = State::down;
-    if (before == State::hello && ++failed_starts_ >= most_failed_starts) return give_up(error, now);
     deadline_ = after(now, backoff_ns_);
     backoff_ns_ = std::min(2 * backoff_ns_, last_backoff_ns);
+    if (before == State::hello) return failed_to_start(error, now);
     if (before != State::busy) return;
     Job job = std::move(jobs_.front());
     jobs_.pop_front();
@@ -183,15 +183,27 @@ void WorkerClient::failed(Error error, Instant now)
     job.done(std::unexpected(error));
 }
 
+void WorkerClient::failed_to_start(const Error& error, Instant now)
+{
+    if (++failed_starts_ >= most_failed_starts) return give_up(error, now);
+    show_problem(error.reason.view(), now);
+    fail_all(error);
+}
+
 void WorkerClient::give_up(const Error& error, Instant now)
 {
     log::error("worker {} is not started again: {}", name_, error.reason.view());
     state_ = State::given_up;
     deadline_ = never;
-    placeholder_.problem = BoundedText<160>(error.reason.view());
+    show_problem(error.reason.view(), now);
+    fail_all(error);
+}
+
+void WorkerClient::show_problem(std::string_view problem, Instant now)
+{
+    placeholder_.problem = problem;
     devices_ = {placeholder_};
     formats_.clear();
-    fail_all(error);
     changed_(now);
 }
 

@@ -26,7 +26,7 @@ public:
 
 struct WorkerTiming {
     std::uint64_t request_ns = 10'000'000'000;
-    std::uint64_t hello_ns = 30'000'000'000;
+    std::uint64_t hello_ns = 60'000'000'000;
 };
 
 class WorkerClient : public Allocator {
@@ -45,7 +45,8 @@ public:
     std::span<const DeviceInfo> devices() const override { return devices_; }
     std::span<const FormatSupport> formats() const override { return formats_; }
     BackendSet offers() const override { return offers_; }
-    bool starting() const override { return state_ != State::ready && state_ != State::busy && state_ != State::given_up; }
+    /// Worth waiting for: not once it failed to start.
+    bool starting() const override { return (state_ == State::down || state_ == State::hello) && failed_starts_ == 0; }
     BoundedText<160> refusal(std::uint8_t device, const wire::AllocateSpec&) const override;
     void allocate(std::uint8_t device, const wire::AllocateSpec&, int contents, Instant now, Completion done) override;
 
@@ -64,7 +65,9 @@ private:
     Result<Allocated> take(wire::WorkerImage&, wire::PacketFds&) const;
     void next(Instant now);
     void failed(Error, Instant now);
+    void failed_to_start(const Error&, Instant now);
     void give_up(const Error&, Instant now);
+    void show_problem(std::string_view, Instant now);
     void fail_all(const Error&);
 
     std::string name_;

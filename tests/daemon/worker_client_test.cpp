@@ -173,6 +173,19 @@ TEST_F(Worker, restarts_back_off)
     EXPECT_EQ(waits.back(), 5 * second);
 }
 
+TEST_F(Worker, one_that_failed_to_start_is_not_waited_for_and_can_still_come)
+{
+    EXPECT_TRUE(client->starting());
+    pass(30 * second);
+    EXPECT_FALSE(client->starting());
+    EXPECT_EQ(changes, 1) << "whoever waited is told";
+    EXPECT_NE(client->devices()[0].problem.view().find("in time"), std::string_view::npos);
+    revive();
+    EXPECT_TRUE(client->devices()[0].problem.empty());
+    client->lost("a later crash", now);
+    EXPECT_TRUE(client->starting());
+}
+
 TEST_F(Worker, one_that_never_says_hello_is_given_up)
 {
     ask();
