@@ -110,7 +110,7 @@ Result<Egl::Listing> Egl::find(FourCC format, Modifier modifier) const
     }
     if (!lists_format(format)) return fail(Errc::import_refused, "this EGL driver does not import format {}", to_string(format));
     EGLuint64KHR modifiers[256];
-    EGLBoolean external[256];
+    EGLBoolean external[256] = {}; // llvmpipe writes the modifier and leaves this as it was
     EGLint count = 0;
     if (!query_modifiers_(display_, static_cast<EGLint>(format.value), 256, modifiers, external, &count)) count = 0;
     for (EGLint i = 0; i < count; ++i)

@@ -51,7 +51,7 @@ EGLBoolean query_modifiers(EGLDisplay, EGLint format, EGLint, EGLuint64KHR* modi
 {
     *count = 1;
     *modifiers = 0;
-    *external = driver->formats.at(static_cast<std::uint32_t>(format)) ? EGL_TRUE : EGL_FALSE;
+    if (driver->formats.at(static_cast<std::uint32_t>(format))) *external = EGL_TRUE; // as llvmpipe: never EGL_FALSE
     return EGL_TRUE;
 }
 EGLImage create_image(EGLDisplay, EGLContext, EGLenum, EGLClientBuffer, const EGLint* attributes)

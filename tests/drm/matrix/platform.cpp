@@ -72,8 +72,6 @@ constexpr Refusal known[] = {
     {"vulkan_opaque", "egl", "opaque memory has no EGLImage"},
     {"vulkan_opaque", "cpu", "opaque memory has no layout"},
     {"gbm", "vulkan", "modifier INVALID"},
-    // lavapipe without /dev/udmabuf has no VK_EXT_image_drm_format_modifier.
-    {"memfd", "vulkan", "without VK_EXT_image_drm_format_modifier this driver reads rows of"},
     // virtio-gpu with 3D: the memory lives in the host, this side's pages are stale.
     {"gbm/virtio_gpu", "egl", "allocated by gbm without cpu usage"},
     {"gbm/virtio_gpu", "vulkan", "allocated by gbm without cpu usage"},
