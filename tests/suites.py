@@ -44,6 +44,7 @@ SUITES = [
     Suite("bench", "{src}/tests/bench/compare {build} --check", timeout=120),
     Suite("demo", "python3 {src}/tests/integration/demo_test.py {build} {src}", timeout=300, fast=True),
     Suite("matrix", "{build}/tests/drm/matrix", ("host", "vm", "virgl"), timeout=300, fast=True),
+    Suite("tools/large_image", "{build}/tests/tools/large_image", timeout=180, gtest=True),
     Suite("layering", "python3 {src}/tests/layering.py", fast=True),
     Suite("python_client", "python3 {src}/tests/integration/python_client.py {build}/daemon/dmabrokerd", ("host", "asan"), fast=True),
     Suite("fuzz/decoder", "{src}/tests/fuzz/run 60 {fuzz}/tests/fuzz/fuzz_decoder", ("fuzz",), timeout=180),

@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <fmt/core.h>
+#include <sstream>
 
 namespace dmb::ctl {
 namespace {
@@ -67,16 +68,18 @@ Finding check_broker(const Global& global)
     return finding;
 }
 
-/// Ran one probe; what it wrote, or how it ended, is a finding.
-Finding probe(const std::string& program, const std::string& socket, const std::string& what, const std::string& which)
+/// Runs one probe. What it wrote are findings, and how it ended when it did not end well.
+void probe(Report& report, const std::string& program, const std::string& socket, const std::string& what, const std::string& which)
 {
     const auto output = doctor::run({program, socket, what, which}, probe_deadline);
-    Finding finding{.level = "fail", .area = what, .text = fmt::format("{} {}: the probe ", what, which)};
-    if (!output) finding.text += output.error().reason.view();
-    else if (const std::size_t at = output->text.find("{\"level\""); at != std::string::npos && doctor::from_json(output->text.substr(at, output->text.find('\n', at) - at), finding)) return finding;
-    else finding.text += output->end;
-    finding.remedy = "update this driver, or keep programs away from it; the broker runs drivers in processes of their own";
-    return finding;
+    std::istringstream lines(output ? output->text : std::string());
+    Finding finding;
+    for (std::string line; std::getline(lines, line);)
+        if (doctor::from_json(line, finding)) report.add(finding);
+    const std::string end = output ? output->end : std::string(output.error().reason.view());
+    if (end.empty()) return;
+    report.add({.level = "fail", .area = what, .text = fmt::format("{} {}: the probe {}", what, which, end),
+                .remedy = "update this driver, or keep programs away from it; the broker runs drivers in processes of their own"});
 }
 
 unsigned count_of(const std::string& program, const std::string& socket, const std::string& what)
@@ -87,12 +90,10 @@ unsigned count_of(const std::string& program, const std::string& socket, const s
 
 void run_probes(Report& report, const std::string& program, const std::string& socket)
 {
-    report.add(probe(program, socket, "cpu", "0"));
-    for (unsigned i = 0, n = std::max(1u, count_of(program, socket, "vulkan")); i < n; ++i)
-        report.add(probe(program, socket, "vulkan", std::to_string(i)));
-    const unsigned displays = count_of(program, socket, "egl");
-    for (const char* what : {"egl", "gl-memory"})
-        for (unsigned i = 0; i < displays; ++i) report.add(probe(program, socket, what, std::to_string(i)));
+    probe(report, program, socket, "cpu", "0");
+    for (const char* what : {"vulkan", "egl"})
+        for (unsigned i = 0, n = std::max(1u, count_of(program, socket, what)); i < n; ++i)
+            probe(report, program, socket, what, std::to_string(i));
 }
 
 Finding not_tried(std::string text, std::string remedy)

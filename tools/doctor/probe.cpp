@@ -3,8 +3,8 @@
 // drivers that are tried may crash or hang. dmabrokerctl starts it, reads its standard output, and
 // turns its end into a finding.
 //
-//   dmabroker-doctor-probe SOCKET cpu|egl|gl-memory|vulkan INDEX    one finding
-//   dmabroker-doctor-probe SOCKET egl|vulkan count                  a number: how many to ask for
+//   dmabroker-doctor-probe SOCKET cpu|egl|vulkan INDEX    findings, one per line
+//   dmabroker-doctor-probe SOCKET egl|vulkan count        a number: how many to ask for
 #include "tools/doctor/probe.hpp"
 
 #include <array>
@@ -109,7 +109,7 @@ void leave_out_opaque(Finding& finding)
     std::erase_if(finding.detail, [](const std::string& line) { return line.starts_with("not from vulkan_opaque"); });
 }
 
-Finding probe_cpu(dmabroker::Client& client)
+void probe_cpu(dmabroker::Client& client, const Sink& sink)
 {
     Finding finding = try_all(client, "cpu", "CPU", dmabroker::Usage::cpu_read, [](const dmabroker::Image& image) {
         auto mapping = image.map(dmabroker::Rights::read);
@@ -122,17 +122,21 @@ Finding probe_cpu(dmabroker::Client& client)
         compare(pixels);
     });
     leave_out_opaque(finding);
-    return finding;
+    sink(finding);
 }
 
 namespace {
 
-Finding find(dmabroker::Client& client, const std::string& what, unsigned index)
+void print(const Finding& finding)
 {
-    if (what == "cpu") return probe_cpu(client);
-    if (what == "egl") return probe_egl(client, index);
-    if (what == "gl-memory") return probe_gl_memory(client, index);
-    if (what == "vulkan") return probe_vulkan(client, index);
+    std::cout << to_json(finding).dump(-1, ' ', false, Json::error_handler_t::replace) << std::endl;
+}
+
+void probe(dmabroker::Client& client, const std::string& what, unsigned index)
+{
+    if (what == "cpu") return probe_cpu(client, print);
+    if (what == "egl") return probe_egl(client, index, print);
+    if (what == "vulkan") return probe_vulkan(client, index, print);
     throw std::runtime_error("unknown probe " + what);
 }
 
@@ -146,8 +150,7 @@ int run(const std::string& socket, const std::string& what, const std::string& w
     options.remote = socket;
     options.name = "doctor";
     dmabroker::Client client = dmabroker::Client::connect(options);
-    std::cout << to_json(find(client, what, static_cast<unsigned>(std::stoul(which)))).dump(-1, ' ', false, Json::error_handler_t::replace)
-              << std::endl;
+    probe(client, what, static_cast<unsigned>(std::stoul(which)));
     return EXIT_SUCCESS;
 }
 
@@ -167,8 +170,7 @@ int main(int argc, char** argv)
         std::cout.flush();
         _exit(status);
     } catch (const std::exception& e) {
-        const dmb::doctor::Finding finding{.level = "warn", .area = what, .text = what + ": " + e.what()};
-        std::cout << to_json(finding).dump() << std::endl;
+        dmb::doctor::print({.level = "warn", .area = what, .text = what + ": " + e.what()});
         _exit(EXIT_SUCCESS);
     }
 }

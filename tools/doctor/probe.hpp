@@ -33,10 +33,12 @@ Finding try_all(dmabroker::Client&, const std::string& area, const std::string& 
 /// For importers that have no business with opaque memory: that it is refused is no news.
 void leave_out_opaque(Finding&);
 
-Finding probe_cpu(dmabroker::Client&);
-Finding probe_egl(dmabroker::Client&, unsigned index);
-Finding probe_gl_memory(dmabroker::Client&, unsigned index);
-Finding probe_vulkan(dmabroker::Client&, unsigned index);
+/// Called with each finding as soon as it is there: the next one may crash.
+using Sink = std::function<void(const Finding&)>;
+
+void probe_cpu(dmabroker::Client&, const Sink&);
+void probe_egl(dmabroker::Client&, unsigned index, const Sink&); ///< EGLImages and GL memory objects
+void probe_vulkan(dmabroker::Client&, unsigned index, const Sink&);
 unsigned count_egl();
 unsigned count_vulkan();
 

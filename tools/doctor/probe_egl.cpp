@@ -37,13 +37,8 @@ void add_remedy(Finding& finding, const gpu::EglContext& context)
     }
 }
 
-} // namespace
-
-unsigned count_egl() { return gpu::EglContext::count(); }
-
-Finding probe_egl(dmabroker::Client& client, unsigned index)
+Finding try_images(dmabroker::Client& client, const gpu::EglContext& context)
 {
-    const gpu::EglContext context(index);
     Finding finding = try_all(client, "egl", describe(context), dmabroker::Usage::sample, [&](const dmabroker::Image& image) {
         const auto images = dmabroker::egl::import(image, context.display());
         const auto texture = images.texture();
@@ -51,23 +46,34 @@ Finding probe_egl(dmabroker::Client& client, unsigned index)
         context.gl().DeleteTextures(1, &texture.name);
         compare(pixels);
     });
-    // Opaque memory is not EGL's business: the GL probe answers for it.
-    leave_out_opaque(finding);
+    leave_out_opaque(finding); // the GL finding answers for it
     add_remedy(finding, context);
     return finding;
 }
 
-Finding probe_gl_memory(dmabroker::Client& client, unsigned index)
+Finding try_memory_objects(dmabroker::Client& client, const gpu::EglContext& context)
+{
+    const std::string not_opaque = "not opaque";
+    const auto get_proc = context.display().get_proc;
+    Finding finding = try_all(client, "gl-memory", "GL memory objects on " + context.name(), dmabroker::Usage::sample,
+                              [&](const dmabroker::Image& image) {
+                                  if (image.info().kind != DMABROKER_OPAQUE) throw std::runtime_error(not_opaque);
+                                  const auto texture = dmabroker::gl::import(image, get_proc);
+                                  compare(gpu::sample_pixels(context.gl(), {texture.name(), GL_TEXTURE_2D}, test_size));
+                              });
+    std::erase_if(finding.detail, [&](const std::string& line) { return line.ends_with(not_opaque); });
+    return finding;
+}
+
+} // namespace
+
+unsigned count_egl() { return gpu::EglContext::count(); }
+
+void probe_egl(dmabroker::Client& client, unsigned index, const Sink& sink)
 {
     const gpu::EglContext context(index);
-    const auto get_proc = context.display().get_proc;
-    Finding finding = try_all(client, "gl-memory", "GL memory objects on " + context.name(), dmabroker::Usage::sample, [&](const dmabroker::Image& image) {
-        if (image.info().kind != DMABROKER_OPAQUE) throw std::runtime_error("not opaque");
-        const auto texture = dmabroker::gl::import(image, get_proc);
-        compare(gpu::sample_pixels(context.gl(), {texture.name(), GL_TEXTURE_2D}, test_size));
-    });
-    std::erase_if(finding.detail, [](const std::string& line) { return line.ends_with("not opaque"); });
-    return finding;
+    sink(try_images(client, context));
+    sink(try_memory_objects(client, context));
 }
 
 } // namespace dmb::doctor

@@ -7,13 +7,13 @@ namespace dmb::doctor {
 
 unsigned count_vulkan() { return gpu::VulkanContext::count(); }
 
-Finding probe_vulkan(dmabroker::Client& client, unsigned index)
+void probe_vulkan(dmabroker::Client& client, unsigned index, const Sink& sink)
 {
     const gpu::VulkanContext context(index);
-    return try_all(client, "vulkan", "Vulkan " + context.name(), dmabroker::Usage::sample, [&](const dmabroker::Image& image) {
+    sink(try_all(client, "vulkan", "Vulkan " + context.name(), dmabroker::Usage::sample, [&](const dmabroker::Image& image) {
         const auto images = dmabroker::vulkan::import(image, context.device());
         compare(context.read(images, test_size, 4));
-    });
+    }));
 }
 
 } // namespace dmb::doctor
