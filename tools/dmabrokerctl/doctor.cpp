@@ -74,11 +74,15 @@ void probe(Report& report, const std::string& program, const std::string& socket
     const auto output = doctor::run({program, socket, what, which}, probe_deadline);
     std::istringstream lines(output ? output->text : std::string());
     Finding finding;
-    for (std::string line; std::getline(lines, line);)
-        if (doctor::from_json(line, finding)) report.add(finding);
+    std::string trying = what + " " + which;
+    for (std::string line; std::getline(lines, line);) {
+        if (!doctor::from_json(line, finding)) continue;
+        if (finding.level == "trying") trying = finding.text;
+        else report.add(finding);
+    }
     const std::string end = output ? output->end : std::string(output.error().reason.view());
     if (end.empty()) return;
-    report.add({.level = "fail", .area = what, .text = fmt::format("{} {}: the probe {}", what, which, end),
+    report.add({.level = "fail", .area = what, .text = fmt::format("{}: the probe {}", trying, end),
                 .remedy = "update this driver, or keep programs away from it; the broker runs drivers in processes of their own"});
 }
 

@@ -9,7 +9,7 @@
 namespace dmb::doctor {
 
 struct Finding {
-    std::string level; ///< "ok", "warn" or "fail"
+    std::string level; ///< "ok", "warn" or "fail"; from a probe also "trying": what it is about to do
     std::string area;  ///< "kernel", "vulkan", ...: for scripts
     std::string text;
     std::string remedy;              ///< empty where nothing needs mending

@@ -45,7 +45,14 @@ Origin origin_of(const Json& device, dmabroker_backend backend, const char* name
     return {backend, where, std::string(name) + " " + where};
 }
 
+void print(const Finding& finding)
+{
+    std::cout << to_json(finding).dump(-1, ' ', false, Json::error_handler_t::replace) << std::endl;
+}
+
 } // namespace
+
+void announce(const std::string& text) { print({.level = "trying", .text = text}); }
 
 std::vector<Origin> origins(dmabroker::Client& client)
 {
@@ -91,6 +98,7 @@ Finding try_all(dmabroker::Client& client, const std::string& area, const std::s
     Finding out{.level = "ok", .area = area};
     std::string from;
     for (const Origin& origin : origins(client)) {
+        announce(who + ", image from " + origin.text);
         try {
             import(test_image(client, origin, usage));
             from += (from.empty() ? "" : ", ") + origin.text;
@@ -126,11 +134,6 @@ void probe_cpu(dmabroker::Client& client, const Sink& sink)
 }
 
 namespace {
-
-void print(const Finding& finding)
-{
-    std::cout << to_json(finding).dump(-1, ' ', false, Json::error_handler_t::replace) << std::endl;
-}
 
 void probe(dmabroker::Client& client, const std::string& what, unsigned index)
 {

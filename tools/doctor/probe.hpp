@@ -26,6 +26,9 @@ dmabroker::Image test_image(dmabroker::Client&, const Origin&, dmabroker::Usage)
 /// Throws, and says where the first wrong pixel is.
 void compare(const std::vector<std::uint8_t>& pixels);
 
+/// Tells the parent what comes next, in case it is the last thing this process does.
+void announce(const std::string& text);
+
 /// Runs `import` on an image from each origin for which `can` holds and sums up: who, from where, why not.
 using Import = std::function<void(const dmabroker::Image&)>;
 Finding try_all(dmabroker::Client&, const std::string& area, const std::string& who, dmabroker::Usage, const Import& import);

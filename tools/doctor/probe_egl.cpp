@@ -71,6 +71,7 @@ unsigned count_egl() { return gpu::EglContext::count(); }
 
 void probe_egl(dmabroker::Client& client, unsigned index, const Sink& sink)
 {
+    announce(gpu::EglContext::display_name(index) + ": opening");
     const gpu::EglContext context(index);
     sink(try_images(client, context));
     sink(try_memory_objects(client, context));

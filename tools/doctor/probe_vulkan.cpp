@@ -9,6 +9,7 @@ unsigned count_vulkan() { return gpu::VulkanContext::count(); }
 
 void probe_vulkan(dmabroker::Client& client, unsigned index, const Sink& sink)
 {
+    announce("Vulkan device " + std::to_string(index) + ": opening");
     const gpu::VulkanContext context(index);
     sink(try_all(client, "vulkan", "Vulkan " + context.name(), dmabroker::Usage::sample, [&](const dmabroker::Image& image) {
         const auto images = dmabroker::vulkan::import(image, context.device());

@@ -173,6 +173,8 @@ void EglContext::State::load_gl()
 
 unsigned EglContext::count() { return static_cast<unsigned>(library().devices.size()) + 1; }
 
+std::string EglContext::display_name(unsigned index) { return device_name(library(), index); }
+
 EglContext::EglContext(unsigned index) : state_(std::make_unique<State>())
 {
     state_->open(index);

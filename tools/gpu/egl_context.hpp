@@ -43,6 +43,8 @@ public:
     /// Displays that may exist here: one per EGL device, and the surfaceless one last. Throws where
     /// there is no EGL at all.
     static unsigned count();
+    /// "EGL device /dev/dri/renderD128": without opening it.
+    static std::string display_name(unsigned index);
     /// Makes a context current on this thread. Throws std::runtime_error with a sentence.
     explicit EglContext(unsigned index);
     EglContext(EglContext&&) noexcept;
