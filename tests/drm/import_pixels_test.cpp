@@ -9,10 +9,6 @@
 #include <cstdlib>
 #include <filesystem>
 
-/// Mesa's own leaks are not ours to find.
-extern "C" const char* __lsan_default_suppressions();
-extern "C" const char* __lsan_default_suppressions() { return "leak:libgallium\nleak:libvulkan_lvp\nleak:libEGL\nleak:libLLVM\n"; }
-
 namespace dmb::test {
 namespace {
 

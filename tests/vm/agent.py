@@ -7,12 +7,13 @@ All goes through one virtio-serial port, as frames: one letter, a 32-bit length,
 status as a decimal number. The launcher answers the last with one byte, so nothing is lost when
 the machine then powers off.
 
-Imports only what is built into the interpreter: json and subprocess alone would cost two seconds
+Imports little: json and subprocess alone would cost two seconds
 under emulation.
 """
 
 import os
 import select
+import signal
 import sys
 
 PORT = "dmabroker"
@@ -56,9 +57,8 @@ def become(folder, environment, command, output, error):
         os._exit(126 if isinstance(reason, PermissionError) else 127)
 
 
-def forward(port, child, pipes):
+def forward(port, ended, pipes):
     """Copies until the command has ended and its pipes are empty or, held open by a stray, silent."""
-    ended = os.pidfd_open(child)
     poll = select.poll()
     for source in (ended, *pipes):
         poll.register(source, select.POLLIN)
@@ -79,6 +79,18 @@ def forward(port, child, pipes):
                 opened -= 1
 
 
+def reap(codes):
+    """As the first process we inherit orphans: none may stay a zombie."""
+    while True:
+        try:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return
+        if pid == 0:
+            return
+        codes[pid] = os.waitstatus_to_exitcode(status)
+
+
 def run(port, job):
     output, output_end = os.pipe()
     error, error_end = os.pipe()
@@ -87,9 +99,13 @@ def run(port, job):
         become(*job, output_end, error_end)
     os.close(output_end)
     os.close(error_end)
-    forward(port, child, {output: b"o", error: b"e"})
-    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    return code if code >= 0 else 128 - code
+    ended = os.pidfd_open(child)
+    codes = {}
+    signal.signal(signal.SIGCHLD, lambda *_: reap(codes))
+    reap(codes)  # those from before the handler
+    forward(port, ended, {output: b"o", error: b"e"})
+    reap(codes)
+    return codes[child] if codes[child] >= 0 else 128 - codes[child]
 
 
 def power_off():
