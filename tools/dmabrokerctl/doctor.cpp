@@ -59,7 +59,7 @@ Finding check_broker(const Global& global)
     if (!client) {
         finding.level = "warn";
         finding.text = "no broker answers: " + std::string(client.error().reason.view());
-        finding.remedy = "start one: dmabrokerd, or systemctl --user start dmabrokerd.socket";
+        finding.remedy = "start one: dmabrokerd, or systemctl --user start dmabroker.socket";
         return finding;
     }
     const auto snapshot = inspect(client->get());
