@@ -14,6 +14,7 @@ fuzzers' build folder and {src} the repository. A suite whose program is missing
 
 Lanes:  host     this machine, as it is
         asan     the same, with the build under address and undefined-behaviour sanitizers
+        valgrind the same, every process under valgrind --track-fds (see tests/valgrind)
         fuzz     the fuzzers of the clang build
         vm       the virtual machine: vgem, virtio-gpu, udmabuf, dma-heap, all in software
         virgl    the same with a 3D driver for virtio-gpu
@@ -22,7 +23,7 @@ Lanes:  host     this machine, as it is
 
 from dataclasses import dataclass
 
-LANES = ("host", "asan", "fuzz", "vm", "virgl", "systemd")
+LANES = ("host", "asan", "valgrind", "fuzz", "vm", "virgl", "systemd")
 VM_LANES = {"vm": [], "virgl": ["--virgl"], "systemd": ["--systemd"]}
 # Everything in one machine, boot included; then it is killed and counts as one failure.
 VM_TIMEOUT = 1200
@@ -33,12 +34,12 @@ class Suite:
     name: str
     command: str
     lanes: tuple = ("host",)
-    timeout: float = 60  # seconds on this machine; a VM lane gets VM_SLOWDOWN times as much
+    timeout: float = 60  # seconds in lane host; others get SLOWDOWN times as much
     fast: bool = False   # part of --fast
     gtest: bool = False
 
 
-VM_SLOWDOWN = 5
+SLOWDOWN = {"host": 1, "asan": 1, "fuzz": 1, "valgrind": 3, "vm": 5, "virgl": 5, "systemd": 5}
 
 SUITES = [
     Suite("bench", "{src}/tests/bench/compare {build} --check", timeout=120),
@@ -57,7 +58,11 @@ SUITES = [
 GTEST_LANES = {
     # Draws every format at full size: minutes in a VM, where the matrix does this work.
     "tests/drm/import_pixels_test": ("host", "asan"),
+    "tests/drm/worker_test": ("host", "asan", "valgrind", "vm", "virgl"),
     "tests/drm/": ("host", "asan", "vm", "virgl"),
-    "tests/": ("host", "asan"),
+    # Starts hundreds of programs: minutes under valgrind.
+    "tests/integration/kill_test": ("host", "asan"),
+    "tests/tools/": ("host", "asan"),
+    "tests/": ("host", "asan", "valgrind"),
 }
 GTEST_TIMEOUT = 120
