@@ -61,7 +61,7 @@ GTEST_LANES = {
     "tests/drm/worker_test": ("host", "asan", "valgrind", "vm", "virgl"),
     "tests/drm/": ("host", "asan", "vm", "virgl"),
     # Starts hundreds of programs: minutes under valgrind.
-    "tests/integration/kill_test": ("host", "asan"),
+    "tests/tools/doctor_test": ("host", "asan", "vm", "virgl"),
     "tests/tools/": ("host", "asan"),
     "tests/": ("host", "asan", "valgrind"),
 }

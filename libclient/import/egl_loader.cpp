@@ -8,6 +8,7 @@
 #include "proto/image/format_table.hpp"
 
 #include <algorithm>
+#include <sys/stat.h>
 #include <vector>
 
 namespace dmb::import {
@@ -39,6 +40,13 @@ std::string_view error_word(EGLint error)
     }
 }
 
+/// dev_t of a device node; 0, which no device has, when there is none.
+std::uint64_t node_number(const char* path)
+{
+    struct stat status;
+    return path && ::stat(path, &status) == 0 ? status.st_rdev : 0;
+}
+
 } // namespace
 
 Result<> Egl::load_functions(dmabroker_get_proc get)
@@ -62,18 +70,34 @@ Result<> Egl::check_extensions()
     return {};
 }
 
-/// Mesa names its software devices; nobody else has any.
-bool Egl::is_software(dmabroker_get_proc get) const
+/// Mesa names its software devices and its drivers; nobody else does.
+void Egl::find_driver(const dmabroker_egl& egl)
 {
+    const dmabroker_get_proc get = egl.get_proc;
     const char* client = query_string_(EGL_NO_DISPLAY, EGL_EXTENSIONS);
-    if (!has_word(client, "EGL_EXT_device_query") && !has_word(client, "EGL_EXT_device_base")) return false;
+    if (!has_word(client, "EGL_EXT_device_query") && !has_word(client, "EGL_EXT_device_base")) return;
     PFNEGLQUERYDISPLAYATTRIBEXTPROC query_display;
     PFNEGLQUERYDEVICESTRINGEXTPROC query_device;
-    if (!import::load(get, "eglQueryDisplayAttribEXT", query_display)) return false;
-    if (!import::load(get, "eglQueryDeviceStringEXT", query_device)) return false;
-    EGLAttrib device = 0;
-    if (!query_display(display_, EGL_DEVICE_EXT, &device) || device == 0) return false;
-    return has_word(query_device(reinterpret_cast<EGLDeviceEXT>(device), EGL_EXTENSIONS), "EGL_MESA_device_software");
+    if (!import::load(get, "eglQueryDisplayAttribEXT", query_display)) return;
+    if (!import::load(get, "eglQueryDeviceStringEXT", query_device)) return;
+    EGLAttrib attribute = 0;
+    if (!query_display(display_, EGL_DEVICE_EXT, &attribute) || attribute == 0) return;
+    const auto device = reinterpret_cast<EGLDeviceEXT>(attribute);
+    driver_.software = has_word(query_device(device, EGL_EXTENSIONS), "EGL_MESA_device_software");
+    if (!is_kms_swrast(get)) return;
+    driver_.software = true;
+    // Of a GBM display in software, EGL says that it has no node.
+    const char* primary = query_device(device, EGL_DRM_DEVICE_FILE_EXT);
+    driver_.mapping_device = primary ? node_number(primary) : egl.drm_node;
+}
+
+bool Egl::is_kms_swrast(dmabroker_get_proc get) const
+{
+    PFNEGLGETDISPLAYDRIVERNAMEPROC driver_name;
+    if (!has_word(query_string_(display_, EGL_EXTENSIONS), "EGL_MESA_query_driver")) return false;
+    if (!import::load(get, "eglGetDisplayDriverName", driver_name)) return false;
+    const char* name = driver_name(display_);
+    return name && std::string_view(name) == "kms_swrast";
 }
 
 Result<Egl> Egl::load(const dmabroker_egl* egl)
@@ -86,7 +110,7 @@ Result<Egl> Egl::load(const dmabroker_egl* egl)
     import::load(egl->get_proc, "eglQueryDmaBufFormatsEXT", out.query_formats_);
     import::load(egl->get_proc, "eglQueryDmaBufModifiersEXT", out.query_modifiers_);
     TRY(out.check_extensions());
-    out.software_ = out.is_software(egl->get_proc);
+    out.find_driver(*egl);
     return out;
 }
 

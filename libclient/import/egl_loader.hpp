@@ -14,7 +14,7 @@ public:
     /// Refuses a display without dma-buf import, naming the missing extension.
     static Result<Egl> load(const dmabroker_egl*);
 
-    Driver driver() const { return {"EGL", software_}; }
+    const Driver& driver() const { return driver_; }
     bool has_modifiers() const { return query_modifiers_ != nullptr; }
 
     /// Whether the driver lists this format and modifier for import; the reason if not.
@@ -31,11 +31,12 @@ private:
     Egl() = default;
     Result<> load_functions(dmabroker_get_proc);
     Result<> check_extensions();
-    bool is_software(dmabroker_get_proc) const;
+    void find_driver(const dmabroker_egl&);
+    bool is_kms_swrast(dmabroker_get_proc) const;
     bool lists_format(FourCC) const;
 
     EGLDisplay display_ = EGL_NO_DISPLAY;
-    bool software_ = false;
+    Driver driver_{.api = "EGL"};
     PFNEGLGETERRORPROC get_error_ = nullptr;
     PFNEGLQUERYSTRINGPROC query_string_ = nullptr;
     PFNEGLCREATEIMAGEKHRPROC create_image_ = nullptr;

@@ -11,7 +11,9 @@
 #include "proto/image/format_table.hpp"
 
 #include <dmabroker/egl.h>
+#include <filesystem>
 #include <limits>
+#include <sys/sysmacros.h>
 
 namespace dmb::import {
 namespace {
@@ -97,9 +99,33 @@ Result<> check_cpu_view(const ImageDesc& desc)
     return {};
 }
 
+/// A device has a primary and a render node: both lie below one device in sysfs.
+bool is_same_drm_device(std::uint64_t one, std::uint64_t other)
+{
+    if (one == 0 || other == 0 || one == other) return one == other && one != 0;
+    const auto device = [](std::uint64_t node) {
+        std::error_code error;
+        return std::filesystem::canonical(fmt::format("/sys/dev/char/{}:{}/device", major(node), minor(node)), error);
+    };
+    const auto path = device(one);
+    return !path.empty() && path == device(other);
+}
+
+/// The kernel maps no buffer that a device imported (drm_gem_dumb_map_offset). Mesa's kms_swrast takes it
+/// all the same where the device does, as vgem, and then draws at address 0.
+Result<> check_mapping_device(const ImageDesc& desc, const Driver& driver)
+{
+    if (!driver.mapping_device) return {};
+    if (*driver.mapping_device == 0)
+        return fail(Errc::import_refused, "this {} display draws in software on a device that it does not name; state its DRM node, "
+                                          "because it crashes on the memory of others", driver.api);
+    if (desc.backend == Backend::gbm && is_same_drm_device(desc.device.render_node, *driver.mapping_device)) return {};
+    return fail(Errc::import_refused, "this {} driver draws in software and crashes on memory that its own device did not allocate; "
+                                      "use the EGL device that lists EGL_MESA_device_software", driver.api);
+}
+
 Result<> check_software_layout(const ImageDesc& desc, bool write)
 {
-    TRY(check_cpu_view(desc));
     const FormatInfo& format = *find_format(desc.format);
     for (std::size_t i = 0; i < desc.planes.size(); ++i) {
         TRY(check_software_plane(desc, format, i, write));
@@ -134,9 +160,11 @@ Result<> check_flags(const dmabroker_image& image, std::uint32_t flags)
 Result<> check_for_driver(const dmabroker_image& image, const Driver& driver, bool write)
 {
     const ImageDesc& desc = image.image.desc();
+    TRY(check_mapping_device(desc, driver));
     for (std::size_t i = 0; i < desc.memories.size(); ++i) TRY(check_descriptor(image, i, driver));
     for (std::size_t i = 0; i < desc.planes.size(); ++i) TRY(check_range(desc.planes[i], i));
     TRY(check_packed_chroma(desc));
+    if (driver.software && !driver.mapping_device) TRY(check_cpu_view(desc));
     if (driver.software) TRY(check_software_layout(desc, write));
     return {};
 }

@@ -4,12 +4,17 @@
 #pragma once
 #include "libclient/handle.hpp"
 
+#include <optional>
+
 namespace dmb::import {
 
 /// What is about to import, as far as it decides what may be handed to it.
 struct Driver {
     std::string_view api;  ///< "EGL" or "Vulkan", for the reasons
     bool software = false; ///< reads and writes memory with the CPU, through its own mapping
+    /// dev_t of a DRM node (0: not known): it draws in software and maps through this device, which maps only
+    /// its own buffers.
+    std::optional<std::uint64_t> mapping_device = std::nullopt;
 };
 
 /// Flags that contradict each other or are unknown; a right that the hold lacks.

@@ -13,6 +13,7 @@
 #include <fcntl.h>
 #include <map>
 #include <set>
+#include <sys/sysmacros.h>
 
 namespace dmb::test {
 namespace {
@@ -20,8 +21,10 @@ namespace {
 /// The driver: what it claims, what it refuses, what it was asked.
 struct FakeDriver {
     std::string display_extensions =
-        "EGL_KHR_image_base EGL_EXT_image_dma_buf_import EGL_EXT_image_dma_buf_import_modifiers";
+        "EGL_KHR_image_base EGL_MESA_query_driver EGL_EXT_image_dma_buf_import EGL_EXT_image_dma_buf_import_modifiers";
     std::string device_extensions = "EGL_MESA_device_software";
+    const char* device_node = nullptr; ///< primary
+    const char* name = "swrast";
     std::map<std::uint32_t, bool> formats; ///< those listed, LINEAR only; true: external only
     std::set<std::uint32_t> refused;       ///< listed, and still failing
     std::vector<std::map<EGLint, EGLint>> created;
@@ -39,7 +42,11 @@ EGLBoolean query_display(EGLDisplay, EGLint, EGLAttrib* device)
     *device = 1;
     return EGL_TRUE;
 }
-const char* query_device(EGLDeviceEXT, EGLint) { return driver->device_extensions.c_str(); }
+const char* query_device(EGLDeviceEXT, EGLint what)
+{
+    return what == EGL_EXTENSIONS ? driver->device_extensions.c_str() : driver->device_node;
+}
+const char* driver_name(EGLDisplay) { return driver->name; }
 EGLBoolean query_formats(EGLDisplay, EGLint maximum, EGLint* out, EGLint* count)
 {
     *count = static_cast<EGLint>(driver->formats.size());
@@ -78,6 +85,7 @@ dmabroker_proc get_proc(const char* name)
         {"eglQueryDeviceStringEXT", reinterpret_cast<dmabroker_proc>(query_device)},
         {"eglQueryDmaBufFormatsEXT", reinterpret_cast<dmabroker_proc>(query_formats)},
         {"eglQueryDmaBufModifiersEXT", reinterpret_cast<dmabroker_proc>(query_modifiers)},
+        {"eglGetDisplayDriverName", reinterpret_cast<dmabroker_proc>(driver_name)},
         {"eglCreateImageKHR", reinterpret_cast<dmabroker_proc>(create_image)},
         {"eglDestroyImageKHR", reinterpret_cast<dmabroker_proc>(destroy_image)},
     };
@@ -117,7 +125,7 @@ protected:
     }
 
     FakeDriver driver_;
-    dmabroker_egl egl_{sizeof(dmabroker_egl), &driver_, get_proc};
+    dmabroker_egl egl_{sizeof(dmabroker_egl), &driver_, get_proc, 0};
     dmabroker_egl_images images_{.struct_size = sizeof(dmabroker_egl_images)};
     dmabroker_error error_{};
 };
@@ -234,6 +242,19 @@ TEST_F(EglImport, memfds_are_for_software_drivers)
 {
     driver_.device_extensions = "EGL_EXT_device_drm";
     expect_refused(LocalImage(xr24, size), 0, "not a software one");
+}
+
+TEST_F(EglImport, software_on_a_drm_device_takes_only_its_own_memory)
+{
+    const dev_t own = makedev(1, 3), other = makedev(1, 5); // /dev/null stands for the device
+    driver_.name = "kms_swrast";
+    expect_refused(LocalImage(xr24, size, {.gbm_node = own}), 0, "state its DRM node");
+    egl_.drm_node = own;
+    EXPECT_EQ(import(LocalImage(xr24, size, {.gbm_node = own})), 0) << error_.text;
+    expect_refused(LocalImage(xr24, size, {.gbm_node = other}), 0, "its own device");
+    expect_refused(LocalImage(xr24, size), 0, "its own device");
+    driver_.device_node = "/dev/zero"; // what EGL says counts
+    EXPECT_EQ(import(LocalImage(xr24, size, {.gbm_node = other})), 0) << error_.text;
 }
 
 TEST_F(EglImport, formats_and_displays_that_cannot_are_refused)

@@ -20,6 +20,8 @@ ImageDesc describe(FourCC format, Extent size, const LocalOptions& options)
         if (options.stride) plane.stride = options.stride;
     }
     desc.memories[0].size += options.offset;
+    if (options.gbm_node) desc.backend = Backend::gbm;
+    desc.device.render_node = options.gbm_node;
     const auto shapes = matrix::shapes(format, size);
     const Plane& last = desc.planes[desc.planes.size() - 1];
     const std::uint64_t end = last.offset + std::uint64_t{last.stride} * shapes.back().texels.height;

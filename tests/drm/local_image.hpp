@@ -15,6 +15,7 @@ struct LocalOptions {
     bool exact = false;          ///< the memory ends with the last row
     unsigned seals = 0;          ///< beside SHRINK, GROW and SEAL
     bool read_only = false;      ///< the descriptor
+    std::uint64_t gbm_node = 0;  ///< described as allocated by GBM there
     Rights rights = Rights::all();
     Protection protection = Protection::none;
 };

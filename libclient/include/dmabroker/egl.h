@@ -36,6 +36,9 @@ typedef struct dmabroker_egl {
     size_t struct_size;
     void *display;                 /**< EGLDisplay, initialised */
     dmabroker_get_proc get_proc;   /**< eglGetProcAddress */
+    /** GBM displays: st_rdev of the DRM node below; 0 for others. Where GBM draws in software it crashes on
+     *  memory of other devices, and EGL does not tell which device is its own: without this, all is refused. */
+    uint64_t drm_node;
 } dmabroker_egl;
 
 typedef struct dmabroker_egl_images {

@@ -13,6 +13,7 @@ namespace dmabroker::egl {
 struct Display {
     void* display = nullptr;               /**< EGLDisplay, initialised */
     dmabroker_get_proc get_proc = nullptr; /**< eglGetProcAddress */
+    std::uint64_t drm_node = 0;            /**< GBM displays: st_rdev of the DRM node below */
 };
 
 /** In the current GLES context; the caller deletes `name`. */
@@ -47,7 +48,7 @@ public:
 
 private:
     friend Images import(const Image&, Display, std::uint32_t);
-    Images(const Image& image, Display display, std::uint32_t flags) : egl_{sizeof egl_, display.display, display.get_proc}
+    Images(const Image& image, Display display, std::uint32_t flags) : egl_{sizeof egl_, display.display, display.get_proc, display.drm_node}
     {
         images_.struct_size = sizeof images_;
         detail::call(dmabroker_egl_import, image.native(), &egl_, flags, &images_);

@@ -9,6 +9,7 @@
 #include <dmabroker/gl.h>
 #include <optional>
 #include <stdexcept>
+#include <sys/stat.h>
 
 namespace dmb::matrix {
 namespace {
@@ -22,10 +23,12 @@ public:
     {
         const auto made = make_context(node);
         if (!made) throw std::runtime_error(made.error());
-        display = *made;
+        egl.display = *made;
+        struct stat status;
+        if (!node.empty() && ::stat(node.c_str(), &status) == 0) egl.drm_node = status.st_rdev;
         painter.emplace();
     }
-    EGLDisplay display = EGL_NO_DISPLAY;
+    dmabroker_egl egl{.struct_size = sizeof(dmabroker_egl), .display = EGL_NO_DISPLAY, .get_proc = get_proc, .drm_node = 0};
     std::optional<Painter> painter;
 };
 
@@ -41,8 +44,7 @@ public:
 
 class Images {
 public:
-    Images(const dmabroker_image* image, EGLDisplay display, std::uint32_t flags)
-        : egl_{sizeof(dmabroker_egl), display, get_proc}
+    Images(const dmabroker_image* image, const dmabroker_egl& egl, std::uint32_t flags) : egl_(egl)
     {
         result_ = dmabroker_egl_import(image, &egl_, flags, &images, &error);
     }
@@ -61,7 +63,7 @@ public:
     dmabroker_error error{};
 
 private:
-    dmabroker_egl egl_;
+    const dmabroker_egl& egl_;
     int result_;
 };
 
@@ -90,7 +92,7 @@ public:
 
     Outcome verify(const dmabroker_image* image, const Pixels& expected) override
     {
-        Images images(image, context_.display, 0);
+        Images images(image, context_.egl, 0);
         if (!images.ok()) return declined(images.error);
         if (images.images.external_only) return verify_external(image, images, expected);
         std::vector<Texels> planes;
@@ -110,7 +112,7 @@ public:
 
     Outcome fill(const dmabroker_image* image, const Pixels& pixels) override
     {
-        Images images(image, context_.display, DMABROKER_IMPORT_WRITE);
+        Images images(image, context_.egl, DMABROKER_IMPORT_WRITE);
         if (!images.ok()) return declined(images.error);
         if (images.images.external_only) return {Outcome::refused, "external images cannot be drawn to"};
         for (std::uint32_t i = 0; i < images.images.count; ++i) {
