@@ -19,6 +19,8 @@ class ImportPixels : public FdTest {
 protected:
     static void SetUpTestSuite()
     {
+        // Mesa writes its cache in a thread of its own, whenever it likes.
+        ::setenv("MESA_SHADER_CACHE_DISABLE", "true", 1);
         std::error_code no_folder;
         for (const auto& file : std::filesystem::directory_iterator("/usr/share/vulkan/icd.d", no_folder))
             if (file.path().filename().string().starts_with("lvp_icd")) ::setenv("VK_ICD_FILENAMES", file.path().c_str(), 0);
