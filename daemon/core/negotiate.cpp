@@ -76,11 +76,19 @@ Match match_rows(const wire::AllocateSpec& spec, const Offer& offer)
     return match;
 }
 
+/// GPUs of one model share a name, and those without a DRM node have no other word but the UUID.
+bool is_called(const DeviceInfo& device, std::string_view wanted)
+{
+    if (wanted == device.node.view() || wanted == device.name.view()) return true;
+    const auto uuid = parse_uuid(wanted);
+    return uuid && *uuid != Uuid{} && *uuid == device.id.device_uuid;
+}
+
 /// What the request itself rules out.
 Text refuse_unwanted(const wire::AllocateSpec& spec, const DeviceInfo& device)
 {
     if (!spec.backends.empty() && !spec.backends.has(device.backend)) return "not among the backends asked for";
-    if (!spec.device.empty() && spec.device.view() != device.node.view() && spec.device.view() != device.name.view())
+    if (!spec.device.empty() && !is_called(device, spec.device.view()))
         return text("not the device asked for ({})", spec.device.view());
     return {};
 }

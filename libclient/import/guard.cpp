@@ -176,7 +176,8 @@ Result<> check_same_device(const dmabroker_image& image, std::string_view api, c
         return fail(Errc::import_refused, "allocated by driver {}, this {} driver is {}; opaque memory needs the same driver",
                     to_string(owner.driver_uuid), api, to_string(driver));
     if (owner.device_uuid != device)
-        return fail(Errc::import_refused, "allocated on device {}, this {} device is {}; opaque memory needs the same device",
+        return fail(Errc::import_refused,
+                    "allocated on device {}, this {} device is {}; opaque memory must come from this one: allocate with its UUID as device",
                     to_string(owner.device_uuid), api, to_string(device));
     return {};
 }

@@ -82,7 +82,7 @@ struct AllocateSpec {
     BackendSet backends;  ///< acceptable ones; empty: any
     Rung minimum_rung = Rung::copy;
     Colour colour;
-    Name device;  ///< node or name of the device it must come from; empty: any
+    Name device;  ///< node, name or UUID of the device it must come from; empty: any
     friend bool operator==(const AllocateSpec&, const AllocateSpec&) = default;
 };
 /// With initial contents: one sealed memfd, planes tightly packed (row_bytes × rows) one after the other.

@@ -97,6 +97,20 @@ TEST_F(Negotiate, a_device_is_found_by_node_or_name)
     EXPECT_EQ(reason(), "not the device asked for (no such device)");
 }
 
+TEST_F(Negotiate, gpus_of_one_name_are_told_apart_by_their_uuid)
+{
+    add(vulkan_opaque, false);
+    add(vulkan_opaque, false);
+    devices[0].info.id.device_uuid.fill(1);
+    devices[1].info.id.device_uuid.fill(2);
+    spec.device.assign(to_string(devices[1].info.id.device_uuid));
+    ASSERT_EQ(run().choices.size(), 1u);
+    EXPECT_EQ(run().choices[0].allocator, 1u);
+    devices[1].info.id.device_uuid = {};
+    spec.device.assign(to_string(Uuid{}));
+    EXPECT_TRUE(run().choices.empty()) << "zero is no UUID";
+}
+
 TEST_F(Negotiate, a_broken_device_says_what_is_wrong)
 {
     add(gbm, false, {modifier_linear}, UsageFlag::render, "permission denied; join the group render");

@@ -19,7 +19,10 @@ class ImportPixels : public FdTest {
 protected:
     static void SetUpTestSuite()
     {
-        for (const auto& file : std::filesystem::directory_iterator("/usr/share/vulkan/icd.d"))
+        // Mesa writes its cache in a thread of its own, whenever it likes.
+        ::setenv("MESA_SHADER_CACHE_DISABLE", "true", 1);
+        std::error_code no_folder;
+        for (const auto& file : std::filesystem::directory_iterator("/usr/share/vulkan/icd.d", no_folder))
             if (file.path().filename().string().starts_with("lvp_icd")) ::setenv("VK_ICD_FILENAMES", file.path().c_str(), 0);
         start(egl, problem_egl, [] { return matrix::make_egl_access(""); });
         start(vulkan, problem_vulkan, [] { return matrix::make_vulkan_access(); });
@@ -30,13 +33,23 @@ protected:
         vulkan.reset();
     }
 
+    /// Images here are memfds, which a GPU's driver does not take.
+    static bool is_for_dma_bufs_only(const Outcome& seen)
+    {
+        const auto says = [&](const char* part) { return seen.text.find(part) != std::string::npos; };
+        return seen.kind == Outcome::refused && (says("is not a software one") || says("has no VK_EXT_external_memory_dma_buf"));
+    }
+
     template <class Make>
     static void start(std::unique_ptr<matrix::Access>& access, std::string& problem, Make make)
     {
         try {
             access = make();
             const LocalImage image(fourcc("AB24"), {4, 4});
-            access->verify(image.get(), matrix::make_pattern(fourcc("AB24"), {4, 4}, 0));
+            const Outcome seen = access->verify(image.get(), matrix::make_pattern(fourcc("AB24"), {4, 4}, 0));
+            if (!is_for_dma_bufs_only(seen)) return;
+            problem = seen.text;
+            access.reset();
         } catch (const std::exception& e) {
             problem = e.what();
         }

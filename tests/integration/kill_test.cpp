@@ -230,13 +230,24 @@ protected:
     KillWorker() : Kill({"--log-level", "warning"}) {}
 
     /// A device of a worker that can be asked for memory now.
-    std::optional<Backend> ready()
+    std::optional<DeviceInfo> ready()
     {
         for (const DeviceInfo& device : snapshot().devices)
             if ((device.backend == Backend::vulkan_opaque || device.backend == Backend::vulkan || device.backend == Backend::gbm) &&
                 device.problem.empty())
-                return device.backend;
+                return device;
         return std::nullopt;
+    }
+    /// From this device only: with two GPUs the broker would go on to the other one.
+    static wire::Allocate request_from(const DeviceInfo& device, Extent size)
+    {
+        wire::Allocate request = make_allocate(size, fourcc("AB24"));
+        request.spec.usage = UsageFlag::sample;
+        request.spec.backends = {};
+        request.spec.backends.add(device.backend);
+        if (device.node.empty()) request.spec.device.assign(to_string(device.id.device_uuid));
+        else request.spec.device.assign(device.node.view());
+        return request;
     }
 };
 
@@ -251,10 +262,7 @@ TEST_F(KillWorker, a_worker_killed_during_an_allocation_costs_that_request_only)
     int failed = 0;
     for (std::uint32_t i = 0; i < 6; ++i) {
         ASSERT_TRUE(eventually([&] { return ready().has_value(); }, 60)) << "the worker did not come back: " << broker.log();
-        wire::Allocate request = make_allocate({256 + i, 256}, fourcc("AB24"));
-        request.spec.usage = UsageFlag::sample;
-        request.spec.backends = {};
-        request.spec.backends.add(*ready());
+        const wire::Allocate request = request_from(*ready(), {256 + i, 256});
         RawClient client(broker.socket());
         // A stopped worker is certainly in the middle; otherwise the clock decides.
         const bool stopped = i % 2 == 0;

@@ -157,8 +157,9 @@ void compose(const Stage& stage, const GlImage& target)
     for (const Picture& picture : stage.pictures) {
         scene.card({picture.texture, x, 262, 336, 252, angle});
         scene.text(picture.source.name, x, 88, 3, 1);
-        scene.text(picture.source.how + " > " + kind(picture.info) + " > " + picture.how, x, 418, 2, 0.85f);
-        scene.text(fourcc_text(picture.info.format) + " " + modifier(picture.info.modifier) + " from " + backend(picture.info), x, 444, 2, 0.65f);
+        scene.text(picture.source.how, x, 412, 2, 0.85f);
+        scene.text("> " + kind(picture.info) + " > " + picture.how, x, 432, 2, 0.85f);
+        scene.text(fourcc_text(picture.info.format) + " " + modifier(picture.info.modifier) + " from " + backend(picture.info), x, 456, 2, 0.65f);
         x += step;
         angle = angle < 0 ? 0.03f : -0.02f;
     }

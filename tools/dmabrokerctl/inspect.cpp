@@ -103,6 +103,13 @@ std::string join(const std::vector<std::string>& words, const char* separator)
     return out;
 }
 
+/// GBM and system memory have none.
+std::string uuid(const Json& device)
+{
+    const std::string digits = safe(part(device, "id"), "device_uuid");
+    return digits.find_first_not_of('0') == std::string::npos ? "-" : digits;
+}
+
 } // namespace
 
 Result<> devices(const Global& global)
@@ -110,10 +117,10 @@ Result<> devices(const Global& global)
     const ClientHandle client = TRY(connect(global, Access::manager_if_possible));
     const Json snapshot = TRY(inspect(client.get()));
     if (global.json) return print_parts(snapshot, {"devices"}), Result<>{};
-    Table table({"BACKEND", "NODE", "DRIVER", "NAME", "MEMORY", "STATE"});
+    Table table({"BACKEND", "NODE", "DRIVER", "NAME", "UUID", "MEMORY", "STATE"});
     for (const Json& d : part(snapshot, "devices")) {
         const std::string problem = safe(d, "problem");
-        table.add({text(d, "backend"), or_dash(safe(d, "node")), or_dash(safe(d, "driver")), or_dash(safe(d, "name")),
+        table.add({text(d, "backend"), or_dash(safe(d, "node")), or_dash(safe(d, "driver")), or_dash(safe(d, "name")), uuid(d),
                    part(d, "software") == Json(true) ? "system" : "device", problem.empty() ? "works" : problem});
     }
     print(table.text());

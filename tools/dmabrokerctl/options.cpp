@@ -69,7 +69,7 @@ bool add_backends(std::string_view text, BackendSet& set)
 void add_placement(CLI::App& app, Placement& p)
 {
     app.add_option("--label", p.label, "shown by list, at most 64 bytes")->type_name("TEXT");
-    app.add_option("--device", p.device, "node or name of the device it must come from")->type_name("DEVICE");
+    app.add_option("--device", p.device, "node, name or UUID of the device it must come from")->type_name("DEVICE");
     app.add_flag("--one-shot", p.one_shot, "the token opens the image once");
     add_word(app, "--backend", "one or more of memfd,udmabuf,dma_heap,gbm,vulkan,vulkan_opaque", "who may allocate it",
              [&p](const std::string& text) { return add_backends(text, p.backends); });

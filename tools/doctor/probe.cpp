@@ -39,10 +39,10 @@ void wait_for_workers(dmabroker::Client& client)
 
 Origin origin_of(const Json& device, dmabroker_backend backend, const char* name)
 {
-    std::string where = device.value("node", "");
     if (backend < DMABROKER_BACKEND_GBM) return {backend, "", name};
-    if (where.empty()) where = device.value("name", "");
-    return {backend, where, std::string(name) + " " + where};
+    const std::string node = device.value("node", "");
+    if (!node.empty()) return {backend, node, std::string(name) + " " + node};
+    return {backend, device.at("id").value("device_uuid", ""), std::string(name) + " " + device.value("name", "")};
 }
 
 void print(const Finding& finding)

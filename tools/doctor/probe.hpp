@@ -13,7 +13,7 @@ inline constexpr dmabroker::Size test_size{64, 48};
 /// One place that images come from.
 struct Origin {
     dmabroker_backend backend;
-    std::string device; ///< node or name; empty for system memory
+    std::string device; ///< node or UUID; empty for system memory
     std::string text;   ///< "gbm /dev/dri/card0"
 };
 /// Every backend of the broker that says it works. Waits for workers that are still starting.

@@ -224,7 +224,8 @@ typedef struct dmabroker_allocation {
     size_t modifier_count;
     uint32_t backends;     /**< DMABROKER_BACKEND_BIT()s of those acceptable; 0: any */
     uint32_t minimum_rung; /**< enum dmabroker_rung; 0: any */
-    const char *device;    /**< node or name of the device it must come from; NULL: any */
+    const char *device;    /**< node, name or UUID (32 hexadecimal digits) of the device it must come from;
+                                NULL: any */
     const char *label;     /**< shown by `dmabrokerctl list`, at most 64 bytes; NULL: none */
     uint64_t lease_ns;     /**< how long it lives after its last holder left; 0: not at all */
     const dmabroker_pixels *contents; /**< initial pixels; NULL: undefined, never another client's */

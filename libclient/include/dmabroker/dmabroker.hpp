@@ -98,7 +98,7 @@ struct Allocation {
     std::vector<std::uint64_t> modifiers{}; /**< best first; empty: any */
     std::uint32_t backends = 0;             /**< DMABROKER_BACKEND_BIT()s; 0: any */
     std::uint32_t minimum_rung = 0;         /**< enum dmabroker_rung; 0: any */
-    std::string device{};                   /**< node or name; empty: any */
+    std::string device{};                   /**< node, name or UUID; empty: any */
     std::string label{};
     Duration lease{0};                          /**< how long it outlives its last holder */
     std::optional<dmabroker_pixels> contents{}; /**< initial pixels */
