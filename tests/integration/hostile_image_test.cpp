@@ -42,7 +42,9 @@ TEST_F(Hostile, f05_only_dma_bufs_and_sealed_memfds_can_be_registered)
         if (fd >= 0) bad.push_back(UniqueFd::adopt(fd));
     bad.push_back(make_memfd(4096, 0));
     bad.push_back(make_memfd(4096, F_SEAL_GROW));
-    bad.push_back(make_memfd(4096, F_SEAL_SHRINK | F_SEAL_WRITE));
+    bad.push_back(make_memfd(4096, F_SEAL_SHRINK | F_SEAL_GROW));
+    bad.push_back(make_memfd(4096, F_SEAL_SHRINK | F_SEAL_SEAL));
+    bad.push_back(make_memfd(4096, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL | F_SEAL_WRITE));
     RawClient attacker = client();
     for (const MemoryKind kind : {MemoryKind::memfd, MemoryKind::dma_buf, MemoryKind::opaque})
         for (const UniqueFd& fd : bad) {
@@ -53,6 +55,7 @@ TEST_F(Hostile, f05_only_dma_bufs_and_sealed_memfds_can_be_registered)
         }
     const UniqueFd good = make_memfd(256);
     EXPECT_EQ(attacker.get<wire::ImageReply>(wire::Register{make_desc({8, 8}), "x", 0}, {good.get()}).desc.backend, Backend::client);
+    EXPECT_EQ(::fcntl(good.get(), F_ADD_SEALS, F_SEAL_FUTURE_WRITE), -1) << "other importers' drivers would crash";
 }
 
 TEST_F(Hostile, f08_memory_has_one_identity_whoever_brings_it)
