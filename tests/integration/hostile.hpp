@@ -7,7 +7,10 @@
 #include "tests/support/broker_process.hpp"
 #include "tests/support/fixture.hpp"
 
+#include <algorithm>
 #include <chrono>
+#include <cstdlib>
+#include <random>
 #include <unistd.h>
 
 namespace dmb::test {
@@ -15,6 +18,37 @@ namespace dmb::test {
 using Clock = std::chrono::steady_clock;
 
 inline double since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+
+/// Valgrind makes every process many times slower.
+inline bool under_valgrind()
+{
+    const char* preloaded = std::getenv("LD_PRELOAD");
+    return preloaded && std::string_view(preloaded).find("vgpreload") != std::string_view::npos;
+}
+
+/// How often to repeat what takes microseconds: as said; a tenth where each takes ten times as long; and
+/// DMABROKER_ROUNDS times as often by hand, for the numbers of the fault list.
+inline int rounds(int usual)
+{
+#if defined(__SANITIZE_ADDRESS__)
+    constexpr bool sanitized = true;
+#else
+    constexpr bool sanitized = false;
+#endif
+    const char* times = std::getenv("DMABROKER_ROUNDS");
+    const int wanted = usual * (times ? std::atoi(times) : 1);
+    return sanitized || under_valgrind() ? std::max(wanted / 10, 1) : wanted;
+}
+
+/// A seed that is another one each time; DMABROKER_SEED repeats a run.
+inline unsigned seed()
+{
+    const char* chosen = std::getenv("DMABROKER_SEED");
+    const unsigned value = chosen ? static_cast<unsigned>(std::strtoul(chosen, nullptr, 10)) : std::random_device()();
+    ::testing::Test::RecordProperty("seed", std::to_string(value));
+    std::printf("DMABROKER_SEED=%u\n", value);
+    return value;
+}
 
 class Hostile : public FdTest {
 protected:

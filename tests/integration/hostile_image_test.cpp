@@ -4,13 +4,18 @@
 #include "tests/integration/hostile.hpp"
 
 #include <algorithm>
+#include <csignal>
 #include <fcntl.h>
+#include <fstream>
+#include <sstream>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/inotify.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <thread>
 
 namespace dmb {
@@ -293,6 +298,67 @@ TEST_F(Hostile, p07_no_token_reaches_the_log_or_a_snapshot)
     const auto* begin = reinterpret_cast<const std::uint8_t*>(bytes.data());
     EXPECT_EQ(std::search(begin, begin + bytes.size(), token.bytes.begin(), token.bytes.end()), begin + bytes.size());
     token = bystander.get<wire::TokenReply>(wire::MintToken{image.handle, Right::read}).token;
+}
+
+class Secrets : public test::FdTest {
+protected:
+    /// The broker starts in a folder of its own, where a core would lie, and may dump as much as it likes.
+    Secrets() : home(std::filesystem::current_path())
+    {
+        ::getrlimit(RLIMIT_CORE, &limit);
+        const rlimit most{limit.rlim_max, limit.rlim_max};
+        ::setrlimit(RLIMIT_CORE, &most);
+        std::string pattern = (std::filesystem::temp_directory_path() / "dmabroker-core-XXXXXX").string();
+        std::filesystem::current_path(folder = ::mkdtemp(pattern.data()));
+    }
+    ~Secrets() override
+    {
+        std::filesystem::current_path(home);
+        ::setrlimit(RLIMIT_CORE, &limit);
+        std::filesystem::remove_all(folder);
+    }
+    static bool this_machine_dumps_cores()
+    {
+        const pid_t pid = ::fork();
+        if (pid == 0) {
+            ::signal(SIGQUIT, SIG_DFL);
+            ::raise(SIGQUIT);
+            ::_exit(0);
+        }
+        int status = 0;
+        ::waitpid(pid, &status, 0);
+        return WCOREDUMP(status);
+    }
+    static std::string read(pid_t pid, const char* what)
+    {
+        std::stringstream text;
+        text << std::ifstream("/proc/" + std::to_string(pid) + "/" + what).rdbuf();
+        return text.str();
+    }
+
+    std::filesystem::path home, folder;
+    rlimit limit{};
+};
+
+TEST_F(Secrets, p07_no_token_is_on_a_command_line_in_an_environment_or_in_a_core)
+{
+    test::BrokerProcess broker({"--no-gpu"}, test::BrokerProcess::Debuggable::no);
+    RawClient client(broker.socket());
+    const auto image = client.get<wire::ImageReply>(make_allocate({64, 64}));
+    const Token token = client.get<wire::TokenReply>(wire::MintToken{image.handle, Right::read}).token;
+    for (const char* file : {"cmdline", "environ", "comm", "status"}) EXPECT_EQ(read(broker.pid(), file).find(to_string(token)), std::string::npos);
+    for (const std::string secret : {"/environ", "/mem"}) {
+        const UniqueFd opened = UniqueFd::adopt(::open(("/proc/" + std::to_string(broker.pid()) + secret).c_str(), O_RDONLY | O_CLOEXEC));
+        EXPECT_TRUE(!opened || ::geteuid() == 0) << secret << " can be read by its own user";
+    }
+    if (test::under_valgrind()) GTEST_SKIP() << "valgrind dumps its own cores";
+    const bool dumps = this_machine_dumps_cores();
+    ::kill(broker.pid(), SIGQUIT);
+    ASSERT_TRUE(eventually([&] { return !broker.alive(); }, 20));
+    const int status = broker.terminate();
+    EXPECT_EQ(WTERMSIG(status), SIGQUIT);
+    EXPECT_FALSE(WCOREDUMP(status));
+    if (!dumps) GTEST_SKIP() << "this machine dumps no cores, so that of the broker proves nothing";
 }
 
 TEST_F(Hostile, p11_a_reader_cannot_register_what_it_was_given_as_its_own)
