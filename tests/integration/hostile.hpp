@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdlib>
+#include <fstream>
 #include <random>
 #include <unistd.h>
 
@@ -26,19 +27,27 @@ inline bool under_valgrind()
     return preloaded && std::string_view(preloaded).find("vgpreload") != std::string_view::npos;
 }
 
+/// Neither time nor memory are those of the program itself.
+inline bool is_instrumented()
+{
+#if defined(__SANITIZE_ADDRESS__)
+    return true;
+#else
+    return under_valgrind();
+#endif
+}
+
 /// How often to repeat what takes microseconds: as said; a tenth where each takes ten times as long; and
 /// DMABROKER_ROUNDS times as often by hand, for the numbers of the fault list.
 inline int rounds(int usual)
 {
-#if defined(__SANITIZE_ADDRESS__)
-    constexpr bool sanitized = true;
-#else
-    constexpr bool sanitized = false;
-#endif
     const char* times = std::getenv("DMABROKER_ROUNDS");
     const int wanted = usual * (times ? std::atoi(times) : 1);
-    return sanitized || under_valgrind() ? std::max(wanted / 10, 1) : wanted;
+    return is_instrumented() ? std::max(wanted / 10, 1) : wanted;
 }
+
+/// By how much the broker may have grown. Sanitizers keep freed memory for a while.
+inline std::size_t growth(std::size_t usual) { return is_instrumented() ? usual + (32u << 20) : usual; }
 
 /// A seed that is another one each time; DMABROKER_SEED repeats a run.
 inline unsigned seed()
@@ -92,6 +101,15 @@ protected:
         EXPECT_EQ(seen.image, image.image);
         bystander.last_fds.clear();
         bystander.say(wire::Release{seen.handle});
+    }
+
+    /// What the broker has in memory, in bytes.
+    std::size_t broker_memory() const
+    {
+        std::ifstream statm("/proc/" + std::to_string(broker.pid()) + "/statm");
+        std::size_t total = 0, resident = 0;
+        statm >> total >> resident;
+        return resident * static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
     }
 
     RawClient client(RawClient::Greeting greeting = RawClient::Greeting::yes) { return RawClient(broker.socket(), greeting); }
