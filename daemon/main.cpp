@@ -52,9 +52,14 @@ Result<> open_sockets(const Options& options, Sockets& out)
     return {};
 }
 
-void prepare_process()
+void prepare_process(bool debuggable)
 {
     ::signal(SIGPIPE, SIG_IGN);
+    // The pool takes a lease for an instant (exclusive.cpp); who opens the memory just then must not end us.
+    ::signal(SIGIO, SIG_IGN);
+    // Every token is in this memory: no core dump, and nothing in /proc/PID/{mem,fd,environ} for other processes
+    // of this user, sandboxed clients among them. Workers know no token and get the default back when they start.
+    if (!debuggable) ::prctl(PR_SET_DUMPABLE, 0UL, 0UL, 0UL, 0UL);
     rlimit files{};
     if (::getrlimit(RLIMIT_NOFILE, &files) == 0) {
         files.rlim_cur = files.rlim_max;
@@ -153,7 +158,7 @@ int main(int argc, char** argv)
     const std::optional<Options> options = parse_options(argc, argv, exit_code);
     if (!options) return exit_code;
     log::set_level(options->log_level);
-    prepare_process();
+    prepare_process(options->debuggable);
     if (const auto ran = run(*options); !ran) {
         log::error("{}", ran.error().reason.view());
         return 1;

@@ -56,6 +56,7 @@ std::optional<Options> parse_options(int argc, char** argv, int& exit_code)
     app.add_option("--worker", options.worker, "the dmabroker-worker program");
     app.add_option("--worker-timeout", options.worker_timeout_s, "seconds a worker has for one request")->check(CLI::Range(1, 3600));
     app.add_option("--pool-bytes", options.pool_bytes, "freed memory kept for reuse")->transform(CLI::AsSizeValue(false));
+    app.add_flag("--debuggable", options.debuggable, "allow core dumps and debuggers, which see every token");
     add_limits(app, options.limits);
     try {
         app.parse(argc, argv);

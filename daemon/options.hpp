@@ -17,6 +17,7 @@ struct Options {
     std::uint32_t worker_timeout_s = 10;
     Limits limits;
     std::uint64_t pool_bytes = 256ULL << 20;
+    bool debuggable = false; ///< core dumps, and debuggers of the same user
 };
 
 /// Nothing: the program ends with `exit_code` (help, version or a mistake, already written out).

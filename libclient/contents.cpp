@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Pixels are copied row by row unless both sides have the same stride. The memfd is sealed against
-// every change of size, not against writing: the broker takes no memfd that is, because GPU drivers
-// crash on those.
+// every change of size.
 #include "libclient/contents.hpp"
 
 #include "libclient/import/cpu_map.hpp"

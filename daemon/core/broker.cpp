@@ -36,7 +36,7 @@ std::uint64_t packed_size(const wire::AllocateSpec& spec)
 Result<> check_contents(const wire::AllocateSpec& spec, const UniqueFd& contents)
 {
     if (!contents) return {};
-    const FdIdentity found = identify(contents.get());
+    const FdIdentity found = identify(contents.get(), FdUse::contents);
     if (found.type != FdType::sealed_memfd)
         return fail(Errc::bad_descriptor, "initial contents must come in a sealed memfd, this is: {}",
                     found.type == FdType::dma_buf ? "a dma-buf" : found.problem.view());

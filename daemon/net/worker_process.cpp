@@ -33,6 +33,7 @@ constexpr int socket_in_child = 3;
     else ::dup2(socket, socket_in_child);
     ::close_range(socket_in_child + 1, ~0U, 0);
     ::signal(SIGPIPE, SIG_DFL);
+    ::signal(SIGIO, SIG_DFL);
     sigset_t none;
     ::sigemptyset(&none);
     ::sigprocmask(SIG_SETMASK, &none, nullptr);

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 // Each rule is here because a driver was seen crashing or reading elsewhere without it (Mesa 25.0):
 // software drivers map the descriptor and walk it in blocks of 4x4 pixels with 16-byte loads, without
-// looking at its size or access mode, so they end in SIGBUS or SIGSEGV inside Mesa. A file may have
-// changed since the broker checked it (a registered memfd can grow, never shrink, but a description from
-// JSON may claim anything), so descriptors are identified here, again.
+// looking at its size or access mode, so they end in SIGBUS or SIGSEGV inside Mesa. A description from
+// JSON may claim anything about descriptors that no broker checked, so they are identified here, again.
+// What was identified stays so: its seals keep anybody from changing it while the driver uses it.
 #include "libclient/import/guard.hpp"
 
 #include "proto/base/checked.hpp"

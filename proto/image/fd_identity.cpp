@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <linux/magic.h>
+#include <sys/stat.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
@@ -41,29 +42,36 @@ std::uint64_t number(std::string_view text, int base = 10)
     return value;
 }
 
-/// Only for descriptors known to be dma-buf or shmem: their lseek does not block.
-std::uint64_t size_of(int fd)
+/// Only for descriptors known to be a dma-buf or shmem: neither call blocks there. A dma-buf has no file
+/// position; the one of a memfd belongs to whoever sent it and is not ours to move.
+std::uint64_t size_of(int fd, FdType type)
 {
-    const off_t end = ::lseek(fd, 0, SEEK_END);
+    struct stat info{};
+    const off_t end = type == FdType::dma_buf ? ::lseek(fd, 0, SEEK_END) : ::fstat(fd, &info) == 0 ? info.st_size : 0;
     return end > 0 ? static_cast<std::uint64_t>(end) : 0;
 }
 
-void judge_seals(int fd, int seals, FdIdentity& out)
+void judge_seals(int fd, int seals, FdUse use, FdIdentity& out)
 {
+    constexpr int against_writing = F_SEAL_WRITE | 0x0010 /* F_SEAL_FUTURE_WRITE */;
+    constexpr int image_seals = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL;
     struct statfs fs{};
     // F_GET_SEALS succeeded, so this is shmem or hugetlbfs and statfs answers from memory.
     if (::fstatfs(fd, &fs) == 0 && fs.f_type == HUGETLBFS_MAGIC)
         out.problem = "a memfd on huge pages; GPU drivers cannot take it, use normal pages";
-    else if (!(seals & F_SEAL_SHRINK))
-        out.problem = "shared memory without F_SEAL_SHRINK; seal it with F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL first";
-    else if (seals & (F_SEAL_WRITE | 0x0010 /* F_SEAL_FUTURE_WRITE */))
+    else if (use == FdUse::contents && !(seals & F_SEAL_SHRINK))
+        out.problem = "shared memory without F_SEAL_SHRINK; seal it first";
+    else if (use == FdUse::image && (seals & against_writing))
         out.problem = "a memfd sealed against writing; GPU drivers crash on it, seal only SHRINK, GROW and SEAL";
+    else if (use == FdUse::image && (seals & image_seals) != image_seals)
+        out.problem = "shared memory whose size or seals could still change; seal it with F_SEAL_SHRINK | F_SEAL_GROW | "
+                      "F_SEAL_SEAL first";
     else out.type = FdType::sealed_memfd;
 }
 
 } // namespace
 
-FdIdentity identify(int fd)
+FdIdentity identify(int fd, FdUse use)
 {
     FdIdentity out;
     std::array<char, 1024> buffer;
@@ -77,9 +85,9 @@ FdIdentity identify(int fd)
     out.inode = number(field(info, "ino:"));
     out.writable = (flags & O_ACCMODE) == O_RDWR && !(flags & O_PATH);
     if (!field(info, "exp_name:").empty()) out.type = FdType::dma_buf;
-    else if (const int seals = ::fcntl(fd, F_GET_SEALS); seals >= 0) judge_seals(fd, seals, out);
+    else if (const int seals = ::fcntl(fd, F_GET_SEALS); seals >= 0) judge_seals(fd, seals, use, out);
     else out.problem = "neither a dma-buf nor a sealed memfd; only these can be shared as images";
-    if (out.type != FdType::other) out.size = size_of(fd);
+    if (out.type != FdType::other) out.size = size_of(fd, out.type);
     return out;
 }
 

@@ -20,8 +20,16 @@ struct FdIdentity {
     friend bool operator==(const FdIdentity&, const FdIdentity&) = default;
 };
 
-/// Never blocks and never touches the content. A memfd counts as sealed with F_SEAL_SHRINK; one on
-/// huge pages, or sealed against writing, is `other`.
-FdIdentity identify(int fd);
+/// What the memory is wanted for.
+/// image: others map it and import it into their drivers for as long as they like. A memfd must have
+/// F_SEAL_SHRINK (a mapping would fault), F_SEAL_GROW (its owner is charged for this size), F_SEAL_SEAL
+/// (so that nobody seals it against writing later) and not be sealed against writing, on which GPU
+/// drivers crash.
+/// contents: it is read once. F_SEAL_SHRINK suffices, and it may be sealed against writing.
+enum class FdUse { image, contents };
+
+/// Never blocks and touches neither the content nor the file position. A memfd without the seals for
+/// its use, or on huge pages, is `other`.
+FdIdentity identify(int fd, FdUse use = FdUse::image);
 
 } // namespace dmb

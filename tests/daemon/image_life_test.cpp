@@ -155,6 +155,7 @@ TEST_F(ImageLife, contents_must_be_a_sealed_memfd_that_is_large_enough)
     EXPECT_EQ(code(allocate(alice, request(), *create_memfd("small", 4096, F_SEAL_SHRINK))), Errc::bad_layout);
     EXPECT_EQ(code(allocate(alice, request(), UniqueFd::adopt(::open("/dev/zero", O_RDWR | O_CLOEXEC)))), Errc::bad_descriptor);
     EXPECT_TRUE(allocate(alice, request(), *create_memfd("right", 64 * 64 * 4, F_SEAL_SHRINK)));
+    EXPECT_TRUE(allocate(alice, request(), *create_memfd("constant", 64 * 64 * 4, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE)));
 }
 
 } // namespace

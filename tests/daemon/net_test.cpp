@@ -1,14 +1,17 @@
 // SPDX-License-Identifier: MIT
-// The parts of the connection that need no event loop: unread replies, sockets handed over, lock, log.
+// The parts of the connection that need no event loop: unread replies, sockets handed over, lock, log, peers.
 #include "daemon/net/activation.hpp"
 #include "daemon/net/listener.hpp"
 #include "daemon/net/outbox.hpp"
 #include "daemon/policy/log_budget.hpp"
+#include "daemon/policy/peer.hpp"
 #include "proto/wire/channel.hpp"
 #include "tests/daemon/broker_fixture.hpp"
 
+#include <sched.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 
 namespace dmb::test {
 namespace {
@@ -189,6 +192,34 @@ TEST_F(Path, gets_the_mode_asked_for)
 {
     const auto listening = listen_on(path, 0600);
     EXPECT_EQ(std::filesystem::status(path).permissions(), std::filesystem::perms(0600));
+}
+
+class PeerTest : public FdTest {};
+
+TEST_F(PeerTest, p10_users_that_look_alike_do_not_share_an_account)
+{
+    // In a new user namespace without a map, this very user is one of those that cannot be named.
+    const pid_t child = ::fork();
+    if (child == 0) {
+        int ends[2];
+        if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0 || ::unshare(CLONE_NEWUSER) != 0) ::_exit(2);
+        const Result<Peer> peer = peer_of(ends[0]);
+        const bool apart = peer && peer->unmapped && account_key(*peer, 1) != account_key(*peer, 2);
+        ::_exit(apart && account_key(*peer, 1) != peer->uid ? 0 : 1);
+    }
+    int status = 0;
+    ::waitpid(child, &status, 0);
+    if (WIFEXITED(status) && WEXITSTATUS(status) == 2) GTEST_SKIP() << "this machine allows no user namespace";
+    EXPECT_EQ(status, 0);
+
+    int ends[2];
+    ASSERT_EQ(::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends), 0);
+    const UniqueFd ours = UniqueFd::adopt(ends[0]), theirs = UniqueFd::adopt(ends[1]);
+    const Result<Peer> self = peer_of(ours.get());
+    ASSERT_TRUE(self);
+    EXPECT_FALSE(self->unmapped);
+    EXPECT_EQ(self->uid, ::getuid());
+    EXPECT_EQ(account_key(*self, 1), account_key(*self, 2)) << "a user that can be named has one account";
 }
 
 TEST(LogBudget, a_flood_of_one_user_is_cut_short_and_counted)

@@ -12,7 +12,7 @@ namespace {
 
 class Registration : public BrokerTest {
 protected:
-    static UniqueFd memory(std::uint64_t size = 64 * 256, unsigned seals = F_SEAL_SHRINK)
+    static UniqueFd memory(std::uint64_t size = 64 * 256, unsigned seals = F_SEAL_SHRINK | F_SEAL_GROW)
     {
         return std::move(*create_memfd("client", size, seals));
     }
@@ -56,7 +56,8 @@ TEST_F(Registration, nothing_but_image_memory_is_taken)
                          ::open("/dev/zero", O_RDWR | O_CLOEXEC), ::open("/", O_PATH | O_CLOEXEC), ::open("/proc", O_RDONLY | O_CLOEXEC),
                          ::epoll_create1(EPOLL_CLOEXEC), ::eventfd(0, EFD_CLOEXEC), ::memfd_create("unsealed", MFD_CLOEXEC)})
         EXPECT_EQ(try_register(alice, describe(), UniqueFd::adopt(fd)), Errc::bad_descriptor);
-    EXPECT_EQ(try_register(alice, describe(), memory(64 * 256, F_SEAL_SHRINK | F_SEAL_WRITE)), Errc::bad_descriptor);
+    EXPECT_EQ(try_register(alice, describe(), memory(64 * 256, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE)), Errc::bad_descriptor);
+    EXPECT_EQ(try_register(alice, describe(), memory(64 * 256, F_SEAL_SHRINK)), Errc::bad_descriptor) << "it could grow at the broker's cost";
     EXPECT_EQ(used(alice), Amount{});
 }
 

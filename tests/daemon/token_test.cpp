@@ -2,6 +2,12 @@
 // Tokens: who may open, for how long, how often, and what revoking reaches.
 #include "tests/daemon/broker_fixture.hpp"
 
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <cstdlib>
+#include <numeric>
+#include <random>
 #include <set>
 
 namespace dmb::test {
@@ -203,6 +209,105 @@ TEST_F(Tokens, readers_on_the_cpu_share_one_read_only_descriptor)
     const std::uint32_t before = used(alice).fds;
     for (int i = 0; i < 3; ++i) EXPECT_EQ(open(bob, *token, Right::read, {})->protection, Protection::read_only_descriptor);
     EXPECT_EQ(used(alice).fds, before + 1);
+}
+
+Token add_one(TokenTable& table)
+{
+    return *table.add({.lineage = std::make_shared<Lineage>(), .image = {1}, .rights = Right::read, .charge = {}});
+}
+
+int count_of(const char* variable, int usual)
+{
+    const char* wanted = std::getenv(variable);
+    return wanted ? std::atoi(wanted) : usual;
+}
+
+/// 0 is what random bytes have; beyond 5 once in two million runs. Chi squared with 255 degrees of freedom.
+double deviation(const std::array<std::uint64_t, 256>& counts)
+{
+    double sum = 0;
+    for (const std::uint64_t count : counts) sum += static_cast<double>(count);
+    const double expected = sum / 256;
+    double chi = 0;
+    for (const std::uint64_t count : counts) chi += (static_cast<double>(count) - expected) * (static_cast<double>(count) - expected) / expected;
+    return (chi - 255) / std::sqrt(2 * 255.0);
+}
+
+TEST(TokenTable, p01_tokens_are_random_in_every_byte_and_never_alike)
+{
+    TokenTable table;
+    std::vector<std::array<std::uint8_t, 16>> seen;
+    std::array<std::array<std::uint64_t, 256>, 16> counts{};
+    const int count = count_of("DMABROKER_TOKENS", 100'000);
+    for (int i = 0; i < count; ++i) {
+        const Token token = add_one(table);
+        table.end(token, TokenEnd::used);
+        seen.push_back(token.bytes);
+        for (std::size_t byte = 0; byte < 16; ++byte) ++counts[byte][token.bytes[byte]];
+    }
+    std::ranges::sort(seen);
+    EXPECT_EQ(std::ranges::adjacent_find(seen), seen.end());
+    for (const auto& byte : counts) EXPECT_LT(std::abs(deviation(byte)), 6);
+}
+
+/// Welch's t of two sets of measurements, as dudect (Reparaz, Balasch, Verbauwhede 2017) takes it.
+double welch(const std::vector<double>& a, const std::vector<double>& b)
+{
+    const auto moments = [](const std::vector<double>& values) {
+        const double n = static_cast<double>(values.size());
+        const double mean = std::accumulate(values.begin(), values.end(), 0.0) / n;
+        double sum = 0;
+        for (const double value : values) sum += (value - mean) * (value - mean);
+        return std::pair{mean, sum / (n - 1) / n};
+    };
+    const auto [mean_a, error_a] = moments(a);
+    const auto [mean_b, error_b] = moments(b);
+    return (mean_a - mean_b) / std::sqrt(error_a + error_b);
+}
+
+TEST(TokenTable, p02_the_time_of_a_wrong_guess_does_not_tell_how_much_was_right)
+{
+    TokenTable table;
+    std::vector<Token> tokens;
+    for (int i = 0; i < 64; ++i) tokens.push_back(add_one(table));
+    std::mt19937_64 random(std::random_device{}());
+    const int samples = count_of("DMABROKER_SAMPLES", 200'000);
+    struct Guess {
+        Token token;
+        bool knows_some;
+    };
+    const auto make_guess = [&] {
+        Guess out{{}, random() % 2 == 0};
+        for (std::uint8_t& byte : out.token.bytes) byte = static_cast<std::uint8_t>(random());
+        const Token& real = tokens[random() % tokens.size()];
+        if (out.knows_some) std::copy_n(real.bytes.begin(), random() % 16, out.token.bytes.begin());
+        out.token.bytes[15] = static_cast<std::uint8_t>(real.bytes[15] + 1 + random() % 255); // all but the last, at most
+        return out;
+    };
+    const auto measure = [&] {
+        std::vector<Guess> guesses; // made before: making them must not show in the times
+        std::generate_n(std::back_inserter(guesses), samples, make_guess);
+        std::vector<double> all;
+        for (const Guess& guess : guesses) {
+            const auto start = std::chrono::steady_clock::now();
+            bool existed = table.find(guess.token) != nullptr;
+            if (!existed) (void)table.explain(guess.token, existed);
+            const std::chrono::duration<double, std::nano> took = std::chrono::steady_clock::now() - start;
+            EXPECT_FALSE(existed);
+            all.push_back(took.count());
+        }
+        // Interrupts and other programs make the slowest ones; they say nothing about us.
+        std::vector<double> sorted = all;
+        std::ranges::sort(sorted);
+        const double slowest = sorted[sorted.size() / 20 * 19];
+        std::vector<double> times[2];
+        for (std::size_t i = 0; i < all.size(); ++i)
+            if (all[i] <= slowest) times[guesses[i].knows_some].push_back(all[i]);
+        return std::abs(welch(times[0], times[1]));
+    };
+    double t = measure();
+    if (t >= 4.5) t = measure(); // a busy machine may deceive once
+    EXPECT_LT(t, 4.5);
 }
 
 TEST(TokenTable, the_memory_for_ended_tokens_is_bounded)

@@ -59,7 +59,7 @@ protected:
         image.desc = *linear_layout(spec.size, spec.format);
         image.desc.kind = MemoryKind::memfd;
         wire::PacketFds fds;
-        fds.push_back(*create_memfd("test", image.desc.memories[0].size, F_SEAL_SHRINK));
+        fds.push_back(*create_memfd("test", image.desc.memories[0].size, F_SEAL_SHRINK | F_SEAL_GROW));
         say(image, serial, std::move(fds));
     }
     void ask(std::uint8_t device = 0)
@@ -241,7 +241,7 @@ TEST_F(Worker, an_image_that_does_not_hold_its_pixels_is_refused)
     image.desc = *linear_layout(spec.size, spec.format);
     image.desc.kind = MemoryKind::memfd;
     wire::PacketFds fds;
-    fds.push_back(*create_memfd("short", 4096, F_SEAL_SHRINK));
+    fds.push_back(*create_memfd("short", 4096, F_SEAL_SHRINK | F_SEAL_GROW));
     say(image, link.serial, std::move(fds));
     EXPECT_EQ(answers, std::vector{Errc::bad_layout});
 }

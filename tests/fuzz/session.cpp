@@ -252,7 +252,7 @@ private:
                 if (client) return client.get();
         if (kind == 4) owned.push_back(UniqueFd::adopt(::eventfd(0, EFD_CLOEXEC)));
         else if (kind == 5) owned.push_back(UniqueFd::adopt(::open("/dev/null", O_RDWR | O_CLOEXEC)));
-        else owned.push_back(make_memfd(size, kind == 6 ? 0 : F_SEAL_SHRINK | F_SEAL_GROW));
+        else owned.push_back(make_memfd(size, kind == 6 ? 0 : F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL));
         return owned.back().get();
     }
     static UniqueFd make_memfd(std::uint64_t size, int seals)

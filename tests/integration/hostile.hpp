@@ -7,7 +7,11 @@
 #include "tests/support/broker_process.hpp"
 #include "tests/support/fixture.hpp"
 
+#include <algorithm>
 #include <chrono>
+#include <cstdlib>
+#include <fstream>
+#include <random>
 #include <unistd.h>
 
 namespace dmb::test {
@@ -15,6 +19,45 @@ namespace dmb::test {
 using Clock = std::chrono::steady_clock;
 
 inline double since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+
+/// Valgrind makes every process many times slower.
+inline bool under_valgrind()
+{
+    const char* preloaded = std::getenv("LD_PRELOAD");
+    return preloaded && std::string_view(preloaded).find("vgpreload") != std::string_view::npos;
+}
+
+/// Neither time nor memory are those of the program itself.
+inline bool is_instrumented()
+{
+#if defined(__SANITIZE_ADDRESS__)
+    return true;
+#else
+    return under_valgrind();
+#endif
+}
+
+/// How often to repeat what takes microseconds: as said; a tenth where each takes ten times as long; and
+/// DMABROKER_ROUNDS times as often by hand, for the numbers of the fault list.
+inline int rounds(int usual)
+{
+    const char* times = std::getenv("DMABROKER_ROUNDS");
+    const int wanted = usual * (times ? std::atoi(times) : 1);
+    return is_instrumented() ? std::max(wanted / 10, 1) : wanted;
+}
+
+/// By how much the broker may have grown. Sanitizers keep freed memory for a while.
+inline std::size_t growth(std::size_t usual) { return is_instrumented() ? usual + (32u << 20) : usual; }
+
+/// A seed that is another one each time; DMABROKER_SEED repeats a run.
+inline unsigned seed()
+{
+    const char* chosen = std::getenv("DMABROKER_SEED");
+    const unsigned value = chosen ? static_cast<unsigned>(std::strtoul(chosen, nullptr, 10)) : std::random_device()();
+    ::testing::Test::RecordProperty("seed", std::to_string(value));
+    std::printf("DMABROKER_SEED=%u\n", value);
+    return value;
+}
 
 class Hostile : public FdTest {
 protected:
@@ -58,6 +101,15 @@ protected:
         EXPECT_EQ(seen.image, image.image);
         bystander.last_fds.clear();
         bystander.say(wire::Release{seen.handle});
+    }
+
+    /// What the broker has in memory, in bytes.
+    std::size_t broker_memory() const
+    {
+        std::ifstream statm("/proc/" + std::to_string(broker.pid()) + "/statm");
+        std::size_t total = 0, resident = 0;
+        statm >> total >> resident;
+        return resident * static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
     }
 
     RawClient client(RawClient::Greeting greeting = RawClient::Greeting::yes) { return RawClient(broker.socket(), greeting); }

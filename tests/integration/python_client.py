@@ -527,6 +527,11 @@ def die_with_parent():
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 
 
+def listens(path):
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as probe:
+        return probe.connect_ex(path) == 0
+
+
 def main():
     if len(sys.argv) != 2:
         sys.exit(__doc__)
@@ -535,7 +540,7 @@ def main():
         broker = subprocess.Popen([sys.argv[1], "--socket", path, "--no-gpu", "--log-level", "warning"], preexec_fn=die_with_parent)
         try:
             deadline = time.monotonic() + 30
-            while not os.path.exists(path + ".manager") and broker.poll() is None and time.monotonic() < deadline:
+            while not listens(path) and broker.poll() is None and time.monotonic() < deadline:
                 time.sleep(0.01)
             passed, failed = run(path)
         finally:

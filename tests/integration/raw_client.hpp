@@ -28,6 +28,9 @@ public:
     enum class Greeting : bool { no, yes };
     explicit RawClient(const std::string& socket, Greeting = Greeting::yes, std::string_view name = "raw");
 
+    /// Takes over a connection that somebody else made and greeted.
+    explicit RawClient(UniqueFd connection) : socket_(std::move(connection)), serial_(1000) {}
+
     int fd() const { return socket_.get(); }
     void close() { socket_.reset(); }
 

@@ -61,9 +61,35 @@ TEST_F(Identify, a_sealed_memfd_is_known_with_its_size_and_access)
     EXPECT_NE(found.inode, 0u);
 }
 
-TEST_F(Identify, sealing_against_shrinking_is_enough)
+TEST_F(Identify, an_image_needs_all_three_seals)
 {
-    EXPECT_EQ(identify(make_memfd(4096, F_SEAL_SHRINK).get()).type, FdType::sealed_memfd);
+    for (int some = 0; some < seals; ++some) {
+        const UniqueFd fd = make_memfd(4096, some & seals);
+        const FdIdentity found = identify(fd.get());
+        EXPECT_EQ(found.type, FdType::other) << some;
+        EXPECT_NE(found.problem.view().find("F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL"), std::string_view::npos) << found.problem.view();
+    }
+}
+
+TEST_F(Identify, contents_that_are_only_read_must_not_shrink_and_may_be_sealed_against_writing)
+{
+    for (const int enough : {F_SEAL_SHRINK, seals, seals | F_SEAL_WRITE, F_SEAL_SHRINK | 0x0010}) {
+        const UniqueFd fd = make_memfd(4096, enough);
+        EXPECT_EQ(identify(fd.get(), FdUse::contents).type, FdType::sealed_memfd) << enough;
+    }
+    for (const int too_few : {0, F_SEAL_GROW, F_SEAL_GROW | F_SEAL_SEAL, F_SEAL_WRITE}) {
+        const UniqueFd fd = make_memfd(4096, too_few);
+        EXPECT_EQ(identify(fd.get(), FdUse::contents).type, FdType::other) << too_few;
+        EXPECT_FALSE(identify(fd.get(), FdUse::contents).problem.empty());
+    }
+}
+
+TEST_F(Identify, the_file_position_is_left_where_its_owner_had_it)
+{
+    const UniqueFd fd = make_memfd(4096, seals);
+    ASSERT_EQ(::lseek(fd.get(), 100, SEEK_SET), 100);
+    EXPECT_EQ(identify(fd.get()).size, 4096u);
+    EXPECT_EQ(::lseek(fd.get(), 0, SEEK_CUR), 100);
 }
 
 TEST_F(Identify, duplicates_and_reopened_descriptors_are_the_same_memory)

@@ -48,8 +48,10 @@ std::string daemon_binary()
 
 } // namespace
 
-BrokerProcess::BrokerProcess(std::vector<std::string> arguments) : folder_(make_folder()), socket_(folder_ + "/broker")
+BrokerProcess::BrokerProcess(std::vector<std::string> arguments, Debuggable debuggable)
+    : folder_(make_folder()), socket_(folder_ + "/broker")
 {
+    if (debuggable == Debuggable::when_needed && ::geteuid() != 0) arguments.push_back("--debuggable");
     arguments.insert(arguments.begin(), {"--socket", socket_});
     const std::string binary = daemon_binary();
     pid_ = ::fork();

@@ -12,8 +12,10 @@ namespace dmb::test {
 class BrokerProcess {
 public:
     /// Starts it and waits until it accepts connections; fails the test (exception) after 30 s.
-    /// The binary is $DMABROKERD, or the one of this build.
-    explicit BrokerProcess(std::vector<std::string> arguments = {"--no-gpu"});
+    /// The binary is $DMABROKERD, or the one of this build. Only root can count the descriptors of a broker
+    /// that is not debuggable, so for other users it is, unless they ask for the real thing.
+    enum class Debuggable : bool { no, when_needed };
+    explicit BrokerProcess(std::vector<std::string> arguments = {"--no-gpu"}, Debuggable = Debuggable::when_needed);
     ~BrokerProcess();
     BrokerProcess(const BrokerProcess&) = delete;
     BrokerProcess& operator=(const BrokerProcess&) = delete;

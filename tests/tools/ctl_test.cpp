@@ -5,10 +5,13 @@
 #include "tests/tools/png_fixture.hpp"
 #include "tests/tools/run_tool.hpp"
 
+#include <csignal>
+#include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <png.h>
 #include <sstream>
+#include <thread>
 
 namespace dmb::test {
 namespace {
@@ -175,6 +178,47 @@ TEST_F(CtlTest, a_one_shot_token_opens_once)
     const std::string token = put(random_png(3, 3, PNG_COLOR_TYPE_RGB_ALPHA, 8, 1), {"--one-shot"});
     EXPECT_EQ(ctl({"get", token, path("out.png")}).status, 0);
     EXPECT_EQ(ctl({"get", token, path("out.png")}).status, 4);
+}
+
+TEST_F(CtlTest, a_token_may_come_from_standard_input)
+{
+    const PngFile file = random_png(3, 3, PNG_COLOR_TYPE_RGB_ALPHA, 8, 1);
+    const std::string token = put(file);
+    EXPECT_EQ(ctl({"get", "-", path("out.png")}, token + "\n").status, 0);
+    EXPECT_TRUE(read_png(path("out.png")).samples == file.rgba());
+    EXPECT_EQ(ctl({"show", "-"}, token).status, 0);
+    EXPECT_EQ(ctl({"revoke", "-"}, token).status, 0);
+    EXPECT_EQ(ctl({"get", "-", path("out.png")}, token).status, 4);
+    EXPECT_EQ(ctl({"get", "-", path("out.png")}).status, 2) << "nothing there";
+}
+
+std::vector<pid_t> children()
+{
+    std::vector<pid_t> out;
+    for (const auto& task : std::filesystem::directory_iterator("/proc/self/task")) {
+        std::ifstream file(task.path() / "children");
+        for (pid_t child; file >> child;) out.push_back(child);
+    }
+    return out;
+}
+
+TEST_F(CtlTest, p07_a_token_does_not_stay_on_the_command_line)
+{
+    const std::string token = put(random_png(3, 3, PNG_COLOR_TYPE_RGB_ALPHA, 8, 1));
+    ::kill(broker_.pid(), SIGSTOP); // so that the tool waits where it can be looked at
+    std::thread tool([&] { EXPECT_EQ(ctl({"get", token, path("out.png")}).status, 0); });
+    const auto shows = [&](const std::string& word) {
+        for (const pid_t pid : children()) {
+            std::stringstream words;
+            words << std::ifstream("/proc/" + std::to_string(pid) + "/cmdline").rdbuf();
+            if (words.str().find(word) != std::string::npos) return true;
+        }
+        return false;
+    };
+    EXPECT_TRUE(eventually([&] { return shows("out.png") && !shows(token); })) << "at first the token is there: the kernel put it there";
+    EXPECT_TRUE(shows(std::string(32, '*')));
+    ::kill(broker_.pid(), SIGCONT);
+    tool.join();
 }
 
 TEST_F(CtlTest, revoked_and_expired_images_are_gone)

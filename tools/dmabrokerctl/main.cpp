@@ -3,8 +3,10 @@
 #include "tools/dmabrokerctl/options.hpp"
 
 #include <cstdio>
+#include <cstring>
 #include <exception>
 #include <fmt/core.h>
+#include <span>
 
 namespace dmb::ctl {
 namespace {
@@ -29,9 +31,17 @@ int report(const Global& global, const Error& error)
     return exit_status(error.code);
 }
 
+/// Everybody on the machine can read the command line of a process.
+void hide_tokens(std::span<char*> words)
+{
+    for (char* word : words)
+        if (parse_token(word)) std::memset(word, '*', std::strlen(word));
+}
+
 int run(int argc, char** argv)
 {
     const auto parsed = parse(argc, argv);
+    hide_tokens({argv, static_cast<std::size_t>(argc)});
     if (const int* status = std::get_if<int>(&parsed)) return *status;
     const auto& [global, command] = std::get<Invocation>(parsed);
     if (const auto result = command(global); !result) return report(global, result.error());

@@ -8,6 +8,7 @@
 #include <charconv>
 #include <cmath>
 #include <fmt/core.h>
+#include <iostream>
 
 namespace dmb::ctl {
 namespace {
@@ -23,6 +24,13 @@ CLI::Option* add_word(CLI::App& app, const std::string& name, const std::string&
                   },
                   help)
         ->type_name(form);
+}
+
+/// A token may come from standard input: others can read a command line.
+void or_from_input(CLI::Option* option)
+{
+    option->required()->transform(CLI::Validator(
+        [](std::string& word) { return word != "-" || std::getline(std::cin, word) ? std::string() : "standard input is empty"; }, ""));
 }
 
 template <class T>
@@ -148,10 +156,9 @@ void Parser::add_put()
 
 void Parser::add_named()
 {
-    add("show", "show everything about one image", ctl::show, named).add_option("NAME", named.name, "ID or TOKEN")->required();
-    add("revoke", "end an image's tokens and lease, or one token", ctl::revoke, named)
-        .add_option("NAME", named.name, "ID or TOKEN")
-        ->required();
+    constexpr const char* help = "ID or TOKEN; - is standard input";
+    or_from_input(add("show", "show everything about one image", ctl::show, named).add_option("NAME", named.name, help));
+    or_from_input(add("revoke", "end an image's tokens and lease, or one token", ctl::revoke, named).add_option("NAME", named.name, help));
 }
 
 Parser::Parser()
@@ -167,7 +174,7 @@ Parser::Parser()
     add_alloc();
     add_put();
     CLI::App& sub = add("get", "write an image as a PNG file", ctl::get, get);
-    sub.add_option("TOKEN", get.token, "token of the image")->required();
+    or_from_input(sub.add_option("TOKEN", get.token, "token of the image; - is standard input"));
     sub.add_option("FILE", get.file, "PNG file; - is standard output")->required();
     add("list", "list images and who holds them", ctl::list);
     add_named();

@@ -242,7 +242,8 @@ DMABROKER_API int dmabroker_open(dmabroker_client *client, const char *token, ui
                                  dmabroker_image **image, dmabroker_error *error);
 /** Registers an image made elsewhere. `info`: width, height, format, modifier, kind (DMA_BUF or MEMFD),
  *  usage, planes, memory_size, colour. `fds`: info->memory_count descriptors, duplicated by the call;
- *  dma-bufs opened for reading and writing, or memfds sealed SHRINK, only. */
+ *  only dma-bufs opened for reading and writing, or memfds sealed with F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL
+ *  and not against writing. */
 DMABROKER_API int dmabroker_register(dmabroker_client *client, const dmabroker_image_info *info, const int *fds,
                                      const char *label, uint64_t lease_ns, dmabroker_image **image, dmabroker_error *error);
 /** Ends this hold and closes its descriptors. Mappings and GPU imports made from it stay valid. NULL is ignored. */
