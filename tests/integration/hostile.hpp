@@ -83,16 +83,7 @@ protected:
         EXPECT_LT(since(start), 1.0);
     }
 
-    Snapshot snapshot()
-    {
-        const auto reply = manager.get<wire::SnapshotReply>(wire::Inspect{});
-        std::vector<std::byte> bytes(reply.size);
-        if (manager.last_fds.empty() || ::pread(manager.last_fds[0].get(), bytes.data(), bytes.size(), 0) < 0) return {};
-        manager.last_fds.clear();
-        // By the answer to another request the broker has closed its descriptor of this snapshot.
-        EXPECT_EQ(manager.error(wire::Inspect{ImageId{UINT64_MAX}}), Errc::not_found);
-        return wire::decode_snapshot(bytes).value_or(Snapshot{});
-    }
+    Snapshot snapshot() { return manager.snapshot(); }
     std::size_t count_images() { return snapshot().images.size(); }
 
     void bystander_is_served()

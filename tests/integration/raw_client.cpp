@@ -116,6 +116,17 @@ void RawClient::report(const std::optional<Answer>& answer)
     else ADD_FAILURE() << "another answer than expected: alternative " << answer->message.index();
 }
 
+Snapshot RawClient::snapshot()
+{
+    const auto reply = get<wire::SnapshotReply>(wire::Inspect{});
+    std::vector<std::byte> bytes(reply.size);
+    if (last_fds.empty() || ::pread(last_fds[0].get(), bytes.data(), bytes.size(), 0) < 0) return {};
+    last_fds.clear();
+    // By the answer to another request the broker has closed its descriptor of this snapshot.
+    EXPECT_EQ(error(wire::Inspect{ImageId{UINT64_MAX}}), Errc::not_found);
+    return wire::decode_snapshot(bytes).value_or(Snapshot{});
+}
+
 bool RawClient::ends(double seconds)
 {
     const auto end = std::chrono::steady_clock::now() + std::chrono::duration<double>(seconds);

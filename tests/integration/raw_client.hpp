@@ -73,6 +73,8 @@ public:
         const auto* reply = std::get_if<wire::ErrorReply>(&answer->message);
         return reply ? reply->code : Errc{};
     }
+    /// All that this connection may see.
+    Snapshot snapshot();
     /// Reads until the broker closes; false when it does not within `seconds`.
     bool ends(double seconds = 3);
     /// The code of the goodbye that ended the connection; Errc{} without one.
