@@ -83,14 +83,15 @@ std::vector<std::unique_ptr<WorkerProcess>> make_workers(asio::io_context& io, S
         DeviceInfo info{.backend = Backend::gbm, .node = std::string_view(node), .driver = std::string_view(device.driver)};
         BackendSet gbm;
         gbm.add(Backend::gbm);
-        out.push_back(std::make_unique<WorkerProcess>(io, server, std::vector<std::string>{options.worker, "gbm", node}, info, gbm,
-                                                      timing, changed));
+        out.push_back(std::make_unique<WorkerProcess>(io, server, std::vector<std::string>{options.worker, "gbm", node}, info,
+                                                      gbm, timing, changed));
     }
     BackendSet vulkan;
     vulkan.add(Backend::vulkan);
     vulkan.add(Backend::vulkan_opaque);
     out.push_back(std::make_unique<WorkerProcess>(io, server, std::vector<std::string>{options.worker, "vulkan"},
-                                                  DeviceInfo{.backend = Backend::vulkan, .name = "Vulkan"}, vulkan, timing, changed));
+                                                  DeviceInfo{.backend = Backend::vulkan, .name = "Vulkan"}, vulkan, timing,
+                                                  changed));
     return out;
 }
 

@@ -18,7 +18,9 @@ void add_limits(CLI::App& app, Limits& limits)
     app.add_option("--client-bytes", limits.client.bytes, "memory one connection may hold")->transform(size)->group("Limits");
     app.add_option("--client-images", limits.client.images, "images one connection may hold")->group("Limits");
     app.add_option("--client-fds", limits.client.fds, "descriptors held for one connection")->group("Limits");
-    app.add_option("--uid-bytes", limits.uid.bytes, "memory all connections of one user may hold")->transform(size)->group("Limits");
+    app.add_option("--uid-bytes", limits.uid.bytes, "memory all connections of one user may hold")
+        ->transform(size)
+        ->group("Limits");
     app.add_option("--uid-images", limits.uid.images, "images of one user")->group("Limits");
     app.add_option("--uid-fds", limits.uid.fds, "descriptors held for one user")->group("Limits");
 }
@@ -49,12 +51,16 @@ std::optional<Options> parse_options(int argc, char** argv, int& exit_code)
     CLI::App app("Allocates images and shares them between processes.", "dmabrokerd");
     app.set_version_flag("--version", "dmabrokerd " DMB_VERSION);
     app.add_option("--socket", options.socket, "listen there for clients, and on PATH.manager for managers");
-    const std::map<std::string, log::Level> levels{{"error", log::Level::error}, {"warning", log::Level::warning},
-                                                   {"info", log::Level::info}, {"debug", log::Level::debug}};
-    app.add_option("--log-level", options.log_level, "error, warning, info or debug")->transform(CLI::CheckedTransformer(levels));
+    const std::map<std::string, log::Level> levels{{"error", log::Level::error},
+                                                   {"warning", log::Level::warning},
+                                                   {"info", log::Level::info},
+                                                   {"debug", log::Level::debug}};
+    app.add_option("--log-level", options.log_level, "error, warning, info or debug")
+        ->transform(CLI::CheckedTransformer(levels));
     app.add_flag("!--no-gpu", options.gpu, "start no workers: system memory only");
     app.add_option("--worker", options.worker, "the dmabroker-worker program");
-    app.add_option("--worker-timeout", options.worker_timeout_s, "seconds a worker has for one request")->check(CLI::Range(1, 3600));
+    app.add_option("--worker-timeout", options.worker_timeout_s, "seconds a worker has for one request")
+        ->check(CLI::Range(1, 3600));
     app.add_option("--pool-bytes", options.pool_bytes, "freed memory kept for reuse")->transform(CLI::AsSizeValue(false));
     app.add_flag("--debuggable", options.debuggable, "allow core dumps and debuggers, which see every token");
     add_limits(app, options.limits);

@@ -47,6 +47,7 @@ SUITES = [
     Suite("matrix", "{build}/tests/drm/matrix", ("host", "vm", "virgl"), timeout=300, fast=True),
     Suite("tools/large_image", "{build}/tests/tools/large_image", timeout=180, gtest=True),
     Suite("layering", "python3 {src}/tests/layering.py", fast=True),
+    Suite("format", "{src}/tests/format"),
     Suite("python_client", "python3 {src}/tests/integration/python_client.py {build}/daemon/dmabrokerd", ("host", "asan"), fast=True),
     Suite("systemd", "python3 {src}/tests/integration/systemd_test.py {build}", ("systemd",), timeout=120),
     Suite("fuzz/decoder", "{src}/tests/fuzz/run 60 {fuzz}/tests/fuzz/fuzz_decoder", ("fuzz",), timeout=180),

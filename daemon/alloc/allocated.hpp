@@ -18,9 +18,9 @@ using MemoryKeys = BoundedVector<MemoryKey, max_planes>;
 
 struct Allocated {
     ImageDesc desc;
-    ImageFds fds;                   ///< what clients get duplicates of, one per memory
-    UniqueFd keeper;                ///< memfd only: an open file that never leaves the broker
-    MemoryKeys keys;                ///< one per memory; empty for opaque memory, which has no identity
+    ImageFds fds;                     ///< what clients get duplicates of, one per memory
+    UniqueFd keeper;                  ///< memfd only: an open file that never leaves the broker
+    MemoryKeys keys;                  ///< one per memory; empty for opaque memory, which has no identity
     std::uint64_t unshared_count = 0; ///< dma-buf: references while only the broker had it; 0: unknown
     bool contents_written = false;
 
@@ -29,7 +29,6 @@ struct Allocated {
 
 } // namespace dmb
 
-template <>
-struct std::hash<dmb::MemoryKey> {
+template <> struct std::hash<dmb::MemoryKey> {
     std::size_t operator()(const dmb::MemoryKey& key) const { return key.inode * 0x9e3779b97f4a7c15 ^ key.mount; }
 };

@@ -20,8 +20,8 @@ constexpr std::uint64_t most_bytes_to_clear = 32ULL << 20;
 std::size_t shape_of(Backend backend, Extent size, FourCC format, Usage usage)
 {
     std::size_t h = static_cast<std::size_t>(backend);
-    for (const std::uint64_t part : {std::uint64_t{size.width}, std::uint64_t{size.height}, std::uint64_t{format.value},
-                                     std::uint64_t{usage.bits}})
+    for (const std::uint64_t part :
+         {std::uint64_t{size.width}, std::uint64_t{size.height}, std::uint64_t{format.value}, std::uint64_t{usage.bits}})
         h = (h ^ part) * 0x9e3779b97f4a7c15;
     return h;
 }
@@ -35,8 +35,8 @@ bool can_clear(const ImageDesc& desc)
 bool fits(const ImageDesc& desc, const DeviceInfo& device, const wire::AllocateSpec& spec)
 {
     const auto& wanted = spec.modifiers;
-    return desc.backend == device.backend && desc.device == device.id && desc.size == spec.size &&
-           desc.format == spec.format && desc.usage == spec.usage && desc.rung >= spec.minimum_rung &&
+    return desc.backend == device.backend && desc.device == device.id && desc.size == spec.size && desc.format == spec.format &&
+           desc.usage == spec.usage && desc.rung >= spec.minimum_rung &&
            (wanted.empty() || std::ranges::find(wanted, desc.modifier) != wanted.end());
 }
 

@@ -9,7 +9,10 @@ std::vector<FormatSupport> system_formats()
 {
     std::vector<FormatSupport> out;
     for (const FormatInfo& format : all_formats())
-        out.push_back({.device = 0, .format = format.fourcc, .modifier = modifier_linear, .plane_count = format.plane_count,
+        out.push_back({.device = 0,
+                       .format = format.fourcc,
+                       .modifier = modifier_linear,
+                       .plane_count = format.plane_count,
                        .usage = system_usage});
     return out;
 }

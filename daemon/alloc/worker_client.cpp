@@ -50,8 +50,13 @@ void make_printable(DeviceInfo& device)
 
 WorkerClient::WorkerClient(std::string name, DeviceInfo placeholder, BackendSet offers, WorkerLink& link, WorkerTiming timing,
                            std::function<void(Instant)> changed)
-    : name_(std::move(name)), placeholder_(placeholder), offers_(offers), link_(link), timing_(timing),
-      changed_(std::move(changed)), backoff_ns_(first_backoff_ns)
+    : name_(std::move(name)),
+      placeholder_(placeholder),
+      offers_(offers),
+      link_(link),
+      timing_(timing),
+      changed_(std::move(changed)),
+      backoff_ns_(first_backoff_ns)
 {
     placeholder_.problem = "its worker is still starting";
     devices_ = {placeholder_};
@@ -76,7 +81,8 @@ void WorkerClient::received(wire::Decoded<wire::WorkerReply>& packet, wire::Pack
     if (auto* image = std::get_if<wire::WorkerImage>(&packet.message)) return answered(take(*image, fds), now);
     const auto& error = std::get<wire::ErrorReply>(packet.message);
     const bool printable = is_printable(error.reason);
-    answered(std::unexpected(Error{error.code, printable ? error.reason : "the worker gave a reason that cannot be shown"}), now);
+    answered(std::unexpected(Error{error.code, printable ? error.reason : "the worker gave a reason that cannot be shown"}),
+             now);
 }
 
 void WorkerClient::greeted(wire::WorkerHello& hello, Instant now)
@@ -99,7 +105,8 @@ Result<Allocated> WorkerClient::take(wire::WorkerImage& answer, wire::PacketFds&
     Allocated out;
     for (UniqueFd& fd : received) out.fds.push_back(std::move(fd));
     const bool opaque = answer.desc.kind == MemoryKind::opaque;
-    Image image = TRY(opaque ? Image::adopt(answer.desc, std::move(out.fds)) : Image::validate(answer.desc, std::move(out.fds)));
+    Image image =
+        TRY(opaque ? Image::adopt(answer.desc, std::move(out.fds)) : Image::validate(answer.desc, std::move(out.fds)));
     out.desc = image.desc();
     out.fds = std::move(image).take_fds();
     out.contents_written = answer.contents_written;

@@ -83,7 +83,7 @@ private:
     std::uint32_t serial_ = 0;
     std::vector<DeviceInfo> devices_;
     std::vector<FormatSupport> formats_;
-    std::deque<Job> jobs_; ///< the first one is being served when busy
+    std::deque<Job> jobs_;                                     ///< the first one is being served when busy
     std::unordered_map<std::uint64_t, std::uint32_t> crashes_; ///< per shape of request
 };
 

@@ -19,7 +19,8 @@ Result<> check_answer(const wire::AllocateSpec& spec, const DeviceInfo& device, 
         return fail(Errc::backend_failed, "the driver made another image than was asked for");
     const auto& wanted = spec.modifiers;
     if (!wanted.empty() && std::ranges::find(wanted, desc.modifier) == wanted.end())
-        return fail(Errc::backend_failed, "the driver chose the modifier {}, which was not asked for", to_string(desc.modifier));
+        return fail(Errc::backend_failed, "the driver chose the modifier {}, which was not asked for",
+                    to_string(desc.modifier));
     if (desc.rung < spec.minimum_rung)
         return fail(Errc::backend_failed, "the image came out as rung {}, {} or better was asked for", name(desc.rung),
                     name(spec.minimum_rung));
@@ -164,8 +165,8 @@ void Allocations::give_up(JobPointer job)
     Outcome out{std::unexpected(Error{}), job->failed};
     out.candidates.insert(out.candidates.end(), job->plan->refused.begin(), job->plan->refused.end());
     const wire::AllocateSpec& spec = job->spec;
-    const std::string shape = fmt::format("{} {}x{} for {}", to_string(spec.format), spec.size.width, spec.size.height,
-                                          to_string(spec.usage));
+    const std::string shape =
+        fmt::format("{} {}x{} for {}", to_string(spec.format), spec.size.width, spec.size.height, to_string(spec.usage));
     if (job->failed.empty())
         out.memory = fail(Errc::no_backend, "nothing on this machine can serve {}; the candidates say why", shape);
     else

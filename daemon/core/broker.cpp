@@ -187,7 +187,8 @@ Result<> Broker::release(ClientId id, HandleId handle, Instant now)
 {
     ClientRecord& record = client(id);
     const auto found = record.holds.find(handle);
-    if (found == record.holds.end()) return fail(Errc::protocol_violation, "released handle {}, which it does not have", handle.value);
+    if (found == record.holds.end())
+        return fail(Errc::protocol_violation, "released handle {}, which it does not have", handle.value);
     drop(record, found->second, now);
     return {};
 }
@@ -222,7 +223,8 @@ Result<> Broker::set_lease(ClientId id, const wire::SetLease& request, Instant n
     const auto found = record.holds.find(request.handle);
     if (found == record.holds.end()) return fail(Errc::not_found, "no such handle");
     ImageRecord& image = images_.at(found->second.image);
-    if (!found->second.rights.has(Right::manage)) return fail(Errc::denied, "setting the lease needs the right to manage the image");
+    if (!found->second.rights.has(Right::manage))
+        return fail(Errc::denied, "setting the lease needs the right to manage the image");
     if (image.revoked) return fail(Errc::token_revoked, "the image was revoked; it ends with its last holder");
     change_lease(image, request.lease_ns == 0 ? Instant{} : after(now, request.lease_ns));
     return {};
@@ -260,9 +262,14 @@ Result<wire::TokenReply> Broker::mint(ClientId id, const wire::MintToken& reques
     if (!hold.rights.has(request.rights))
         return fail(Errc::denied, "this hold has {}; it cannot pass on {}", to_string(hold.rights), to_string(request.rights));
     const std::uint32_t depth = hold.origin ? hold.origin->depth + 1 : 0;
-    if (depth > most_depth) return fail(Errc::denied, "this right was passed on {} times already; ask nearer to its owner", most_depth);
-    TokenRecord token{.lineage = std::make_shared<Lineage>(hold.origin, depth), .image = image.id, .rights = request.rights, .one_shot = request.one_shot,
-                      .enforced = request.enforced, .charge = {}};
+    if (depth > most_depth)
+        return fail(Errc::denied, "this right was passed on {} times already; ask nearer to its owner", most_depth);
+    TokenRecord token{.lineage = std::make_shared<Lineage>(hold.origin, depth),
+                      .image = image.id,
+                      .rights = request.rights,
+                      .one_shot = request.one_shot,
+                      .enforced = request.enforced,
+                      .charge = {}};
     if (request.lifetime_ns != 0) token.expires = after(now, request.lifetime_ns);
     token.charge = TRY(Charge::take(record.account, record.uid_account, {.tokens = 1}));
     const Token minted = TRY(tokens_.add(std::move(token)));
@@ -274,8 +281,7 @@ Error Broker::wrong_token(ClientRecord& record, const Token& token)
 {
     bool existed = false;
     Error error = tokens_.explain(token, existed);
-    if (!existed && ++record.wrong_tokens > limits::wrong_tokens)
-        return cut_for_guessing();
+    if (!existed && ++record.wrong_tokens > limits::wrong_tokens) return cut_for_guessing();
     return error;
 }
 

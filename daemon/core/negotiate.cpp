@@ -12,8 +12,7 @@ namespace {
 
 using Text = BoundedText<160>;
 
-template <class... Args>
-Text text(fmt::format_string<Args...> format, Args&&... args)
+template <class... Args> Text text(fmt::format_string<Args...> format, Args&&... args)
 {
     Text out;
     const auto end = fmt::format_to_n(out.data(), Text::max_size(), format, std::forward<Args>(args)...);
@@ -101,7 +100,8 @@ Text refuse_match(const wire::AllocateSpec& spec, const DeviceInfo& device, cons
     if (!match.usage) return text("{} there cannot serve {}", to_string(spec.format), to_string(spec.usage));
     if (match.modifiers.empty())
         return text("gives rung {} at best, {} or better was asked for", name(match.best), name(spec.minimum_rung));
-    if (device.backend == Backend::vulkan_opaque && spec.usage.has_any(usage_cpu)) return "opaque memory cannot be mapped by the CPU";
+    if (device.backend == Backend::vulkan_opaque && spec.usage.has_any(usage_cpu))
+        return "opaque memory cannot be mapped by the CPU";
     return {};
 }
 

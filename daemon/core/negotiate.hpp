@@ -29,7 +29,7 @@ struct Choice {
 };
 
 struct Negotiation {
-    std::vector<Choice> choices;      ///< best first
+    std::vector<Choice> choices;          ///< best first
     std::vector<wire::Candidate> refused; ///< in the same order of preference
     /// Those of them that the request would have accepted and that come before the first choice: why it
     /// was not something better.

@@ -19,8 +19,8 @@ Result<const Offer*> find_modifier(const ImageDesc& desc, const std::vector<Offe
         for (const FormatSupport& row : offer.formats)
             if (row.device == offer.index && row.format == desc.format && row.modifier == desc.modifier) {
                 if (row.plane_count == desc.planes.size()) return &offer;
-                return fail(Errc::bad_layout, "{} with modifier {} has {} planes, the description has {}", to_string(desc.format),
-                            to_string(desc.modifier), row.plane_count, desc.planes.size());
+                return fail(Errc::bad_layout, "{} with modifier {} has {} planes, the description has {}",
+                            to_string(desc.format), to_string(desc.modifier), row.plane_count, desc.planes.size());
             }
     return fail(Errc::unknown_modifier, "no device here knows {} with modifier {}; `dmabrokerctl formats` lists those it knows",
                 to_string(desc.format), to_string(desc.modifier));
@@ -51,7 +51,8 @@ Result<Image> Broker::check_registration(ClientId id, const wire::Register& requ
     Image image = TRY(Image::validate(desc, std::move(fds)));
     const Offer* device = TRY(find_modifier(desc, allocations_.offers()));
     if (!memory_.may_register(keys, id))
-        return fail(Errc::already_registered, "this memory belongs to an image of the broker or of another client; open that by its token");
+        return fail(Errc::already_registered,
+                    "this memory belongs to an image of the broker or of another client; open that by its token");
     desc = image.desc();
     if (device) desc.device = device->device->id;
     desc.rung = rung_of(desc, device != nullptr);

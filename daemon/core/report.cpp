@@ -56,8 +56,14 @@ ImageInfo Broker::describe(const ImageRecord& image, Instant now) const
 ClientInfo Broker::describe(const ClientRecord& record) const
 {
     const Amount& used = record.account->used();
-    return {.id = record.id, .pid = record.peer.pid, .uid = record.peer.uid, .name = record.name, .manager = record.manager,
-            .bytes = used.bytes, .images = used.images, .fds = used.fds};
+    return {.id = record.id,
+            .pid = record.peer.pid,
+            .uid = record.peer.uid,
+            .name = record.name,
+            .manager = record.manager,
+            .bytes = used.bytes,
+            .images = used.images,
+            .fds = used.fds};
 }
 
 Result<Snapshot> Broker::inspect(ClientId id, ImageId wanted, Instant now) const
@@ -74,7 +80,8 @@ Result<Snapshot> Broker::inspect(ClientId id, ImageId wanted, Instant now) const
         for (const auto& [_, image] : images_) add(image);
     else
         for (const ImageId held : images_held_by(asking)) add(images_.at(held));
-    if (wanted != ImageId{} && out.images.empty()) return fail(Errc::not_found, "no image {} that this client may see", wanted.value);
+    if (wanted != ImageId{} && out.images.empty())
+        return fail(Errc::not_found, "no image {} that this client may see", wanted.value);
     std::ranges::sort(out.clients, {}, &ClientInfo::id);
     std::ranges::sort(out.images, {}, &ImageInfo::id);
     add_devices(out, allocations_.offers());

@@ -28,7 +28,8 @@ Error describe(TokenEnd why)
 {
     switch (why) {
     case TokenEnd::expired: return {Errc::token_expired, "the token has expired; ask whoever gave it for a new one"};
-    case TokenEnd::revoked: return {Errc::token_revoked, "the token was revoked by somebody with the right to manage the image"};
+    case TokenEnd::revoked:
+        return {Errc::token_revoked, "the token was revoked by somebody with the right to manage the image"};
     case TokenEnd::used: return {Errc::token_used, "the token was for one use and has been used; ask for a new one"};
     case TokenEnd::image_gone:
         return {Errc::not_found, "the image of this token is gone: its last holder left and no lease kept it"};

@@ -72,8 +72,8 @@ Result<std::vector<HandedSocket>> take_handed_sockets()
             return fail(Errc::invalid_argument, "LISTEN_FDS promises descriptor {}, which is not open", first_handed + i);
         }
         if (!is_listening_seqpacket(fd.get()))
-            return fail(Errc::invalid_argument, "descriptor {} is not a listening SEQPACKET socket; use ListenSequentialPacket=",
-                        first_handed + i);
+            return fail(Errc::invalid_argument,
+                        "descriptor {} is not a listening SEQPACKET socket; use ListenSequentialPacket=", first_handed + i);
         const std::string name = next_name(rest);
         const bool manager = name == "manager" || (name != "client" && i == 1);
         out.push_back({std::move(fd), manager});

@@ -17,8 +17,8 @@ std::uint32_t count_own_descriptors()
 {
     std::uint32_t count = 0;
     std::error_code error;
-    for (auto it = std::filesystem::directory_iterator("/proc/self/fd", error); !error && it != std::filesystem::directory_iterator();
-         it.increment(error))
+    for (auto it = std::filesystem::directory_iterator("/proc/self/fd", error);
+         !error && it != std::filesystem::directory_iterator(); it.increment(error))
         ++count;
     return count > 0 ? count - 1 : 0; // without the one that counting needs
 }
@@ -29,9 +29,10 @@ void Server::handle(Session& session, std::uint32_t serial, const wire::Hello& h
 {
     if (hello.magic != wire::magic) return violation(session, {Errc::protocol_violation, "this is not the dmabroker protocol"});
     if (hello.oldest_version > wire::version || hello.newest_version < wire::version)
-        return goodbye(session, {Errc::unsupported_version, BoundedText<240>(fmt::format(
-                                     "this broker speaks version {}, the client {} to {}; update the older one", wire::version,
-                                     hello.oldest_version, hello.newest_version))});
+        return goodbye(session,
+                       {Errc::unsupported_version,
+                        BoundedText<240>(fmt::format("this broker speaks version {}, the client {} to {}; update the older one",
+                                                     wire::version, hello.oldest_version, hello.newest_version))});
     if (const auto connected = broker_->connect(session.id, session.peer, session.manager, hello.name); !connected)
         return goodbye(session, connected.error());
     silent_.erase(session.id);
@@ -98,7 +99,8 @@ void Server::handle(Session& session, std::uint32_t serial, const wire::SetLease
 
 void Server::handle(Session& session, std::uint32_t, const wire::Release& request, wire::PacketFds&)
 {
-    if (const auto released = broker_->release(session.id, request.handle, now()); !released) violation(session, released.error());
+    if (const auto released = broker_->release(session.id, request.handle, now()); !released)
+        violation(session, released.error());
 }
 
 Result<Snapshot> Server::snapshot(ClientId id, ImageId image) const

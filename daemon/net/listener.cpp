@@ -34,7 +34,8 @@ Result<> remove_stale(const std::string& path)
 {
     struct stat info{};
     if (::lstat(path.c_str(), &info) != 0) return {};
-    if (!S_ISSOCK(info.st_mode)) return fail(Errc::invalid_argument, "{} exists and is not a socket; choose another path", path);
+    if (!S_ISSOCK(info.st_mode))
+        return fail(Errc::invalid_argument, "{} exists and is not a socket; choose another path", path);
     ::unlink(path.c_str());
     return {};
 }
@@ -115,7 +116,8 @@ bool Listener::accept_one()
     spare_.reset();
     UniqueFd::adopt(::accept4(listening, nullptr, nullptr, SOCK_CLOEXEC)).reset();
     spare_ = open_spare();
-    if (log_budget_.spend(0, now())) log::warning("out of descriptors: a client was refused; raise LimitNOFILE or lower the quotas");
+    if (log_budget_.spend(0, now()))
+        log::warning("out of descriptors: a client was refused; raise LimitNOFILE or lower the quotas");
     return true;
 }
 

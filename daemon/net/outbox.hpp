@@ -40,8 +40,8 @@ private:
         std::uint8_t fds;
     };
     InFlight& all_;
-    std::uint32_t fds_ = 0;   ///< sent and, as far as we know, not read
-    std::uint32_t bytes_ = 0; ///< likewise
+    std::uint32_t fds_ = 0;     ///< sent and, as far as we know, not read
+    std::uint32_t bytes_ = 0;   ///< likewise
     std::uint32_t packets_ = 0; ///< ever sent
     std::array<Sizes, 64> recent_{};
 };

@@ -43,8 +43,13 @@ void drain(int socket)
 } // namespace
 
 Server::Server(asio::io_context& io, const Limits& limits)
-    : io_(io), limits_(limits), timer_(io), started_(now()), in_flight_{.fds = 0, .limit = descriptor_limit() / 2},
-      in_(limits::packet_bytes), out_(limits::packet_bytes)
+    : io_(io),
+      limits_(limits),
+      timer_(io),
+      started_(now()),
+      in_flight_{.fds = 0, .limit = descriptor_limit() / 2},
+      in_(limits::packet_bytes),
+      out_(limits::packet_bytes)
 {
 }
 
@@ -238,8 +243,7 @@ void Server::sent(Session& session, Outbox::Sent sent)
     case Outbox::Sent::yes: return;
     case Outbox::Sent::gone: return end(session);
     case Outbox::Sent::too_many_in_flight:
-    case Outbox::Sent::too_much_unread:
-        return violation(session, {Errc::too_many_requests, "it does not read its replies"});
+    case Outbox::Sent::too_much_unread: return violation(session, {Errc::too_many_requests, "it does not read its replies"});
     }
 }
 
@@ -273,7 +277,8 @@ void Server::answer(Session& session, std::uint32_t serial, const Held& held, st
     if (result != Outbox::Sent::too_many_in_flight) return sent(session, result);
     // Not this client's fault: without its reply it holds nothing.
     [[maybe_unused]] const auto released = broker_->release(session.id, held.handle, now());
-    refuse(session, serial, {Errc::quota_exceeded, "too many descriptors are on their way to clients that do not take them; try again"});
+    refuse(session, serial,
+           {Errc::quota_exceeded, "too many descriptors are on their way to clients that do not take them; try again"});
 }
 
 void Server::image_revoked(ClientId id, HandleId handle)

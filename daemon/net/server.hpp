@@ -67,8 +67,7 @@ private:
     void handle(Session&, std::uint32_t serial, const wire::Inspect&, wire::PacketFds&);
     void allocated(ClientId, std::uint32_t serial, const AllocationAnswer&);
 
-    template <class Message>
-    Outbox::Sent send(Session&, std::uint32_t serial, const Message&, std::span<const int> fds = {});
+    template <class Message> Outbox::Sent send(Session&, std::uint32_t serial, const Message&, std::span<const int> fds = {});
     void answer(Session&, std::uint32_t serial, const Result<>&);
     void answer(Session&, std::uint32_t serial, const Held&, std::span<const wire::Candidate>, bool with_fds);
     void refuse(Session&, std::uint32_t serial, const Error&, std::span<const wire::Candidate> = {});
@@ -95,7 +94,7 @@ private:
     std::vector<Timed*> timed_;
     std::unordered_map<ClientId, std::unique_ptr<Session>> sessions_;
     std::unordered_map<std::uint64_t, std::uint32_t> connections_; ///< per user
-    std::map<ClientId, Instant> silent_; ///< no hello yet: until when
+    std::map<ClientId, Instant> silent_;                           ///< no hello yet: until when
     std::vector<ClientId> ended_;
     std::uint64_t last_client_ = 0;
     // One packet at a time: the thread's only buffers.

@@ -45,7 +45,9 @@ constexpr int socket_in_child = 3;
 
 WorkerProcess::WorkerProcess(asio::io_context& io, Server& server, std::vector<std::string> arguments, DeviceInfo placeholder,
                              BackendSet offers, WorkerTiming timing, std::function<void(Instant)> changed)
-    : io_(io), server_(server), arguments_(std::move(arguments)),
+    : io_(io),
+      server_(server),
+      arguments_(std::move(arguments)),
       client_(arguments_[1] + (arguments_.size() > 2 ? " " + arguments_[2] : ""), placeholder, offers, *this, timing,
               std::move(changed))
 {

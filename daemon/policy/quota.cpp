@@ -10,8 +10,7 @@
 namespace dmb {
 namespace {
 
-template <class T>
-Result<> check_one(std::string_view whose, std::string_view what, T used, T more, T limit)
+template <class T> Result<> check_one(std::string_view whose, std::string_view what, T used, T more, T limit)
 {
     if (more <= limit && used <= limit - more) return {};
     return fail(Errc::quota_exceeded, "{} holds {} of {} {} and asked for {} more; release some first", whose, used, limit,

@@ -13,7 +13,7 @@ namespace dmb {
 struct Amount {
     std::uint64_t bytes = 0;
     std::uint32_t images = 0;
-    std::uint32_t fds = 0;    ///< open in the broker
+    std::uint32_t fds = 0; ///< open in the broker
     std::uint32_t tokens = 0;
     friend bool operator==(const Amount&, const Amount&) = default;
 };

@@ -55,7 +55,8 @@ Result<> Egl::load_functions(dmabroker_get_proc get)
                        import::load(get, "eglCreateImageKHR", create_image_) &&
                        import::load(get, "eglDestroyImageKHR", destroy_image_);
     if (found) return {};
-    return fail(Errc::import_refused, "get_proc does not know eglGetError or eglCreateImageKHR; pass eglGetProcAddress of EGL 1.5");
+    return fail(Errc::import_refused,
+                "get_proc does not know eglGetError or eglCreateImageKHR; pass eglGetProcAddress of EGL 1.5");
 }
 
 Result<> Egl::check_extensions()
@@ -132,7 +133,8 @@ Result<Egl::Listing> Egl::find(FourCC format, Modifier modifier) const
         return fail(Errc::import_refused, "modifier {} needs EGL_EXT_image_dma_buf_import_modifiers, which this display lacks",
                     to_string(modifier));
     }
-    if (!lists_format(format)) return fail(Errc::import_refused, "this EGL driver does not import format {}", to_string(format));
+    if (!lists_format(format))
+        return fail(Errc::import_refused, "this EGL driver does not import format {}", to_string(format));
     EGLuint64KHR modifiers[256];
     EGLBoolean external[256] = {}; // llvmpipe writes the modifier and leaves this as it was
     EGLint count = 0;

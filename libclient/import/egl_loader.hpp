@@ -3,9 +3,9 @@
 #pragma once
 #include "libclient/import/guard.hpp"
 
+#include <dmabroker/egl.h>
 #include <EGL/egl.h>
 #include <EGL/eglext.h>
-#include <dmabroker/egl.h>
 
 namespace dmb::import {
 

@@ -9,8 +9,8 @@
 
 #include <GLES3/gl3.h>
 
-#include <GLES2/gl2ext.h>
 #include <dmabroker/gl.h>
+#include <GLES2/gl2ext.h>
 
 namespace dmb::import {
 namespace {
@@ -62,7 +62,8 @@ Result<> check_extension(const Gl& gl)
 {
     GLint count = 0;
     gl.get_integer(GL_NUM_EXTENSIONS, &count);
-    if (gl.get_error() != GL_NO_ERROR || count == 0) return fail(Errc::import_failed, "no OpenGL context is current; make one current");
+    if (gl.get_error() != GL_NO_ERROR || count == 0)
+        return fail(Errc::import_failed, "no OpenGL context is current; make one current");
     for (GLint i = 0; i < count; ++i) {
         const GLubyte* name = gl.get_string(GL_EXTENSIONS, static_cast<GLuint>(i));
         if (name && std::string_view(reinterpret_cast<const char*>(name)) == "GL_EXT_memory_object_fd") return {};
@@ -167,7 +168,8 @@ Result<const FormatInfo*> check_image(const dmabroker_image& image, std::uint32_
         return fail(Errc::invalid_argument, "dmabroker_gl_import takes no flags but IMPORT_WRITE");
     const ImageDesc& desc = image.image.desc();
     if (desc.kind != MemoryKind::opaque)
-        return fail(Errc::import_refused, "{} memory is no GL memory object; import it with dmabroker_egl_import", name(desc.kind));
+        return fail(Errc::import_refused, "{} memory is no GL memory object; import it with dmabroker_egl_import",
+                    name(desc.kind));
     const FormatInfo* format = find_format(desc.format);
     if (!format->gl_internal_format)
         return fail(Errc::import_refused, "OpenGL has no texture format with the bits of {}", format->name);

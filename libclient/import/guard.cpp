@@ -33,8 +33,8 @@ Result<> check_descriptor(const dmabroker_image& image, std::size_t memory, cons
     const FdIdentity found = identify(image.image.fd(memory));
     if (found.type == FdType::other) return fail(Errc::import_refused, "memory {}: {}", memory, found.problem.view());
     if (!found.writable)
-        return fail(Errc::import_refused, "memory {}: opened read-only, {} drivers crash on that; export it with O_RDWR", memory,
-                    driver.api);
+        return fail(Errc::import_refused, "memory {}: opened read-only, {} drivers crash on that; export it with O_RDWR",
+                    memory, driver.api);
     if (found.type == FdType::sealed_memfd && !driver.software)
         return fail(Errc::import_refused,
                     "memory {} is a memfd and this {} driver is not a software one; map it with the CPU or ask for a dma_buf",
@@ -60,18 +60,18 @@ Result<> check_software_plane(const ImageDesc& desc, const FormatInfo& format, s
     const Plane& plane = desc.planes[index];
     if (plane.stride % software_alignment != 0)
         return fail(Errc::import_refused,
-                    "plane {}: stride {} is not a multiple of {} bytes, software drivers crash on that; use a multiple of 64", index,
-                    plane.stride, software_alignment);
+                    "plane {}: stride {} is not a multiple of {} bytes, software drivers crash on that; use a multiple of 64",
+                    index, plane.stride, software_alignment);
     if (plane.offset % software_alignment != 0)
-        return fail(Errc::import_refused, "plane {}: offset {} is not a multiple of {} bytes, software drivers crash on that", index,
-                    plane.offset, software_alignment);
+        return fail(Errc::import_refused, "plane {}: offset {} is not a multiple of {} bytes, software drivers crash on that",
+                    index, plane.offset, software_alignment);
     const std::uint32_t height = plane_extent(format, index, desc.size).height;
     const std::uint64_t rows = write ? align_up(height, software_block).value() : height;
     const std::uint64_t held = desc.memories[plane.memory].size;
     if ((Checked(plane.offset) + Checked(plane.stride) * rows).fits_in(held)) return {};
     return fail(Errc::import_refused,
-                "plane {}: a software driver walks {} rows of {} bytes from {}, past the {} bytes of memory {}; pad the rows", index,
-                rows, plane.stride, plane.offset, held, plane.memory);
+                "plane {}: a software driver walks {} rows of {} bytes from {}, past the {} bytes of memory {}; pad the rows",
+                index, rows, plane.stride, plane.offset, held, plane.memory);
 }
 
 /// Blocks at the right edge must not reach into the next row when they are drawn.
@@ -81,8 +81,8 @@ Result<> check_software_row(const ImageDesc& desc, const FormatInfo& format, std
     const PlaneFormat& plane = format.planes[index];
     const std::uint64_t needed = align_up(width, software_block).value() / plane.block_width * plane.bytes_per_block;
     if (desc.planes[index].stride >= needed) return {};
-    return fail(Errc::import_refused, "plane {}: a software driver draws rows of {} bytes, the stride is {}; pad the rows", index,
-                needed, desc.planes[index].stride);
+    return fail(Errc::import_refused, "plane {}: a software driver draws rows of {} bytes, the stride is {}; pad the rows",
+                index, needed, desc.planes[index].stride);
 }
 
 /// A software driver sees what the CPU sees: another device's memory may be tiled, or stale there.
@@ -92,8 +92,9 @@ Result<> check_cpu_view(const ImageDesc& desc)
         return fail(Errc::import_refused, "modifier {} is a tiling of some GPU, a software driver reads it as rows",
                     to_string(desc.modifier));
     if (desc.backend == Backend::gbm && !desc.usage.has_any(usage_cpu))
-        return fail(Errc::import_refused, "allocated by gbm without cpu usage: a software driver may see stale pixels; allocate with "
-                                          "cpu_read or import it on its own device");
+        return fail(Errc::import_refused,
+                    "allocated by gbm without cpu usage: a software driver may see stale pixels; allocate with "
+                    "cpu_read or import it on its own device");
     if (desc.backend != Backend::gbm && desc.modifier == modifier_invalid)
         return fail(Errc::import_refused, "modifier INVALID: only the allocating driver knows this layout");
     return {};
@@ -117,11 +118,15 @@ Result<> check_mapping_device(const ImageDesc& desc, const Driver& driver)
 {
     if (!driver.mapping_device) return {};
     if (*driver.mapping_device == 0)
-        return fail(Errc::import_refused, "this {} display draws in software on a device that it does not name; state its DRM node, "
-                                          "because it crashes on the memory of others", driver.api);
+        return fail(Errc::import_refused,
+                    "this {} display draws in software on a device that it does not name; state its DRM node, "
+                    "because it crashes on the memory of others",
+                    driver.api);
     if (desc.backend == Backend::gbm && is_same_drm_device(desc.device.render_node, *driver.mapping_device)) return {};
-    return fail(Errc::import_refused, "this {} driver draws in software and crashes on memory that its own device did not allocate; "
-                                      "use the EGL device that lists EGL_MESA_device_software", driver.api);
+    return fail(Errc::import_refused,
+                "this {} driver draws in software and crashes on memory that its own device did not allocate; "
+                "use the EGL device that lists EGL_MESA_device_software",
+                driver.api);
 }
 
 Result<> check_software_layout(const ImageDesc& desc, bool write)
@@ -177,7 +182,8 @@ Result<> check_same_device(const dmabroker_image& image, std::string_view api, c
                     to_string(owner.driver_uuid), api, to_string(driver));
     if (owner.device_uuid != device)
         return fail(Errc::import_refused,
-                    "allocated on device {}, this {} device is {}; opaque memory must come from this one: allocate with its UUID as device",
+                    "allocated on device {}, this {} device is {}; opaque memory must come from this one: allocate with its "
+                    "UUID as device",
                     to_string(owner.device_uuid), api, to_string(device));
     return {};
 }

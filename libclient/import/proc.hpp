@@ -10,8 +10,7 @@
 namespace dmb::import {
 
 /// False when `get` does not know the name.
-template <class Function>
-bool load(dmabroker_get_proc get, const char* name, Function& out)
+template <class Function> bool load(dmabroker_get_proc get, const char* name, Function& out)
 {
     out = reinterpret_cast<Function>(get(name));
     return out != nullptr;

@@ -111,8 +111,7 @@ private:
 
     Result<> check_part(const Part& part, const FormatInfo& format) const
     {
-        if (!format.vk_format)
-            return fail(Errc::import_refused, "Vulkan has no format with the bits of {}", format.name);
+        if (!format.vk_format) return fail(Errc::import_refused, "Vulkan has no format with the bits of {}", format.name);
         if (!divides(format, part.size))
             return fail(Errc::import_refused, "Vulkan takes {} only with sizes that its chroma divides, not {}x{}", format.name,
                         part.size.width, part.size.height);
@@ -150,10 +149,10 @@ private:
             .drmFormatModifier = desc_.modifier.value,
             .sharingMode = VK_SHARING_MODE_EXCLUSIVE};
         const bool with_modifier = info.tiling == VK_IMAGE_TILING_DRM_FORMAT_MODIFIER_EXT;
-        const VkPhysicalDeviceExternalImageFormatInfo external{
-            .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_EXTERNAL_IMAGE_FORMAT_INFO,
-            .pNext = with_modifier ? &modifier : nullptr,
-            .handleType = VK_EXTERNAL_MEMORY_HANDLE_TYPE_DMA_BUF_BIT_EXT};
+        const VkPhysicalDeviceExternalImageFormatInfo external{.sType =
+                                                                   VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_EXTERNAL_IMAGE_FORMAT_INFO,
+                                                               .pNext = with_modifier ? &modifier : nullptr,
+                                                               .handleType = VK_EXTERNAL_MEMORY_HANDLE_TYPE_DMA_BUF_BIT_EXT};
         const VkPhysicalDeviceImageFormatInfo2 asked{.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_IMAGE_FORMAT_INFO_2,
                                                      .pNext = &external,
                                                      .format = info.format,
@@ -256,7 +255,8 @@ private:
                         "without VK_EXT_image_drm_format_modifier this driver reads rows of {} bytes, the image has {}",
                         layout.rowPitch, plane.stride);
         if (plane.offset < layout.offset)
-            return fail(Errc::import_refused, "this driver begins linear images at {}, the plane at {}", layout.offset, plane.offset);
+            return fail(Errc::import_refused, "this driver begins linear images at {}, the plane at {}", layout.offset,
+                        plane.offset);
         return plane.offset - layout.offset;
     }
 
@@ -267,8 +267,8 @@ private:
         TRY(check_same_device(image_, "Vulkan", vulkan_.device_uuid, vulkan_.driver_uuid));
         const OpaqueInfo& opaque = desc_.opaque;
         if (wanted_ & ~opaque.vk_usage)
-            return fail(Errc::import_refused, "opaque images keep their exporter's usage {:#x}, {:#x} was asked for", opaque.vk_usage,
-                        wanted_);
+            return fail(Errc::import_refused, "opaque images keep their exporter's usage {:#x}, {:#x} was asked for",
+                        opaque.vk_usage, wanted_);
         const VkExternalMemoryImageCreateInfo external{.sType = VK_STRUCTURE_TYPE_EXTERNAL_MEMORY_IMAGE_CREATE_INFO,
                                                        .handleTypes = VK_EXTERNAL_MEMORY_HANDLE_TYPE_OPAQUE_FD_BIT};
         VkImageCreateInfo info = image_info(desc_.size, static_cast<VkFormat>(opaque.vk_format), opaque.vk_usage);
@@ -329,9 +329,8 @@ void release(const dmabroker_vulkan* vulkan, dmabroker_vulkan_images& images)
 
 extern "C" {
 
-DMABROKER_API int dmabroker_vulkan_import(const dmabroker_image* image, const dmabroker_vulkan* vulkan,
-                                          VkImageUsageFlags usage, uint32_t flags, dmabroker_vulkan_images* images,
-                                          dmabroker_error* error)
+DMABROKER_API int dmabroker_vulkan_import(const dmabroker_image* image, const dmabroker_vulkan* vulkan, VkImageUsageFlags usage,
+                                          uint32_t flags, dmabroker_vulkan_images* images, dmabroker_error* error)
 {
     return dmb::guard(error, [&] { return dmb::import::import_vulkan(image, vulkan, usage, flags, images); });
 }

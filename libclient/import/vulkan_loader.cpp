@@ -30,24 +30,18 @@ struct Loader {
     PFN_vkGetDeviceProcAddr get_device_proc = nullptr;
     bool complete = true;
 
-    template <class Function>
-    bool instance(const char* name, Function& out)
+    template <class Function> bool instance(const char* name, Function& out)
     {
         out = reinterpret_cast<Function>(vulkan.get_instance_proc_addr(vulkan.instance, name));
         complete &= out != nullptr;
         return out != nullptr;
     }
-    template <class Function>
-    bool optional_device(const char* name, Function& out)
+    template <class Function> bool optional_device(const char* name, Function& out)
     {
         out = get_device_proc ? reinterpret_cast<Function>(get_device_proc(vulkan.device, name)) : nullptr;
         return out != nullptr;
     }
-    template <class Function>
-    void device(const char* name, Function& out)
-    {
-        complete &= optional_device(name, out);
-    }
+    template <class Function> void device(const char* name, Function& out) { complete &= optional_device(name, out); }
 };
 
 } // namespace

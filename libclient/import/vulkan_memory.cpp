@@ -47,7 +47,8 @@ Result<std::uint32_t> VulkanImage::choose_type(const VulkanMemory& memory, const
         if (result != VK_SUCCESS) return fail_vulkan("vkGetMemoryFdPropertiesKHR", result);
         types &= properties.memoryTypeBits;
     }
-    if (types == 0) return fail(Errc::import_failed, "no memory type of this Vulkan device fits both the image and the descriptor");
+    if (types == 0)
+        return fail(Errc::import_failed, "no memory type of this Vulkan device fits both the image and the descriptor");
     return static_cast<std::uint32_t>(std::countr_zero(types));
 }
 
@@ -80,8 +81,8 @@ Result<> VulkanImage::bind(const VulkanMemory& memory)
         return fail(Errc::import_refused, "the image begins at {}, this driver wants a multiple of {}", memory.offset,
                     requirements.alignment);
     if (!(Checked(memory.offset) + requirements.size).fits_in(memory.size))
-        return fail(Errc::import_refused, "this driver wants {} bytes from {}, the memory has {}; pad the rows", requirements.size,
-                    memory.offset, memory.size);
+        return fail(Errc::import_refused, "this driver wants {} bytes from {}, the memory has {}; pad the rows",
+                    requirements.size, memory.offset, memory.size);
     const std::uint32_t type = TRY(choose_type(memory, requirements));
     TRY(import_memory(memory, type));
     const VkResult result = vulkan_->bind_image(vulkan_->device, image_, memory_, memory.offset);

@@ -29,8 +29,8 @@ std::size_t decode_one(std::string_view text, std::uint32_t& out)
 bool is_harmful(std::uint32_t c)
 {
     const bool control = c < 0x20 || (c >= 0x7f && c < 0xa0);
-    const bool direction = c == 0x061c || (c >= 0x200e && c <= 0x200f) || (c >= 0x2028 && c <= 0x202e) ||
-                           (c >= 0x2066 && c <= 0x2069);
+    const bool direction =
+        c == 0x061c || (c >= 0x200e && c <= 0x200f) || (c >= 0x2028 && c <= 0x202e) || (c >= 0x2066 && c <= 0x2069);
     return control || direction || c == 0xfeff;
 }
 

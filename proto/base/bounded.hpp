@@ -14,8 +14,7 @@
 namespace dmb {
 
 /// A vector of at most N elements, stored inline. push_back beyond N is a bug of ours (assert).
-template <class T, std::size_t N>
-class BoundedVector {
+template <class T, std::size_t N> class BoundedVector {
 public:
     using value_type = T;
     static constexpr std::size_t max_size() { return N; }
@@ -75,8 +74,7 @@ std::size_t whole_characters(std::string_view text);
 
 /// Text of at most N bytes, stored inline. Longer text is cut behind its last whole character; whoever
 /// must refuse instead of cutting compares lengths first.
-template <std::size_t N>
-class BoundedText {
+template <std::size_t N> class BoundedText {
 public:
     static constexpr std::size_t max_size() { return N; }
 

@@ -16,18 +16,25 @@ bool enabled(Level);
 std::optional<Level> parse_level(std::string_view word);
 void write(Level, std::string_view line);
 
-template <class... Args>
-void print(Level level, fmt::format_string<Args...> format, Args&&... args)
+template <class... Args> void print(Level level, fmt::format_string<Args...> format, Args&&... args)
 {
     if (enabled(level)) write(level, fmt::format(format, std::forward<Args>(args)...));
 }
-template <class... Args>
-void error(fmt::format_string<Args...> f, Args&&... a) { print(Level::error, f, std::forward<Args>(a)...); }
-template <class... Args>
-void warning(fmt::format_string<Args...> f, Args&&... a) { print(Level::warning, f, std::forward<Args>(a)...); }
-template <class... Args>
-void info(fmt::format_string<Args...> f, Args&&... a) { print(Level::info, f, std::forward<Args>(a)...); }
-template <class... Args>
-void debug(fmt::format_string<Args...> f, Args&&... a) { print(Level::debug, f, std::forward<Args>(a)...); }
+template <class... Args> void error(fmt::format_string<Args...> f, Args&&... a)
+{
+    print(Level::error, f, std::forward<Args>(a)...);
+}
+template <class... Args> void warning(fmt::format_string<Args...> f, Args&&... a)
+{
+    print(Level::warning, f, std::forward<Args>(a)...);
+}
+template <class... Args> void info(fmt::format_string<Args...> f, Args&&... a)
+{
+    print(Level::info, f, std::forward<Args>(a)...);
+}
+template <class... Args> void debug(fmt::format_string<Args...> f, Args&&... a)
+{
+    print(Level::debug, f, std::forward<Args>(a)...);
+}
 
 } // namespace dmb::log

@@ -16,12 +16,10 @@ struct Error {
     BoundedText<240> reason; ///< one sentence, printable, for the person who has to mend it
 };
 
-template <class T = void>
-using Result = std::expected<T, Error>;
+template <class T = void> using Result = std::expected<T, Error>;
 
 /// return fail(Errc::bad_layout, "plane {}: stride {} is below {} bytes", ...);
-template <class... Args>
-std::unexpected<Error> fail(Errc code, fmt::format_string<Args...> format, Args&&... args)
+template <class... Args> std::unexpected<Error> fail(Errc code, fmt::format_string<Args...> format, Args&&... args)
 {
     Error error;
     error.code = code;
@@ -35,8 +33,7 @@ std::unexpected<Error> fail(Errc code, fmt::format_string<Args...> format, Args&
 std::unexpected<Error> fail_errno(Errc code, std::string_view operation, int error_number);
 
 namespace detail {
-template <class T>
-T take(std::expected<T, Error>&& result)
+template <class T> T take(std::expected<T, Error>&& result)
 {
     if constexpr (!std::is_void_v<T>) return std::move(*result);
 }
@@ -45,9 +42,9 @@ T take(std::expected<T, Error>&& result)
 } // namespace dmb
 
 // A statement expression: g++ and clang have it, and it is what makes early returns readable.
-#define TRY(expression)                                                                        \
-    __extension__({                                                                            \
-        auto try_result_ = (expression);                                                       \
-        if (!try_result_) return std::unexpected(std::move(try_result_).error());              \
-        ::dmb::detail::take(std::move(try_result_));                                           \
+#define TRY(expression)                                                                                                        \
+    __extension__({                                                                                                            \
+        auto try_result_ = (expression);                                                                                       \
+        if (!try_result_) return std::unexpected(std::move(try_result_).error());                                              \
+        ::dmb::detail::take(std::move(try_result_));                                                                           \
     })

@@ -7,8 +7,7 @@
 
 namespace dmb {
 
-template <class Tag, class T>
-struct Strong {
+template <class Tag, class T> struct Strong {
     T value{};
     friend constexpr auto operator<=>(const Strong&, const Strong&) = default;
 };
@@ -20,7 +19,6 @@ using Nanoseconds = Strong<struct NanosecondsTag, std::uint64_t>;
 
 } // namespace dmb
 
-template <class Tag, class T>
-struct std::hash<dmb::Strong<Tag, T>> {
+template <class Tag, class T> struct std::hash<dmb::Strong<Tag, T>> {
     std::size_t operator()(const dmb::Strong<Tag, T>& id) const { return std::hash<T>{}(id.value); }
 };

@@ -14,8 +14,8 @@ struct FdIdentity {
     FdType type = FdType::other;
     std::uint64_t mount = 0; ///< mnt_id: with the inode number it identifies the memory
     std::uint64_t inode = 0;
-    std::uint64_t size = 0; ///< bytes; 0 for `other`
-    bool writable = false;  ///< opened O_RDWR
+    std::uint64_t size = 0;   ///< bytes; 0 for `other`
+    bool writable = false;    ///< opened O_RDWR
     BoundedText<160> problem; ///< for `other`: what it is or lacks, for the error text
     friend bool operator==(const FdIdentity&, const FdIdentity&) = default;
 };

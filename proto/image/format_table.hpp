@@ -16,10 +16,10 @@ enum class SampleType : std::uint8_t { unorm, sfloat };
 /// 2x1 for packed 4:2:2.
 struct PlaneFormat {
     std::uint8_t bytes_per_block = 0;
-    std::uint8_t block_width = 1;  ///< pixels of this plane
-    std::uint8_t horizontal = 1;   ///< luma columns per column of this plane
-    std::uint8_t vertical = 1;     ///< luma rows per row of this plane
-    FourCC as_image;               ///< the fourcc under which this plane alone can be imported
+    std::uint8_t block_width = 1; ///< pixels of this plane
+    std::uint8_t horizontal = 1;  ///< luma columns per column of this plane
+    std::uint8_t vertical = 1;    ///< luma rows per row of this plane
+    FourCC as_image;              ///< the fourcc under which this plane alone can be imported
 };
 
 struct FormatInfo {
@@ -28,7 +28,7 @@ struct FormatInfo {
     ColourModel model = ColourModel::rgb;
     SampleType sample = SampleType::unorm;
     bool has_alpha = false;
-    std::uint8_t bits = 8;       ///< significant bits of the widest channel
+    std::uint8_t bits = 8; ///< significant bits of the widest channel
     std::uint8_t plane_count = 1;
     std::array<PlaneFormat, max_planes> planes{};
     std::uint32_t vk_format = 0; ///< VkFormat with exactly these bits in memory, or 0

@@ -128,7 +128,8 @@ Result<Image> Image::validate(ImageDesc desc, ImageFds fds)
             return fail(Errc::bad_descriptor, "memory {}: the descriptor is not the {} that the description says", i,
                         name(desc.kind));
         if (!found.writable)
-            return fail(Errc::bad_descriptor, "memory {}: opened read-only; GPU drivers crash on it, export it with DRM_RDWR", i);
+            return fail(Errc::bad_descriptor, "memory {}: opened read-only; GPU drivers crash on it, export it with DRM_RDWR",
+                        i);
         if (found.size < desc.memories[i].size)
             return fail(Errc::bad_layout, "memory {} has {} bytes, the description says {}", i, found.size,
                         desc.memories[i].size);

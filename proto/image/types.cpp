@@ -16,7 +16,7 @@ struct FlagWord {
 };
 
 constexpr std::array usage_words{
-    FlagWord{1, "cpu_read"}, FlagWord{2, "cpu_write"}, FlagWord{4, "sample"}, FlagWord{8, "render"},
+    FlagWord{1, "cpu_read"}, FlagWord{2, "cpu_write"}, FlagWord{4, "sample"},  FlagWord{8, "render"},
     FlagWord{16, "storage"}, FlagWord{32, "scanout"},  FlagWord{64, "encode"},
 };
 constexpr std::array right_words{FlagWord{1, "read"}, FlagWord{2, "write"}, FlagWord{4, "manage"}};
@@ -45,8 +45,7 @@ std::optional<std::uint32_t> parse_flags(std::string_view text, std::span<const 
 
 bool is_number(std::string_view text) { return text.starts_with("0x") || text.starts_with("0X"); }
 
-template <class T>
-std::optional<T> parse_hexadecimal(std::string_view text)
+template <class T> std::optional<T> parse_hexadecimal(std::string_view text)
 {
     if (!is_number(text)) return std::nullopt;
     text.remove_prefix(2);
@@ -103,8 +102,7 @@ constexpr std::array siting_words{"centre", "left", "top_left"};
 constexpr std::array alpha_words{"straight", "premultiplied"};
 
 /// Enums of this file start at 1 and have no gaps.
-template <class E, std::size_t N>
-std::string_view word_of(E value, const std::array<const char*, N>& words)
+template <class E, std::size_t N> std::string_view word_of(E value, const std::array<const char*, N>& words)
 {
     return words[static_cast<std::size_t>(value) - 1];
 }
@@ -203,8 +201,8 @@ YuvToRgb yuv_to_rgb(const Colour& colour, unsigned bits)
     const float chroma = 2.0f / (limited ? 224.0f * unit : maximum);
     const float black = limited ? 16.0f * unit : 0.0f;
     if (colour.matrix == ColourMatrix::identity) return {{0, 0, luma, luma, 0, 0, 0, luma, 0}, {black, black, black}};
-    return {{luma, 0, chroma * (1 - kr),                                                //
-             luma, -chroma * (1 - kb) * kb / kg, -chroma * (1 - kr) * kr / kg,          //
+    return {{luma, 0, chroma * (1 - kr),                                       //
+             luma, -chroma * (1 - kb) * kb / kg, -chroma * (1 - kr) * kr / kg, //
              luma, chroma * (1 - kb), 0},
             {black, 128.0f * unit, 128.0f * unit}};
 }

@@ -72,8 +72,7 @@ constexpr bool is_valid(Rung r) { return r >= Rung::copy && r <= Rung::tiled; }
 std::string_view name(Rung);
 
 /// A set of flags of enum E; `E::all` is the union of what is known.
-template <class E>
-struct Flags {
+template <class E> struct Flags {
     std::uint32_t bits = 0;
     constexpr Flags() = default;
     constexpr Flags(E flag) : bits(static_cast<std::uint32_t>(flag)) {}
@@ -144,7 +143,7 @@ struct Token {
     std::array<std::uint8_t, 16> bytes{};
     friend bool operator==(const Token&, const Token&) = default;
 };
-std::string to_string(const Token&);                   ///< 32 lower-case hexadecimal digits
+std::string to_string(const Token&); ///< 32 lower-case hexadecimal digits
 std::optional<Token> parse_token(std::string_view);
 
 using Uuid = std::array<std::uint8_t, 16>;

@@ -12,9 +12,9 @@ namespace dmb {
 struct DeviceInfo {
     DeviceId id;
     Backend backend = Backend::memfd;
-    BoundedText<64> node;   ///< "/dev/dri/renderD128", "/dev/udmabuf", or empty
-    BoundedText<64> driver; ///< kernel driver for GBM ("virtio_gpu"), Vulkan driver name else
-    BoundedText<96> name;   ///< what a person would call it
+    BoundedText<64> node;     ///< "/dev/dri/renderD128", "/dev/udmabuf", or empty
+    BoundedText<64> driver;   ///< kernel driver for GBM ("virtio_gpu"), Vulkan driver name else
+    BoundedText<96> name;     ///< what a person would call it
     BoundedText<160> problem; ///< why it cannot be used; empty when it works
     bool software = false;
     friend bool operator==(const DeviceInfo&, const DeviceInfo&) = default;

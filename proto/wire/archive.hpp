@@ -63,8 +63,7 @@ public:
         std::memcpy(bytes, at_, size);
         at_ += size;
     }
-    template <class T>
-    T number()
+    template <class T> T number()
     {
         T value{};
         get(&value, sizeof value);
@@ -115,7 +114,10 @@ inline void CEREAL_LOAD_FUNCTION_NAME(WireIn& a, bool& v)
     v = byte == 1;
 }
 
-template <std::size_t N> void CEREAL_SAVE_FUNCTION_NAME(WireOut& a, const std::array<std::uint8_t, N>& v) { a.put(v.data(), N); }
+template <std::size_t N> void CEREAL_SAVE_FUNCTION_NAME(WireOut& a, const std::array<std::uint8_t, N>& v)
+{
+    a.put(v.data(), N);
+}
 template <std::size_t N> void CEREAL_LOAD_FUNCTION_NAME(WireIn& a, std::array<std::uint8_t, N>& v) { a.get(v.data(), N); }
 
 template <class T> void CEREAL_SAVE_FUNCTION_NAME(WireOut& a, const std::vector<T>& v)
@@ -162,7 +164,10 @@ template <class T, std::size_t N> void CEREAL_LOAD_FUNCTION_NAME(wire::WireIn& a
     for (T& element : v) a(element);
 }
 
-template <class Tag, class T> void CEREAL_SAVE_FUNCTION_NAME(wire::WireOut& a, const Strong<Tag, T>& v) { a.put(&v.value, sizeof(T)); }
+template <class Tag, class T> void CEREAL_SAVE_FUNCTION_NAME(wire::WireOut& a, const Strong<Tag, T>& v)
+{
+    a.put(&v.value, sizeof(T));
+}
 template <class Tag, class T> void CEREAL_LOAD_FUNCTION_NAME(wire::WireIn& a, Strong<Tag, T>& v) { a.get(&v.value, sizeof(T)); }
 
 template <class E> void CEREAL_SAVE_FUNCTION_NAME(wire::WireOut& a, const Flags<E>& v) { a.put(&v.bits, sizeof v.bits); }

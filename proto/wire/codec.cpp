@@ -43,8 +43,7 @@ Header get_header(WireIn& in)
     return header;
 }
 
-template <class Message>
-void read_body(WireIn& in, std::size_t fd_count, Message& message)
+template <class Message> void read_body(WireIn& in, std::size_t fd_count, Message& message)
 {
     in(message);
     if (in.remaining() != 0) throw cereal::Exception("bytes after the message");
@@ -53,24 +52,21 @@ void read_body(WireIn& in, std::size_t fd_count, Message& message)
 
 /// The alternative itself when `out` holds it already: every field is overwritten, and what a message
 /// would cost to construct again is more than what it costs to read.
-template <class Message, class Variant>
-Message& reuse(Variant& out)
+template <class Message, class Variant> Message& reuse(Variant& out)
 {
     Message* same = std::get_if<Message>(&out);
     return same ? *same : out.template emplace<Message>();
 }
 
 /// Tries the alternatives of the variant; false when none has the opcode.
-template <class... Messages>
-bool read_any(WireIn& in, Opcode opcode, std::size_t fd_count, std::variant<Messages...>& out)
+template <class... Messages> bool read_any(WireIn& in, Opcode opcode, std::size_t fd_count, std::variant<Messages...>& out)
 {
     return ((opcode == Messages::opcode && (read_body(in, fd_count, reuse<Messages>(out)), true)) || ...);
 }
 
 } // namespace
 
-template <class Message>
-Result<std::size_t> encode(const Message& message, std::uint32_t serial, std::span<std::byte> to)
+template <class Message> Result<std::size_t> encode(const Message& message, std::uint32_t serial, std::span<std::byte> to)
 {
     try {
         WireOut& out = writer(to);
@@ -82,8 +78,7 @@ Result<std::size_t> encode(const Message& message, std::uint32_t serial, std::sp
     }
 }
 
-template <class Variant>
-Result<> decode(std::span<const std::byte> packet, std::size_t fd_count, Decoded<Variant>& out)
+template <class Variant> Result<> decode(std::span<const std::byte> packet, std::size_t fd_count, Decoded<Variant>& out)
 {
     try {
         WireIn& in = reader(packet);

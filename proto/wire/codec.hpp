@@ -15,19 +15,16 @@ inline constexpr std::size_t header_bytes = 8;
 using PacketFds = BoundedVector<UniqueFd, limits::packet_fds>;
 
 /// Encodes into `out` and returns the packet's size. Fails only when `out` is too small.
-template <class Message>
-Result<std::size_t> encode(const Message&, std::uint32_t serial, std::span<std::byte> out);
+template <class Message> Result<std::size_t> encode(const Message&, std::uint32_t serial, std::span<std::byte> out);
 
-template <class Variant>
-struct Decoded {
+template <class Variant> struct Decoded {
     std::uint32_t serial = 0;
     Variant message;
 };
 
 /// `fd_count` is what came with the packet. Unknown opcodes give Errc::unsupported (and the serial, so
 /// that it can be answered); everything else malformed gives Errc::protocol_violation.
-template <class Variant>
-Result<> decode(std::span<const std::byte> packet, std::size_t fd_count, Decoded<Variant>& out);
+template <class Variant> Result<> decode(std::span<const std::byte> packet, std::size_t fd_count, Decoded<Variant>& out);
 
 /// For SnapshotReply's memfd.
 Result<std::vector<std::byte>> encode_snapshot(const Snapshot&);

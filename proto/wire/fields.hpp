@@ -35,8 +35,8 @@ template <class A> void serialize(A& a, FormatSupport& v)
 template <class A> void serialize(A& a, HolderInfo& v) { a(FIELD(client), FIELD(handles), FIELD(rights)); }
 template <class A> void serialize(A& a, ImageInfo& v)
 {
-    a(FIELD(id), FIELD(owner), FIELD(owner_uid), FIELD(label), FIELD(desc), FIELD(holders), FIELD(tokens),
-      FIELD(lease_left_ns), FIELD(age_ns));
+    a(FIELD(id), FIELD(owner), FIELD(owner_uid), FIELD(label), FIELD(desc), FIELD(holders), FIELD(tokens), FIELD(lease_left_ns),
+      FIELD(age_ns));
 }
 template <class A> void serialize(A& a, ClientInfo& v)
 {

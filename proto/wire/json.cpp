@@ -21,16 +21,14 @@ concept Text = cereal::traits::is_text_archive<A>::value;
     throw cereal::Exception(is_printable(word) ? "\"" + word + "\" is not known here" : "a word with control characters");
 }
 
-template <class T>
-T require(std::optional<T> value, const std::string& word)
+template <class T> T require(std::optional<T> value, const std::string& word)
 {
     if (!value) refuse(word);
     return *value;
 }
 
 /// Enums of the protocol start at 1 without gaps: the word is looked up by naming each value.
-template <class E>
-E parse_enum(const std::string& word)
+template <class E> E parse_enum(const std::string& word)
 {
     for (int i = 1; is_valid(static_cast<E>(i)); ++i)
         if (name(static_cast<E>(i)) == word) return static_cast<E>(i);
@@ -52,8 +50,8 @@ template <Text A, class Tag, class T> void load_minimal(const A&, Strong<Tag, T>
 template <Text A, std::size_t N> std::string save_minimal(const A&, const BoundedText<N>& v) { return std::string(v.view()); }
 template <Text A, std::size_t N> void load_minimal(const A&, BoundedText<N>& v, const std::string& text) { v.assign(text); }
 
-#define WORDS(E)                                                                               \
-    template <Text A> std::string save_minimal(const A&, const E& v) { return std::string(name(v)); } \
+#define WORDS(E)                                                                                                               \
+    template <Text A> std::string save_minimal(const A&, const E& v) { return std::string(name(v)); }                          \
     template <Text A> void load_minimal(const A&, E& v, const std::string& word) { v = parse_enum<E>(word); }
 WORDS(MemoryKind)
 WORDS(Backend)
@@ -109,12 +107,12 @@ void CEREAL_LOAD_MINIMAL_FUNCTION_NAME(const A&, dmb::Uuid& v, const std::string
 namespace dmb::wire {
 namespace {
 
-template <class T>
-std::string write(const char* root, const T& value)
+template <class T> std::string write(const char* root, const T& value)
 {
     std::ostringstream stream;
     {
-        cereal::JSONOutputArchive archive(stream, cereal::JSONOutputArchive::Options(17, cereal::JSONOutputArchive::Options::IndentChar::space, 2));
+        cereal::JSONOutputArchive archive(
+            stream, cereal::JSONOutputArchive::Options(17, cereal::JSONOutputArchive::Options::IndentChar::space, 2));
         archive(cereal::make_nvp(root, value));
     }
     return std::move(stream).str();
@@ -151,7 +149,8 @@ std::string to_json(const Candidates& candidates) { return write("candidates", c
 Result<ImageDesc> image_desc_from_json(std::string_view text)
 {
     if (text.size() > limits::packet_bytes || !is_plain(text))
-        return fail(Errc::invalid_argument, "an image description has at most {} bytes, 32 levels and whole numbers, and this has not",
+        return fail(Errc::invalid_argument,
+                    "an image description has at most {} bytes, 32 levels and whole numbers, and this has not",
                     limits::packet_bytes);
     try {
         std::istringstream stream{std::string(text)};

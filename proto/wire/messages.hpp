@@ -17,11 +17,28 @@ inline constexpr std::uint16_t version = 1;
 inline constexpr std::uint64_t forever = UINT64_MAX;
 
 enum class Opcode : std::uint16_t {
-    hello = 1, hello_reply, error_reply, allocate, image_reply, open, register_image, mint_token, token_reply,
-    revoke_token, revoke_image, set_lease, release, inspect, snapshot_reply, done, image_revoked, goodbye,
-    worker_hello = 64, worker_allocate, worker_image,
+    hello = 1,
+    hello_reply,
+    error_reply,
+    allocate,
+    image_reply,
+    open,
+    register_image,
+    mint_token,
+    token_reply,
+    revoke_token,
+    revoke_image,
+    set_lease,
+    release,
+    inspect,
+    snapshot_reply,
+    done,
+    image_revoked,
+    goodbye,
+    worker_hello = 64,
+    worker_allocate,
+    worker_image,
 };
-
 
 using Name = BoundedText<limits::name_bytes>;
 
@@ -79,10 +96,10 @@ struct AllocateSpec {
     FourCC format;
     BoundedVector<Modifier, limits::modifiers> modifiers; ///< acceptable ones, best first; empty: any
     Usage usage;
-    BackendSet backends;  ///< acceptable ones; empty: any
+    BackendSet backends; ///< acceptable ones; empty: any
     Rung minimum_rung = Rung::copy;
     Colour colour;
-    Name device;  ///< node, name or UUID of the device it must come from; empty: any
+    Name device; ///< node, name or UUID of the device it must come from; empty: any
     friend bool operator==(const AllocateSpec&, const AllocateSpec&) = default;
 };
 /// With initial contents: one sealed memfd, planes tightly packed (row_bytes × rows) one after the other.

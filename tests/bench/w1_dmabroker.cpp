@@ -15,8 +15,8 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <string>
 #include <sched.h>
+#include <string>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -30,10 +30,7 @@ namespace {
     std::exit(3);
 }
 
-std::uint64_t now_ns()
-{
-    return static_cast<std::uint64_t>(std::chrono::steady_clock::now().time_since_epoch().count());
-}
+std::uint64_t now_ns() { return static_cast<std::uint64_t>(std::chrono::steady_clock::now().time_since_epoch().count()); }
 
 /// PLACE as in shared/bench: same: everything on CPU 0; split: the client on CPU 1.
 void place(bool client)
@@ -109,7 +106,8 @@ struct Work {
     {
         dmabroker_error error{};
         dmabroker_image* image = nullptr;
-        const int result = dmabroker_open(client, token, DMABROKER_READ | DMABROKER_WRITE, DMABROKER_USAGE_SAMPLE, &image, &error);
+        const int result =
+            dmabroker_open(client, token, DMABROKER_READ | DMABROKER_WRITE, DMABROKER_USAGE_SAMPLE, &image, &error);
         if (result != 0) die("open", error);
         return image;
     }

@@ -91,11 +91,7 @@ protected:
         const auto released = broker->release(id, got.handle, now);
         return released ? Errc{} : released.error().code;
     }
-    template <class T>
-    static Errc code(const Result<T>& result)
-    {
-        return result ? Errc{} : result.error().code;
-    }
+    template <class T> static Errc code(const Result<T>& result) { return result ? Errc{} : result.error().code; }
     Amount used(ClientId id)
     {
         const Snapshot state = *broker->inspect(id, {}, now);

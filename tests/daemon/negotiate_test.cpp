@@ -159,7 +159,8 @@ TEST_F(Negotiate, a_request_known_to_crash_is_not_tried_again)
 {
     add(gbm, false);
     add(memfd, true);
-    const Negotiation out = run([](const Offer& offer) -> BoundedText<160> { return offer.device->backend == gbm ? "crashed" : ""; });
+    const Negotiation out =
+        run([](const Offer& offer) -> BoundedText<160> { return offer.device->backend == gbm ? "crashed" : ""; });
     ASSERT_EQ(out.choices.size(), 1u);
     EXPECT_EQ(out.choices[0].allocator, 1u);
     EXPECT_EQ(out.refused.at(0).reason, BoundedText<160>("crashed"));

@@ -52,12 +52,15 @@ TEST_F(Registration, nothing_but_image_memory_is_taken)
     ASSERT_EQ(::pipe2(ends, O_CLOEXEC), 0);
     int sockets[2];
     ASSERT_EQ(::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sockets), 0);
-    for (const int fd : {ends[0], ends[1], sockets[0], sockets[1], ::open("/dev/null", O_RDWR | O_CLOEXEC),
-                         ::open("/dev/zero", O_RDWR | O_CLOEXEC), ::open("/", O_PATH | O_CLOEXEC), ::open("/proc", O_RDONLY | O_CLOEXEC),
-                         ::epoll_create1(EPOLL_CLOEXEC), ::eventfd(0, EFD_CLOEXEC), ::memfd_create("unsealed", MFD_CLOEXEC)})
+    for (const int fd :
+         {ends[0], ends[1], sockets[0], sockets[1], ::open("/dev/null", O_RDWR | O_CLOEXEC),
+          ::open("/dev/zero", O_RDWR | O_CLOEXEC), ::open("/", O_PATH | O_CLOEXEC), ::open("/proc", O_RDONLY | O_CLOEXEC),
+          ::epoll_create1(EPOLL_CLOEXEC), ::eventfd(0, EFD_CLOEXEC), ::memfd_create("unsealed", MFD_CLOEXEC)})
         EXPECT_EQ(try_register(alice, describe(), UniqueFd::adopt(fd)), Errc::bad_descriptor);
-    EXPECT_EQ(try_register(alice, describe(), memory(64 * 256, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE)), Errc::bad_descriptor);
-    EXPECT_EQ(try_register(alice, describe(), memory(64 * 256, F_SEAL_SHRINK)), Errc::bad_descriptor) << "it could grow at the broker's cost";
+    EXPECT_EQ(try_register(alice, describe(), memory(64 * 256, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE)),
+              Errc::bad_descriptor);
+    EXPECT_EQ(try_register(alice, describe(), memory(64 * 256, F_SEAL_SHRINK)), Errc::bad_descriptor)
+        << "it could grow at the broker's cost";
     EXPECT_EQ(used(alice), Amount{});
 }
 

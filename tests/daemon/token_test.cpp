@@ -229,7 +229,8 @@ double deviation(const std::array<std::uint64_t, 256>& counts)
     for (const std::uint64_t count : counts) sum += static_cast<double>(count);
     const double expected = sum / 256;
     double chi = 0;
-    for (const std::uint64_t count : counts) chi += (static_cast<double>(count) - expected) * (static_cast<double>(count) - expected) / expected;
+    for (const std::uint64_t count : counts)
+        chi += (static_cast<double>(count) - expected) * (static_cast<double>(count) - expected) / expected;
     return (chi - 255) / std::sqrt(2 * 255.0);
 }
 
@@ -315,7 +316,8 @@ TEST(TokenTable, the_memory_for_ended_tokens_is_bounded)
     TokenTable table;
     std::vector<Token> tokens;
     for (int i = 0; i < 3000; ++i) {
-        tokens.push_back(*table.add({.lineage = std::make_shared<Lineage>(), .image = {1}, .rights = Right::read, .charge = {}}));
+        tokens.push_back(
+            *table.add({.lineage = std::make_shared<Lineage>(), .image = {1}, .rights = Right::read, .charge = {}}));
         table.end(tokens.back(), TokenEnd::revoked);
     }
     bool existed = true;

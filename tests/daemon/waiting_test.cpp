@@ -7,7 +7,10 @@ namespace {
 
 /// A GPU whose answers the test gives.
 struct SlowGpu : Allocator {
-    std::span<const DeviceInfo> devices() const override { return known ? std::span(&device, 1) : std::span<const DeviceInfo>(); }
+    std::span<const DeviceInfo> devices() const override
+    {
+        return known ? std::span(&device, 1) : std::span<const DeviceInfo>();
+    }
     std::span<const FormatSupport> formats() const override { return {&format, 1}; }
     BackendSet offers() const override
     {
@@ -16,7 +19,10 @@ struct SlowGpu : Allocator {
         return set;
     }
     bool starting() const override { return !known; }
-    void allocate(std::uint8_t, const wire::AllocateSpec&, int, Instant, Completion done) override { running.push_back(std::move(done)); }
+    void allocate(std::uint8_t, const wire::AllocateSpec&, int, Instant, Completion done) override
+    {
+        running.push_back(std::move(done));
+    }
 
     bool known = false;
     DeviceInfo device{.backend = Backend::gbm, .node = "/dev/dri/renderD128"};

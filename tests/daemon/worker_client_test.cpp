@@ -47,8 +47,7 @@ protected:
         hello.formats.push_back({0, fourcc("XR24"), modifier_linear, 1, UsageFlag::render});
         say(hello, 0);
     }
-    template <class Message>
-    void say(const Message& message, std::uint32_t serial, wire::PacketFds fds = {})
+    template <class Message> void say(const Message& message, std::uint32_t serial, wire::PacketFds fds = {})
     {
         wire::Decoded<wire::WorkerReply> packet{serial, message};
         client->received(packet, fds, now);
@@ -64,7 +63,8 @@ protected:
     }
     void ask(std::uint8_t device = 0)
     {
-        client->allocate(device, spec, -1, now, [this](Result<Allocated> made) { answers.push_back(made ? Errc{} : made.error().code); });
+        client->allocate(device, spec, -1, now,
+                         [this](Result<Allocated> made) { answers.push_back(made ? Errc{} : made.error().code); });
     }
     void pass(std::uint64_t ns)
     {

@@ -5,11 +5,11 @@
 #include "tests/drm/local_image.hpp"
 #include "tests/support/fixture.hpp"
 
-#include <EGL/egl.h>
-#include <EGL/eglext.h>
 #include <cstring>
 #include <dmabroker/egl.h>
 #include <dmabroker/gl.h>
+#include <EGL/egl.h>
+#include <EGL/eglext.h>
 #include <fcntl.h>
 #include <map>
 #include <set>

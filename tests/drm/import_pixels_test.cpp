@@ -37,11 +37,11 @@ protected:
     static bool is_for_dma_bufs_only(const Outcome& seen)
     {
         const auto says = [&](const char* part) { return seen.text.find(part) != std::string::npos; };
-        return seen.kind == Outcome::refused && (says("is not a software one") || says("has no VK_EXT_external_memory_dma_buf"));
+        return seen.kind == Outcome::refused &&
+               (says("is not a software one") || says("has no VK_EXT_external_memory_dma_buf"));
     }
 
-    template <class Make>
-    static void start(std::unique_ptr<matrix::Access>& access, std::string& problem, Make make)
+    template <class Make> static void start(std::unique_ptr<matrix::Access>& access, std::string& problem, Make make)
     {
         try {
             access = make();

@@ -51,12 +51,12 @@ LocalImage::LocalImage(FourCC format, Extent size, LocalOptions options) : desc_
         mapping_ = static_cast<std::uint8_t*>(mapped);
     }
     ::fcntl(fd.get(), F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | static_cast<int>(options.seals) | F_SEAL_SEAL);
-    if (options.read_only) fd = UniqueFd::adopt(::open(fmt::format("/proc/self/fd/{}", fd.get()).c_str(), O_RDONLY | O_CLOEXEC));
+    if (options.read_only)
+        fd = UniqueFd::adopt(::open(fmt::format("/proc/self/fd/{}", fd.get()).c_str(), O_RDONLY | O_CLOEXEC));
     ImageFds fds;
     fds.push_back(std::move(fd));
-    image_.reset(new dmabroker_image{.image = Image::adopt(desc_, std::move(fds)).value(),
-                                     .rights = options.rights,
-                                     .protection = options.protection});
+    image_.reset(new dmabroker_image{
+        .image = Image::adopt(desc_, std::move(fds)).value(), .rights = options.rights, .protection = options.protection});
     fill_info(*image_, desc_);
 }
 
@@ -65,8 +65,7 @@ LocalImage::~LocalImage()
     if (mapping_) ::munmap(mapping_, size_);
 }
 
-template <class Copy>
-void LocalImage::each_row(const Copy& copy) const
+template <class Copy> void LocalImage::each_row(const Copy& copy) const
 {
     const auto shapes = matrix::shapes(desc_.format, desc_.size);
     for (std::size_t p = 0; p < shapes.size(); ++p)
@@ -77,7 +76,8 @@ void LocalImage::each_row(const Copy& copy) const
 
 void LocalImage::write(const matrix::Pixels& pixels)
 {
-    each_row([&](std::size_t p, std::size_t at, std::uint8_t* row, std::size_t n) { std::memcpy(row, &pixels.planes[p][at], n); });
+    each_row(
+        [&](std::size_t p, std::size_t at, std::uint8_t* row, std::size_t n) { std::memcpy(row, &pixels.planes[p][at], n); });
 }
 
 matrix::Pixels LocalImage::read() const

@@ -20,8 +20,7 @@ void require(bool holds)
 
 using Bytes = std::span<const std::byte>;
 
-template <class Variant>
-void packet(Bytes bytes, std::size_t fds)
+template <class Variant> void packet(Bytes bytes, std::size_t fds)
 {
     Decoded<Variant> out;
     const Result<> result = decode(bytes, fds, out);

@@ -43,7 +43,8 @@ class LateAllocator : public Allocator {
 public:
     LateAllocator() : device_{.backend = Backend::gbm, .node = "/dev/dri/late"}
     {
-        for (const FormatInfo& format : all_formats()) formats_.push_back({0, format.fourcc, modifier_linear, format.plane_count, Usage::all()});
+        for (const FormatInfo& format : all_formats())
+            formats_.push_back({0, format.fourcc, modifier_linear, format.plane_count, Usage::all()});
     }
     std::span<const DeviceInfo> devices() const override { return {&device_, 1}; }
     std::span<const FormatSupport> formats() const override { return formats_; }
@@ -147,14 +148,14 @@ private:
         if (in_.ConsumeIntegralInRange(0, 7) != 0) say(who, wire::Hello{.name = "fuzz"});
     }
 
-    template <class Message>
-    void say(std::size_t who, const Message& message, std::span<const int> fds = {})
+    template <class Message> void say(std::size_t who, const Message& message, std::span<const int> fds = {})
     {
         if (!clients_[who]) return;
         std::vector<std::byte> bytes(limits::packet_bytes);
         bytes.resize(wire::encode(message, in_.ConsumeIntegralInRange(0u, 9u), bytes).value());
         if (in_.ConsumeIntegralInRange(0, 15) == 0)
-            bytes[in_.ConsumeIntegralInRange<std::size_t>(0, bytes.size() - 1)] = static_cast<std::byte>(in_.ConsumeIntegral<std::uint8_t>());
+            bytes[in_.ConsumeIntegralInRange<std::size_t>(0, bytes.size() - 1)] =
+                static_cast<std::byte>(in_.ConsumeIntegral<std::uint8_t>());
         (void)wire::send(clients_[who].get(), bytes, fds, wire::Wait::no);
     }
 
@@ -230,7 +231,8 @@ private:
         auto packet = wire::receive(clients_[who].get(), buffer_, wire::Wait::no);
         if (!packet || !*packet) return;
         wire::Decoded<wire::Reply> reply;
-        require(wire::decode(std::span<const std::byte>(buffer_).first((*packet)->size), (*packet)->fds.size(), reply).has_value());
+        require(
+            wire::decode(std::span<const std::byte>(buffer_).first((*packet)->size), (*packet)->fds.size(), reply).has_value());
         if (const auto* held = std::get_if<wire::ImageReply>(&reply.message)) {
             handles_.push_back(held->handle);
             images_.push_back(held->image);
@@ -262,8 +264,7 @@ private:
         if (seals) ::fcntl(fd.get(), F_ADD_SEALS, seals);
         return fd;
     }
-    template <class T>
-    T remembered(const std::vector<T>& list)
+    template <class T> T remembered(const std::vector<T>& list)
     {
         if (list.empty() || in_.ConsumeIntegralInRange(0, 15) == 0) return {};
         const std::size_t newest = std::min(list.size(), most_kept);
@@ -275,13 +276,17 @@ private:
     const FormatInfo& format() { return all_formats()[in_.ConsumeIntegralInRange<std::size_t>(0, all_formats().size() - 1)]; }
     Extent extent()
     {
-        if (in_.ConsumeIntegralInRange(0, 15) == 0) return {in_.ConsumeIntegral<std::uint32_t>(), in_.ConsumeIntegral<std::uint32_t>()};
+        if (in_.ConsumeIntegralInRange(0, 15) == 0)
+            return {in_.ConsumeIntegral<std::uint32_t>(), in_.ConsumeIntegral<std::uint32_t>()};
         return {in_.ConsumeIntegralInRange(1u, 64u), in_.ConsumeIntegralInRange(1u, 64u)};
     }
     Modifier modifier() { return {in_.PickValueInArray<std::uint64_t>({0, 0, modifier_invalid.value, 0x0100'0000'0000'0001})}; }
     Rights rights() { return Rights::from_bits(in_.ConsumeIntegralInRange(0u, 7u)); }
     Usage usage() { return Usage::from_bits(in_.PickValueInArray<std::uint32_t>({0, 1, 3, 4, 12, 127})); }
-    std::uint64_t duration() { return in_.PickValueInArray<std::uint64_t>({0, 0, 1, 1'000'000, UINT64_MAX - 1, wire::forever}); }
+    std::uint64_t duration()
+    {
+        return in_.PickValueInArray<std::uint64_t>({0, 0, 1, 1'000'000, UINT64_MAX - 1, wire::forever});
+    }
 
     // --- the end -------------------------------------------------------------------------------------
 

@@ -47,22 +47,25 @@ TEST_F(Hostile, f05_only_dma_bufs_and_sealed_memfds_can_be_registered)
     ASSERT_EQ(::pipe2(pipe, O_CLOEXEC), 0);
     ASSERT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
     std::vector<UniqueFd> bad;
-    for (const int fd : {pipe[0], pipe[1], pair[0], pair[1], ::open("/dev/null", O_RDWR | O_CLOEXEC), ::open("/dev/zero", O_RDWR | O_CLOEXEC),
-                         ::open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC), ::open("/dev/null", O_PATH | O_CLOEXEC),
-                         ::open("/dev/ptmx", O_RDWR | O_NOCTTY | O_CLOEXEC), ::open("/dev/shm", O_RDWR | O_TMPFILE | O_CLOEXEC, 0600),
-                         ::open("/dev/dri/card0", O_RDWR | O_CLOEXEC), ::epoll_create1(EPOLL_CLOEXEC), ::eventfd(0, EFD_CLOEXEC),
-                         ::inotify_init1(IN_CLOEXEC), static_cast<int>(::syscall(SYS_pidfd_open, ::getpid(), 0)),
-                         static_cast<int>(::syscall(SYS_memfd_secret, O_CLOEXEC))})
+    for (const int fd :
+         {pipe[0], pipe[1], pair[0], pair[1], ::open("/dev/null", O_RDWR | O_CLOEXEC), ::open("/dev/zero", O_RDWR | O_CLOEXEC),
+          ::open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC), ::open("/dev/null", O_PATH | O_CLOEXEC),
+          ::open("/dev/ptmx", O_RDWR | O_NOCTTY | O_CLOEXEC), ::open("/dev/shm", O_RDWR | O_TMPFILE | O_CLOEXEC, 0600),
+          ::open("/dev/dri/card0", O_RDWR | O_CLOEXEC), ::epoll_create1(EPOLL_CLOEXEC), ::eventfd(0, EFD_CLOEXEC),
+          ::inotify_init1(IN_CLOEXEC), static_cast<int>(::syscall(SYS_pidfd_open, ::getpid(), 0)),
+          static_cast<int>(::syscall(SYS_memfd_secret, O_CLOEXEC))})
         if (fd >= 0) bad.push_back(UniqueFd::adopt(fd));
     sigset_t none;
     ::sigemptyset(&none);
     for (const int fd : {::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC), ::signalfd(-1, &none, SFD_CLOEXEC),
-                         static_cast<int>(::syscall(SYS_userfaultfd, O_CLOEXEC | 1 /* UFFD_USER_MODE_ONLY */)), ::open("/dev/udmabuf", O_RDWR | O_CLOEXEC),
-                         ::open("/dev/dma_heap/system", O_RDWR | O_CLOEXEC), ::open("/dev/dri/renderD128", O_RDWR | O_CLOEXEC),
-                         ::open("/dev/fuse", O_RDWR | O_CLOEXEC), ::open("/proc/self/mem", O_RDWR | O_CLOEXEC)})
+                         static_cast<int>(::syscall(SYS_userfaultfd, O_CLOEXEC | 1 /* UFFD_USER_MODE_ONLY */)),
+                         ::open("/dev/udmabuf", O_RDWR | O_CLOEXEC), ::open("/dev/dma_heap/system", O_RDWR | O_CLOEXEC),
+                         ::open("/dev/dri/renderD128", O_RDWR | O_CLOEXEC), ::open("/dev/fuse", O_RDWR | O_CLOEXEC),
+                         ::open("/proc/self/mem", O_RDWR | O_CLOEXEC)})
         if (fd >= 0) bad.push_back(UniqueFd::adopt(fd));
     if (UniqueFd huge = UniqueFd::adopt(::memfd_create("huge", MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_HUGETLB));
-        huge && ::ftruncate(huge.get(), 2 << 20) == 0 && ::fcntl(huge.get(), F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) == 0)
+        huge && ::ftruncate(huge.get(), 2 << 20) == 0 &&
+        ::fcntl(huge.get(), F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) == 0)
         bad.push_back(std::move(huge));
     bad.push_back(make_memfd(4096, 0));
     bad.push_back(make_memfd(4096, F_SEAL_GROW));
@@ -78,7 +81,8 @@ TEST_F(Hostile, f05_only_dma_bufs_and_sealed_memfds_can_be_registered)
             EXPECT_EQ(attacker.error(wire::Register{desc, "x", 0}, {fd.get()}), Errc::bad_descriptor);
         }
     const UniqueFd good = make_memfd(256);
-    EXPECT_EQ(attacker.get<wire::ImageReply>(wire::Register{make_desc({8, 8}), "x", 0}, {good.get()}).desc.backend, Backend::client);
+    EXPECT_EQ(attacker.get<wire::ImageReply>(wire::Register{make_desc({8, 8}), "x", 0}, {good.get()}).desc.backend,
+              Backend::client);
     EXPECT_EQ(::fcntl(good.get(), F_ADD_SEALS, F_SEAL_FUTURE_WRITE), -1) << "other importers' drivers would crash";
 }
 
@@ -196,10 +200,12 @@ TEST_F(Inheritance, f10_a_worker_has_its_socket_its_log_and_nothing_else)
     ASSERT_TRUE(eventually([&] { return !workers().empty(); }, 20)) << broker.log();
     const std::vector<pid_t> first = workers();
     for (const pid_t worker : first) ::kill(worker, SIGKILL); // those started now could inherit all that is open
-    ASSERT_TRUE(eventually([&] {
-        const std::vector<pid_t> now = workers();
-        return now.size() >= first.size() && std::ranges::find_first_of(now, first) == now.end();
-    }, 20));
+    ASSERT_TRUE(eventually(
+        [&] {
+            const std::vector<pid_t> now = workers();
+            return now.size() >= first.size() && std::ranges::find_first_of(now, first) == now.end();
+        },
+        20));
     for (const pid_t worker : workers()) {
         std::map<std::string, std::string> open;
         for (const auto& entry : std::filesystem::directory_iterator("/proc/" + std::to_string(worker) + "/fd"))
@@ -307,8 +313,10 @@ TEST_F(Hostile, m07_planes_may_share_overlap_and_lie_apart_and_each_is_checked)
     EXPECT_EQ(attacker.error(apart, {small.get(), large.get()}), Errc::bad_layout) << "in the wrong order";
     EXPECT_EQ(attacker.error(apart, {large.get(), tiny.get()}), Errc::bad_layout);
     EXPECT_EQ(attacker.error(with({{0, 64, 0}, {1, 64, 1}}, {{luma}, {chroma}}), {large.get(), small.get()}), Errc::bad_layout);
-    EXPECT_EQ(attacker.error(with({{0, 64, 0}, {0, 64, 0}}, {{luma}, {chroma}}), {large.get(), small.get()}), Errc::bad_layout) << "one is unused";
-    EXPECT_EQ(attacker.error(with({{0, 64, 0}, {0, 64, 0}}, {{luma}}), {large.get()}), Errc{}) << "overlapping is the client's own affair";
+    EXPECT_EQ(attacker.error(with({{0, 64, 0}, {0, 64, 0}}, {{luma}, {chroma}}), {large.get(), small.get()}), Errc::bad_layout)
+        << "one is unused";
+    EXPECT_EQ(attacker.error(with({{0, 64, 0}, {0, 64, 0}}, {{luma}}), {large.get()}), Errc{})
+        << "overlapping is the client's own affair";
     EXPECT_EQ(attacker.error(with({{0, 64, 0}, {0, 64, luma - chroma}}, {{luma}}), {large.get()}), Errc{});
     EXPECT_EQ(attacker.error(with({{0, 64, 0}, {0, 64, luma - chroma + 64}}, {{luma}}), {large.get()}), Errc::bad_layout);
     // The same memory under two numbers is counted twice, and free again when its last image is.
@@ -333,7 +341,8 @@ TEST_F(Hostile, m08_memory_cannot_shrink_and_holes_read_as_zeros)
     EXPECT_NE(::ftruncate(memfd.get(), 0), 0);
     EXPECT_NE(::ftruncate(memfd.get(), 2 << 20), 0);
     EXPECT_NE(::fallocate(memfd.get(), FALLOC_FL_COLLAPSE_RANGE, 0, 4096), 0);
-    EXPECT_NE(::fallocate(memfd.get(), FALLOC_FL_KEEP_SIZE, 1 << 20, 4096), 0) << "memory beyond the end would be charged to nobody";
+    EXPECT_NE(::fallocate(memfd.get(), FALLOC_FL_KEEP_SIZE, 1 << 20, 4096), 0)
+        << "memory beyond the end would be charged to nobody";
     EXPECT_EQ(reader.get<wire::ImageReply>(wire::Open{given, Right::read, UsageFlag::cpu_read}).image, registered.image);
     ASSERT_EQ(reader.last_fds.size(), 1u);
     void* seen = ::mmap(nullptr, 1 << 20, PROT_READ, MAP_SHARED, reader.last_fds[0].get(), 0);
@@ -524,9 +533,11 @@ TEST_F(Hostile, p06_handles_and_images_of_others_do_not_exist)
 TEST_F(Hostile, p06_the_same_sentence_answers_foreign_and_nonexistent_images)
 {
     RawClient attacker = client();
-    const auto foreign = attacker.ask(wire::Inspect{image.image}), nothing = attacker.ask(wire::Inspect{ImageId{image.image.value + 1000}});
+    const auto foreign = attacker.ask(wire::Inspect{image.image}),
+               nothing = attacker.ask(wire::Inspect{ImageId{image.image.value + 1000}});
     ASSERT_TRUE(foreign && nothing);
-    std::string a(std::get<wire::ErrorReply>(foreign->message).reason.view()), b(std::get<wire::ErrorReply>(nothing->message).reason.view());
+    std::string a(std::get<wire::ErrorReply>(foreign->message).reason.view()),
+        b(std::get<wire::ErrorReply>(nothing->message).reason.view());
     const auto strip = [](std::string& text) { std::erase_if(text, [](char c) { return c >= '0' && c <= '9'; }); };
     strip(a);
     strip(b);
@@ -596,9 +607,11 @@ TEST_F(Secrets, p07_no_token_is_on_a_command_line_in_an_environment_or_in_a_core
     RawClient client(broker.socket());
     const auto image = client.get<wire::ImageReply>(make_allocate({64, 64}));
     const Token token = client.get<wire::TokenReply>(wire::MintToken{image.handle, Right::read}).token;
-    for (const char* file : {"cmdline", "environ", "comm", "status"}) EXPECT_EQ(read(broker.pid(), file).find(to_string(token)), std::string::npos);
+    for (const char* file : {"cmdline", "environ", "comm", "status"})
+        EXPECT_EQ(read(broker.pid(), file).find(to_string(token)), std::string::npos);
     for (const std::string secret : {"/environ", "/mem"}) {
-        const UniqueFd opened = UniqueFd::adopt(::open(("/proc/" + std::to_string(broker.pid()) + secret).c_str(), O_RDONLY | O_CLOEXEC));
+        const UniqueFd opened =
+            UniqueFd::adopt(::open(("/proc/" + std::to_string(broker.pid()) + secret).c_str(), O_RDONLY | O_CLOEXEC));
         EXPECT_TRUE(!opened || ::geteuid() == 0) << secret << " can be read by its own user";
     }
     if (test::under_valgrind()) GTEST_SKIP() << "valgrind dumps its own cores";

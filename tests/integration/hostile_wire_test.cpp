@@ -51,7 +51,8 @@ TEST_F(Hostile, w01_a_client_that_leaves_after_half_a_message_leaves_nothing)
         if constexpr (test::is_in<Message, wire::Request>) {
             const std::vector<std::byte> bytes = encoded(message);
             for (std::size_t size = 1; size < bytes.size(); ++size)
-                client(greeting_before<Message>).say_bytes(std::span(bytes).first(size), repeat(memfd.get(), message.fd_count()));
+                client(greeting_before<Message>)
+                    .say_bytes(std::span(bytes).first(size), repeat(memfd.get(), message.fd_count()));
         }
     });
 }
@@ -68,7 +69,8 @@ TEST_F(Hostile, w02_messages_in_pieces_are_refused_with_the_descriptors_of_every
                     RawClient attacker = client(greeting_before<Message>);
                     const std::span whole(bytes);
                     const std::size_t second = std::min(size + third, bytes.size());
-                    const std::span<const std::byte> pieces[] = {whole.first(size), whole.subspan(size, second - size), whole.subspan(second)};
+                    const std::span<const std::byte> pieces[] = {whole.first(size), whole.subspan(size, second - size),
+                                                                 whole.subspan(second)};
                     for (std::size_t i = 0; i < 3; ++i)
                         attacker.say_bytes(pieces[i], repeat(memfd.get(), i == with_fds ? message.fd_count() : 0), false);
                     ASSERT_TRUE(attacker.ends()) << name << " split at " << size;
@@ -97,7 +99,8 @@ TEST_F(Hostile, w07_bytes_after_a_message_are_refused)
 TEST_F(Hostile, w03_w07_packets_of_any_wrong_size_are_refused)
 {
     const std::vector<std::byte> hello = encoded(wire::Hello{});
-    for (const std::size_t size : {std::size_t{1}, std::size_t{7}, hello.size() + 1, limits::packet_bytes, limits::packet_bytes + 1, 2 * limits::packet_bytes}) {
+    for (const std::size_t size : {std::size_t{1}, std::size_t{7}, hello.size() + 1, limits::packet_bytes,
+                                   limits::packet_bytes + 1, 2 * limits::packet_bytes}) {
         RawClient attacker = client(Greeting::no);
         std::vector<std::byte> bytes = hello;
         bytes.resize(size);
@@ -133,7 +136,8 @@ TEST_F(Hostile, w05_any_byte_set_to_nonsense_is_answered_or_ends_the_connection)
 {
     std::mt19937 random(test::seed());
     const UniqueFd memfd = make_memfd(8192);
-    const auto try_bytes = [&](const char* name, std::vector<std::byte> bytes, std::size_t at, int value, std::size_t count, Greeting greeting) {
+    const auto try_bytes = [&](const char* name, std::vector<std::byte> bytes, std::size_t at, int value, std::size_t count,
+                               Greeting greeting) {
         RawClient attacker = client(greeting);
         bytes[at] = static_cast<std::byte>(value);
         attacker.say_bytes(bytes, repeat(memfd.get(), count));
@@ -243,7 +247,8 @@ TEST_F(Hostile, w10_a_client_that_never_reads_is_cut_and_costs_little)
 {
     // Replies with descriptors, replies without, errors.
     const std::vector<std::byte> requests[] = {encoded(wire::Open{token, Right::read, UsageFlag::cpu_read}),
-                                               encoded(wire::Hello{}), encoded(make_allocate({0, 0})), encoded(wire::Inspect{})};
+                                               encoded(wire::Hello{}), encoded(make_allocate({0, 0})),
+                                               encoded(wire::Inspect{})};
     for (const std::vector<std::byte>& request : requests) {
         const std::size_t before = broker_memory();
         RawClient attacker = client();
@@ -251,7 +256,8 @@ TEST_F(Hostile, w10_a_client_that_never_reads_is_cut_and_costs_little)
         bystander_is_served();
         EXPECT_LT(broker.fds(), fds + 100);
         EXPECT_LT(broker_memory(), before + growth(1u << 20));
-        EXPECT_TRUE(eventually([&] { return !attacker.say_bytes(request, {}, false) && errno != EAGAIN; }, 5)) << "not cut after " << sent;
+        EXPECT_TRUE(eventually([&] { return !attacker.say_bytes(request, {}, false) && errno != EAGAIN; }, 5))
+            << "not cut after " << sent;
     }
 }
 
@@ -261,7 +267,8 @@ TEST_F(Hostile, w11_half_closed_connections_are_served_or_dropped)
     no_more.say(make_allocate({8, 8}));
     ::shutdown(no_more.fd(), SHUT_WR);
     const auto answer = no_more.hear();
-    EXPECT_TRUE(!answer || std::holds_alternative<wire::ImageReply>(answer->message) || std::holds_alternative<wire::Goodbye>(answer->message));
+    EXPECT_TRUE(!answer || std::holds_alternative<wire::ImageReply>(answer->message) ||
+                std::holds_alternative<wire::Goodbye>(answer->message));
     EXPECT_TRUE(no_more.ends());
 
     RawClient deaf = client();
@@ -402,7 +409,10 @@ TEST_F(Hostile, w15_control_messages_that_nobody_knows_are_ignored)
 TEST_F(Hostile, w16_names_that_would_harm_a_terminal_are_refused)
 {
     using namespace std::string_view_literals;
-    const std::string_view bad[] = {"a\0b"sv, "\x1b[31m"sv, "\xe2\x80\xae" "evil"sv, "\xff\xfe"sv, "line\nbreak"sv};
+    const std::string_view bad[] = {"a\0b"sv, "\x1b[31m"sv,
+                                    "\xe2\x80\xae"
+                                    "evil"sv,
+                                    "\xff\xfe"sv, "line\nbreak"sv};
     for (const std::string_view name : bad) {
         wire::Hello hello;
         hello.name = name;
@@ -437,8 +447,13 @@ TEST_F(Hostile, w16_names_of_any_length_beyond_the_limit_are_refused)
         ASSERT_TRUE(answer && std::holds_alternative<wire::HelloReply>(answer->message));
     }
     const std::size_t whole = limits::packet_bytes - encoded(wire::Hello{}).size();
-    for (const auto& [stated, real] : std::initializer_list<std::pair<std::size_t, std::size_t>>{
-             {limits::name_bytes + 1, limits::name_bytes + 1}, {0x7fff, 0x7fff}, {whole, whole}, {0xffff, whole}, {0xffff, 3}, {3, whole}}) {
+    for (const auto& [stated, real] :
+         std::initializer_list<std::pair<std::size_t, std::size_t>>{{limits::name_bytes + 1, limits::name_bytes + 1},
+                                                                    {0x7fff, 0x7fff},
+                                                                    {whole, whole},
+                                                                    {0xffff, whole},
+                                                                    {0xffff, 3},
+                                                                    {3, whole}}) {
         RawClient attacker = client(Greeting::no);
         attacker.say_bytes(with_name(stated, real));
         EXPECT_TRUE(attacker.ends()) << stated;
@@ -473,7 +488,8 @@ TEST_F(Hostile, f03_floods_of_descriptors_cut_their_senders_only)
     double slowest = 0;
     for (int round = 0; round < rounds(1000); ++round) {
         for (RawClient& attacker : attackers)
-            if (!attacker.say_bytes(request, flood, false) && errno != EAGAIN && errno != ETOOMANYREFS) attacker = client(Greeting::no);
+            if (!attacker.say_bytes(request, flood, false) && errno != EAGAIN && errno != ETOOMANYREFS)
+                attacker = client(Greeting::no);
         if (round % 10 != 0) continue;
         const auto asked = Clock::now();
         bystander_is_served();

@@ -81,8 +81,8 @@ protected:
     {
         const std::string links = links_of(broker.pid());
         const Snapshot now = snapshot();
-        return fmt::format("{} descriptors (before: {}), {} images, {} clients, {} pooled\n{}{}", broker.fds(), fds, now.images.size(),
-                           now.clients.size(), now.pool.images, links, broker.log());
+        return fmt::format("{} descriptors (before: {}), {} images, {} clients, {} pooled\n{}{}", broker.fds(), fds,
+                           now.images.size(), now.clients.size(), now.pool.images, links, broker.log());
     }
 
     /// One client's life. `steps` is how many it has before it ends itself; it may be killed earlier.
@@ -128,9 +128,11 @@ void one_round(RawClient& client, Fate& fate, Random& random, const Token& token
     wire::Allocate allocate = make_allocate(size);
     allocate.lease_ns = random() % 3 == 0 ? random() % 100'000'000 : 0;
     const auto made = converse<wire::ImageReply>(client, fate, allocate);
-    const auto minted = converse<wire::TokenReply>(client, fate, wire::MintToken{made.handle, Rights::all(), random() % 2 == 0});
+    const auto minted =
+        converse<wire::TokenReply>(client, fate, wire::MintToken{made.handle, Rights::all(), random() % 2 == 0});
     converse<wire::ImageReply>(client, fate, wire::Open{minted.token, Right::read, UsageFlag::cpu_read});
-    const auto seen = converse<wire::ImageReply>(client, fate, wire::Open{token, Right::read, random() % 2 ? Usage(UsageFlag::cpu_read) : Usage(UsageFlag::sample)});
+    const auto seen = converse<wire::ImageReply>(
+        client, fate, wire::Open{token, Right::read, random() % 2 ? Usage(UsageFlag::cpu_read) : Usage(UsageFlag::sample)});
     const UniqueFd memfd = make_memfd(16 * 16 * 4);
     const auto mine = converse<wire::ImageReply>(client, fate, wire::Register{make_desc({16, 16}), "mine", 0}, {memfd.get()});
     converse<wire::Done>(client, fate, wire::SetLease{mine.handle, random() % 100'000'000});
@@ -224,7 +226,8 @@ protected:
     std::optional<DeviceInfo> ready()
     {
         for (const DeviceInfo& device : snapshot().devices)
-            if ((device.backend == Backend::vulkan_opaque || device.backend == Backend::vulkan || device.backend == Backend::gbm) &&
+            if ((device.backend == Backend::vulkan_opaque || device.backend == Backend::vulkan ||
+                 device.backend == Backend::gbm) &&
                 device.problem.empty())
                 return device;
         return std::nullopt;
@@ -269,10 +272,13 @@ TEST_F(KillWorker, a_worker_killed_during_an_allocation_costs_that_request_only)
         EXPECT_TRUE(!stopped || std::holds_alternative<wire::ErrorReply>(answer->message));
         failed += std::holds_alternative<wire::ErrorReply>(answer->message);
         EXPECT_EQ(owner.error(wire::Open{token, Right::read, {}}), Errc{}) << "others are served meanwhile";
-        EXPECT_TRUE(eventually([&] {
-            const std::vector<pid_t> now = children_of(broker.pid());
-            return now.size() == workers && std::ranges::find_first_of(now, killed) == now.end();
-        }, 60)) << "new workers take the place of the killed ones";
+        EXPECT_TRUE(eventually(
+            [&] {
+                const std::vector<pid_t> now = children_of(broker.pid());
+                return now.size() == workers && std::ranges::find_first_of(now, killed) == now.end();
+            },
+            60))
+            << "new workers take the place of the killed ones";
     }
     std::printf("%d of 6 requests failed, the others were answered before the kill\n", failed);
     EXPECT_TRUE(broker.alive());

@@ -34,8 +34,7 @@ public:
     int fd() const { return socket_.get(); }
     void close() { socket_.reset(); }
 
-    template <class Message>
-    bool say(const Message& message, const Fds& fds = {}, std::uint32_t serial = 0)
+    template <class Message> bool say(const Message& message, const Fds& fds = {}, std::uint32_t serial = 0)
     {
         std::vector<std::byte> bytes(limits::packet_bytes);
         if (serial == 0) serial = ++serial_;
@@ -48,15 +47,13 @@ public:
     /// The next packet; empty when the connection ended or nothing came for `seconds`.
     std::optional<Answer> hear(double seconds = 5);
     /// Sends and waits for the answer with its serial; events before it are dropped.
-    template <class Message>
-    std::optional<Answer> ask(const Message& message, const Fds& fds = {})
+    template <class Message> std::optional<Answer> ask(const Message& message, const Fds& fds = {})
     {
         if (!say(message, fds)) return std::nullopt;
         return hear_serial(serial_);
     }
     /// As ask: the expected message, or a default one with a test failure.
-    template <class Wanted, class Message>
-    Wanted get(const Message& message, const Fds& fds = {})
+    template <class Wanted, class Message> Wanted get(const Message& message, const Fds& fds = {})
     {
         std::optional<Answer> answer = ask(message, fds);
         if (answer) last_fds = std::move(answer->fds);
@@ -65,8 +62,7 @@ public:
         return wanted ? *wanted : Wanted{};
     }
     /// The code of the error reply; Errc{} for any other answer, Errc::disconnected when there is none.
-    template <class Message>
-    Errc error(const Message& message, const Fds& fds = {})
+    template <class Message> Errc error(const Message& message, const Fds& fds = {})
     {
         const std::optional<Answer> answer = ask(message, fds);
         if (!answer) return Errc::disconnected;

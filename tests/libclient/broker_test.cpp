@@ -246,7 +246,8 @@ TEST_F(BrokerTest, a_broker_that_ends_says_goodbye)
 
 TEST_F(BrokerTest, a_stopped_broker_times_out_and_serves_again_when_it_continues)
 {
-    Client client = Client::connect({.remote = broker_.socket(), .timeout = 500ms}); // time enough for a slow one, under valgrind
+    Client client =
+        Client::connect({.remote = broker_.socket(), .timeout = 500ms}); // time enough for a slow one, under valgrind
     ::kill(broker_.pid(), SIGSTOP);
     EXPECT_EQ(code_of([&] { allocate(client); }), DMABROKER_TIMED_OUT);
     ::kill(broker_.pid(), SIGCONT);

@@ -15,7 +15,7 @@ int compiled_as_c11(void)
 {
     dmabroker_connect_options connect = DMABROKER_CONNECT_OPTIONS_INIT;
     dmabroker_allocation allocation = DMABROKER_ALLOCATION_INIT;
-    dmabroker_client *client = NULL;
+    dmabroker_client* client = NULL;
     dmabroker_error error;
 
     connect.remote = "/nonexistent/socket";

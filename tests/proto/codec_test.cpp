@@ -13,8 +13,7 @@ namespace {
 using test::Bytes;
 using test::encoded;
 
-template <class Variant>
-Errc decode_error(std::span<const std::byte> packet, std::size_t fds)
+template <class Variant> Errc decode_error(std::span<const std::byte> packet, std::size_t fds)
 {
     Decoded<Variant> out;
     const Result<> result = decode(packet, fds, out);
@@ -27,11 +26,7 @@ std::size_t first_difference(const Bytes& a, const Bytes& b)
     return static_cast<std::size_t>(std::mismatch(a.begin(), a.end(), b.begin(), b.end()).first - a.begin());
 }
 
-template <class T>
-void poke(Bytes& bytes, std::size_t at, T value)
-{
-    std::memcpy(bytes.data() + at, &value, sizeof value);
-}
+template <class T> void poke(Bytes& bytes, std::size_t at, T value) { std::memcpy(bytes.data() + at, &value, sizeof value); }
 
 TEST(Codec, every_message_comes_back_as_it_was)
 {
@@ -72,7 +67,8 @@ TEST(Codec, a_message_cut_at_any_byte_is_refused)
             for (std::size_t size = 0; size < bytes.size(); ++size) {
                 // A copy of exactly that size: a sanitizer sees a read past its end.
                 const Bytes cut(bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(size));
-                EXPECT_EQ(decode_error<Variant>(cut, message.fd_count()), Errc::protocol_violation) << name << " cut at " << size;
+                EXPECT_EQ(decode_error<Variant>(cut, message.fd_count()), Errc::protocol_violation)
+                    << name << " cut at " << size;
             }
         });
     });
@@ -154,8 +150,7 @@ TEST(Codec, a_bool_is_zero_or_one)
     }
 }
 
-template <class Variant, class Message, class Change>
-void expect_enum(Message message, unsigned count, Change change)
+template <class Variant, class Message, class Change> void expect_enum(Message message, unsigned count, Change change)
 {
     Message other = message;
     change(other);

@@ -19,10 +19,12 @@ Rgb convert(const Colour& colour, unsigned bits, const std::array<unsigned, 3>& 
     const YuvToRgb how = yuv_to_rgb(colour, bits);
     std::array<double, 3> sample{};
     for (std::size_t i = 0; i < 3; ++i)
-        sample[i] = (bits > 8 ? static_cast<double>(code[i] << (16 - bits)) / 65535.0 : code[i] / 255.0) - static_cast<double>(how.offset[i]);
+        sample[i] = (bits > 8 ? static_cast<double>(code[i] << (16 - bits)) / 65535.0 : code[i] / 255.0) -
+                    static_cast<double>(how.offset[i]);
     std::array<double, 3> out{};
     for (std::size_t row = 0; row < 3; ++row)
-        for (std::size_t column = 0; column < 3; ++column) out[row] += static_cast<double>(how.matrix[3 * row + column]) * sample[column];
+        for (std::size_t column = 0; column < 3; ++column)
+            out[row] += static_cast<double>(how.matrix[3 * row + column]) * sample[column];
     return {out[0], out[1], out[2]};
 }
 
@@ -77,7 +79,8 @@ TEST(YuvToRgb, reverses_the_forward_conversion_for_any_colour)
     const struct {
         ColourMatrix matrix;
         double kr, kb;
-    } cases[] = {{ColourMatrix::bt601, 0.299, 0.114}, {ColourMatrix::bt709, 0.2126, 0.0722}, {ColourMatrix::bt2020, 0.2627, 0.0593}};
+    } cases[] = {
+        {ColourMatrix::bt601, 0.299, 0.114}, {ColourMatrix::bt709, 0.2126, 0.0722}, {ColourMatrix::bt2020, 0.2627, 0.0593}};
     for (const auto& c : cases)
         for (int i = 0; i < 125; ++i) {
             const Rgb rgb{(i % 5) / 4.0, (i / 5 % 5) / 4.0, (i / 25) / 4.0};

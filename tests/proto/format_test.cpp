@@ -35,12 +35,15 @@ namespace {
 
 #define FORMAT(name) {DRM_FORMAT_##name, #name}
 const std::map<std::uint32_t, std::string> drm_formats{
-    FORMAT(XRGB8888), FORMAT(ARGB8888), FORMAT(XBGR8888), FORMAT(ABGR8888), FORMAT(RGBX8888), FORMAT(RGBA8888), FORMAT(BGRX8888),
-    FORMAT(BGRA8888), FORMAT(RGB888), FORMAT(BGR888), FORMAT(RGB565), FORMAT(BGR565), FORMAT(XRGB2101010), FORMAT(ARGB2101010),
-    FORMAT(XBGR2101010), FORMAT(ABGR2101010), FORMAT(XRGB16161616), FORMAT(ARGB16161616), FORMAT(XBGR16161616), FORMAT(ABGR16161616),
-    FORMAT(XRGB16161616F), FORMAT(ARGB16161616F), FORMAT(XBGR16161616F), FORMAT(ABGR16161616F), FORMAT(R8), FORMAT(GR88), FORMAT(RG88),
-    FORMAT(R16), FORMAT(GR1616), FORMAT(NV12), FORMAT(NV21), FORMAT(NV16), FORMAT(P010), FORMAT(P012), FORMAT(P016), FORMAT(YUV420),
-    FORMAT(YVU420), FORMAT(YUV422), FORMAT(YUV444), FORMAT(YUYV), FORMAT(UYVY)};
+    FORMAT(XRGB8888),      FORMAT(ARGB8888),      FORMAT(XBGR8888),      FORMAT(ABGR8888),      FORMAT(RGBX8888),
+    FORMAT(RGBA8888),      FORMAT(BGRX8888),      FORMAT(BGRA8888),      FORMAT(RGB888),        FORMAT(BGR888),
+    FORMAT(RGB565),        FORMAT(BGR565),        FORMAT(XRGB2101010),   FORMAT(ARGB2101010),   FORMAT(XBGR2101010),
+    FORMAT(ABGR2101010),   FORMAT(XRGB16161616),  FORMAT(ARGB16161616),  FORMAT(XBGR16161616),  FORMAT(ABGR16161616),
+    FORMAT(XRGB16161616F), FORMAT(ARGB16161616F), FORMAT(XBGR16161616F), FORMAT(ABGR16161616F), FORMAT(R8),
+    FORMAT(GR88),          FORMAT(RG88),          FORMAT(R16),           FORMAT(GR1616),        FORMAT(NV12),
+    FORMAT(NV21),          FORMAT(NV16),          FORMAT(P010),          FORMAT(P012),          FORMAT(P016),
+    FORMAT(YUV420),        FORMAT(YVU420),        FORMAT(YUV422),        FORMAT(YUV444),        FORMAT(YUYV),
+    FORMAT(UYVY)};
 #undef FORMAT
 
 static_assert(modifier_linear.value == DRM_FORMAT_MOD_LINEAR);
@@ -125,10 +128,22 @@ TEST(FormatTable, every_vulkan_format_is_that_of_vulkan_core_h)
 TEST(FormatTable, every_gl_format_is_that_of_the_gles_headers)
 {
     const std::map<std::string, std::uint32_t> rows{
-        {"XRGB8888", GL_RGBA8},        {"ARGB8888", GL_RGBA8},        {"XBGR8888", GL_RGBA8},        {"ABGR8888", GL_RGBA8},
-        {"RGB565", GL_RGB565},         {"XRGB2101010", GL_RGB10_A2},  {"ARGB2101010", GL_RGB10_A2},  {"XBGR2101010", GL_RGB10_A2},
-        {"ABGR2101010", GL_RGB10_A2},  {"XBGR16161616", GL_RGBA16_EXT}, {"ABGR16161616", GL_RGBA16_EXT}, {"XBGR16161616F", GL_RGBA16F},
-        {"ABGR16161616F", GL_RGBA16F}, {"R8", GL_R8},                 {"GR88", GL_RG8},              {"R16", GL_R16_EXT},
+        {"XRGB8888", GL_RGBA8},
+        {"ARGB8888", GL_RGBA8},
+        {"XBGR8888", GL_RGBA8},
+        {"ABGR8888", GL_RGBA8},
+        {"RGB565", GL_RGB565},
+        {"XRGB2101010", GL_RGB10_A2},
+        {"ARGB2101010", GL_RGB10_A2},
+        {"XBGR2101010", GL_RGB10_A2},
+        {"ABGR2101010", GL_RGB10_A2},
+        {"XBGR16161616", GL_RGBA16_EXT},
+        {"ABGR16161616", GL_RGBA16_EXT},
+        {"XBGR16161616F", GL_RGBA16F},
+        {"ABGR16161616F", GL_RGBA16F},
+        {"R8", GL_R8},
+        {"GR88", GL_RG8},
+        {"R16", GL_R16_EXT},
         {"GR1616", GL_RG16_EXT},
     };
     for (const FormatInfo& format : all_formats()) {
@@ -162,12 +177,14 @@ struct PlaneSize {
 TEST(PlaneExtent, odd_sizes_round_up)
 {
     const PlaneSize cases[] = {
-        {"XR24", 0, {5, 3}, {5, 3}, 20},   {"RG24", 0, {5, 3}, {5, 3}, 15},    {"AB4H", 0, {1, 1}, {1, 1}, 8},
-        {"NV12", 0, {5, 3}, {5, 3}, 5},    {"NV12", 1, {5, 3}, {3, 2}, 6},     {"NV12", 1, {1, 1}, {1, 1}, 2},
-        {"NV16", 1, {5, 3}, {3, 3}, 6},    {"P010", 0, {5, 3}, {5, 3}, 10},    {"P010", 1, {5, 3}, {3, 2}, 12},
-        {"YU12", 1, {5, 3}, {3, 2}, 3},    {"YU16", 2, {5, 3}, {3, 3}, 3},     {"YU24", 2, {5, 3}, {5, 3}, 5},
-        {"YUYV", 0, {5, 3}, {5, 3}, 12},   {"YUYV", 0, {1, 1}, {1, 1}, 4},     {"UYVY", 0, {4, 1}, {4, 1}, 8},
-        {"NV12", 1, {16384, 16384}, {8192, 8192}, 16384},
+        {"XR24", 0, {5, 3}, {5, 3}, 20}, {"RG24", 0, {5, 3}, {5, 3}, 15},
+        {"AB4H", 0, {1, 1}, {1, 1}, 8},  {"NV12", 0, {5, 3}, {5, 3}, 5},
+        {"NV12", 1, {5, 3}, {3, 2}, 6},  {"NV12", 1, {1, 1}, {1, 1}, 2},
+        {"NV16", 1, {5, 3}, {3, 3}, 6},  {"P010", 0, {5, 3}, {5, 3}, 10},
+        {"P010", 1, {5, 3}, {3, 2}, 12}, {"YU12", 1, {5, 3}, {3, 2}, 3},
+        {"YU16", 2, {5, 3}, {3, 3}, 3},  {"YU24", 2, {5, 3}, {5, 3}, 5},
+        {"YUYV", 0, {5, 3}, {5, 3}, 12}, {"YUYV", 0, {1, 1}, {1, 1}, 4},
+        {"UYVY", 0, {4, 1}, {4, 1}, 8},  {"NV12", 1, {16384, 16384}, {8192, 8192}, 16384},
     };
     for (const PlaneSize& c : cases) {
         const FormatInfo* format = find_format(*parse_fourcc(c.format));

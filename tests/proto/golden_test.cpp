@@ -84,7 +84,8 @@ TEST(Golden, the_dumps_in_protocol_md_are_these_bytes)
     std::string after = before;
     for (const auto& entry : std::filesystem::directory_iterator(folder))
         if (entry.path().extension() == ".hex") {
-            EXPECT_TRUE(replace_block(after, entry.path().stem(), read(entry.path()))) << entry.path().stem() << " is not shown in PROTOCOL.md";
+            EXPECT_TRUE(replace_block(after, entry.path().stem(), read(entry.path())))
+                << entry.path().stem() << " is not shown in PROTOCOL.md";
         }
     if (regenerate()) std::ofstream(PROTOCOL_FILE, std::ios::binary) << after;
     EXPECT_EQ(read(PROTOCOL_FILE), after);
@@ -94,8 +95,10 @@ TEST(Golden, protocol_md_names_every_error_code_and_limit)
 {
     const std::string text = read(PROTOCOL_FILE);
     for (std::uint16_t i = 1; is_valid(static_cast<Errc>(i)); ++i)
-        EXPECT_NE(text.find(fmt::format("| {} | `{}` |", i, name(static_cast<Errc>(i)))), std::string::npos) << name(static_cast<Errc>(i));
-    for (const std::size_t limit : {limits::packet_bytes, limits::snapshot_bytes, limits::modifiers, limits::wrong_tokens, limits::candidates})
+        EXPECT_NE(text.find(fmt::format("| {} | `{}` |", i, name(static_cast<Errc>(i)))), std::string::npos)
+            << name(static_cast<Errc>(i));
+    for (const std::size_t limit :
+         {limits::packet_bytes, limits::snapshot_bytes, limits::modifiers, limits::wrong_tokens, limits::candidates})
         EXPECT_NE(text.find(fmt::format(" {} |", limit)), std::string::npos) << limit;
 }
 

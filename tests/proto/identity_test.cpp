@@ -67,7 +67,8 @@ TEST_F(Identify, an_image_needs_all_three_seals)
         const UniqueFd fd = make_memfd(4096, some & seals);
         const FdIdentity found = identify(fd.get());
         EXPECT_EQ(found.type, FdType::other) << some;
-        EXPECT_NE(found.problem.view().find("F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL"), std::string_view::npos) << found.problem.view();
+        EXPECT_NE(found.problem.view().find("F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL"), std::string_view::npos)
+            << found.problem.view();
     }
 }
 
@@ -190,8 +191,7 @@ protected:
         EXPECT_FALSE(image.error().reason.empty());
         return image.error().code;
     }
-    template <class... Fds>
-    static ImageFds list(Fds... fds)
+    template <class... Fds> static ImageFds list(Fds... fds)
     {
         ImageFds out;
         (out.push_back(std::move(fds)), ...);
@@ -258,7 +258,8 @@ TEST_F(Validate, refuses_other_descriptors_with_their_reason)
     const Result<Image> image = Image::validate(desc(), list(UniqueFd::adopt(::eventfd(0, EFD_CLOEXEC))));
     ASSERT_FALSE(image);
     EXPECT_EQ(image.error().code, Errc::bad_descriptor);
-    EXPECT_EQ(image.error().reason.view(), "memory 0: neither a dma-buf nor a sealed memfd; only these can be shared as images");
+    EXPECT_EQ(image.error().reason.view(),
+              "memory 0: neither a dma-buf nor a sealed memfd; only these can be shared as images");
 }
 
 } // namespace

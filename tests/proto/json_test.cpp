@@ -50,7 +50,8 @@ TEST(Json, numbers_that_do_not_fit_are_refused_instead_of_cut)
     expect_refused(replaced(text, "\"stride\": 256", "\"stride\": 4294967296"));
     expect_refused(replaced(text, "\"width\": 6", "\"width\": 4294967302"));
     expect_refused(replaced(text, "\"width\": 6", "\"width\": 6.5"));
-    for (const char* number : {"1e400", "6e0", "6E0", "6.0", "0.0e-9999", "-0", "1e-400", "NaN", "Infinity", "-Inf", "0x6", "06"})
+    for (const char* number :
+         {"1e400", "6e0", "6E0", "6.0", "0.0e-9999", "-0", "1e-400", "NaN", "Infinity", "-Inf", "0x6", "06"})
         expect_refused(replaced(text, "\"width\": 6", "\"width\": " + std::string(number)));
     expect_refused(replaced(text, "\"offset\": 4096", "\"offset\": 18446744073709551616"));
     expect_refused(replaced(text, "\"offset\": 4096", "\"offset\": -4096"));
@@ -73,8 +74,8 @@ TEST(Json, unknown_words_and_missing_fields_are_refused)
 TEST(Json, wrong_shapes_are_refused)
 {
     const std::string text = to_json(test::sample_desc());
-    for (const char* shape : {"", " ", "{", "}", "[]", "{}", "null", "0", "\"image\"", "{\"image\": null}", "{\"image\": []}", "{\"image\": {}}",
-                              "{\"image\": \"x\"}", "nul", "{\"image\": {\"kind\": {}}}"})
+    for (const char* shape : {"", " ", "{", "}", "[]", "{}", "null", "0", "\"image\"", "{\"image\": null}", "{\"image\": []}",
+                              "{\"image\": {}}", "{\"image\": \"x\"}", "nul", "{\"image\": {\"kind\": {}}}"})
         expect_refused(shape);
     expect_refused(replaced(text, "\"memfd\"", "7"));
     expect_refused(replaced(text, "\"memfd\"", "{}"));
@@ -91,7 +92,8 @@ TEST(Json, lists_are_lists_of_at_most_four)
     for (const char* list : {"{}", "null", "5", "[5]", "[null]", "[[]]", "[{}]", "\"x\""})
         expect_refused(std::string(text).replace(open, close + 1 - open, list));
     const std::string plane = R"({"memory": 0, "stride": 256, "offset": 0})";
-    expect_refused(std::string(text).replace(open, close + 1 - open, "[" + plane + "," + plane + "," + plane + "," + plane + "," + plane + "]"));
+    expect_refused(std::string(text).replace(open, close + 1 - open,
+                                             "[" + plane + "," + plane + "," + plane + "," + plane + "," + plane + "]"));
     EXPECT_TRUE(image_desc_from_json(std::string(text).replace(open, close + 1 - open, "[]")));
 }
 
@@ -136,10 +138,7 @@ TEST(Json, what_a_client_called_itself_cannot_break_the_text)
     EXPECT_NE(text.find("a\\\"b\\\\c\\u001B"), std::string::npos) << text;
 }
 
-TEST(Json, no_snapshot_shows_a_token)
-{
-    EXPECT_EQ(to_json(test::sample_snapshot()).find("0011"), std::string::npos);
-}
+TEST(Json, no_snapshot_shows_a_token) { EXPECT_EQ(to_json(test::sample_snapshot()).find("0011"), std::string::npos); }
 
 } // namespace
 } // namespace dmb::wire

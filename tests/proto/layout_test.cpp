@@ -14,7 +14,8 @@ using test::layout_error;
 const FormatInfo& format(const char (&code)[5]) { return *find_format(fourcc(code)); }
 ImageDesc xr24(Extent size = {4, 4}) { return exact_layout(format("XR24"), size); }
 
-constexpr Extent odd_sizes[] = {{1, 1}, {1, 2}, {2, 1}, {3, 3}, {5, 7}, {64, 64}, {255, 257}, {16384, 1}, {1, 16384}, {16383, 16383}};
+constexpr Extent odd_sizes[] = {{1, 1},   {1, 2},     {2, 1},     {3, 3},     {5, 7},
+                                {64, 64}, {255, 257}, {16384, 1}, {1, 16384}, {16383, 16383}};
 
 TEST(CheckSize, the_limit_itself_is_accepted_and_everything_beyond_refused)
 {
@@ -88,8 +89,13 @@ TEST(CheckLayout, strides_and_offsets_are_whole_samples)
 
 TEST(CheckLayout, offsets_strides_and_sizes_that_wrap_are_refused)
 {
-    const std::uint64_t offsets[] = {UINT64_MAX, UINT64_MAX - 3, UINT64_MAX - 15, UINT64_MAX - 63, std::uint64_t{1} << 63,
-                                     std::uint64_t{1} << 32, (std::uint64_t{1} << 32) - 4};
+    const std::uint64_t offsets[] = {UINT64_MAX,
+                                     UINT64_MAX - 3,
+                                     UINT64_MAX - 15,
+                                     UINT64_MAX - 63,
+                                     std::uint64_t{1} << 63,
+                                     std::uint64_t{1} << 32,
+                                     (std::uint64_t{1} << 32) - 4};
     for (const std::uint64_t offset : offsets) {
         ImageDesc desc = xr24();
         desc.planes[0].offset = offset;

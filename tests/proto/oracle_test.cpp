@@ -19,7 +19,10 @@ Big row_of(const FormatInfo& f, std::size_t i, Big width)
     const Big columns = (width + f.planes[i].horizontal - 1) / f.planes[i].horizontal;
     return (columns + f.planes[i].block_width - 1) / f.planes[i].block_width * f.planes[i].bytes_per_block;
 }
-Big rows_of(const FormatInfo& f, std::size_t i, Big height) { return (height + f.planes[i].vertical - 1) / f.planes[i].vertical; }
+Big rows_of(const FormatInfo& f, std::size_t i, Big height)
+{
+    return (height + f.planes[i].vertical - 1) / f.planes[i].vertical;
+}
 
 bool linear_plane_fits(const FormatInfo& f, const ImageDesc& d, std::size_t i)
 {
@@ -39,7 +42,8 @@ bool is_used(const ImageDesc& d, std::size_t memory)
 bool oracle(const ImageDesc& d)
 {
     const FormatInfo* f = find_format(d.format);
-    if (!f || d.size.width < 1 || d.size.width > 16384 || d.size.height < 1 || d.size.height > 16384 || d.memories.empty()) return false;
+    if (!f || d.size.width < 1 || d.size.width > 16384 || d.size.height < 1 || d.size.height > 16384 || d.memories.empty())
+        return false;
     Big total = 0;
     for (std::size_t i = 0; i < d.memories.size(); ++i) {
         total += d.memories[i].size;
@@ -58,7 +62,10 @@ bool oracle(const ImageDesc& d)
     return true;
 }
 
-std::uint64_t pick(Random& random, std::initializer_list<std::uint64_t> values) { return *(values.begin() + random() % values.size()); }
+std::uint64_t pick(Random& random, std::initializer_list<std::uint64_t> values)
+{
+    return *(values.begin() + random() % values.size());
+}
 
 /// Mostly valid, so that the edges of the valid are met; then one to three fields are bent.
 ImageDesc random_desc(Random& random)
@@ -75,8 +82,9 @@ ImageDesc random_desc(Random& random)
 
 void bend(ImageDesc& d, Random& random)
 {
-    const std::uint64_t edge = pick(random, {0, 1, 2, 3, 4, 7, 8, 64, UINT64_MAX, UINT64_MAX - 1, std::uint64_t{1} << 63, std::uint64_t{1} << 32,
-                                             (std::uint64_t{1} << 32) - 1, random(), random() >> (random() % 64)});
+    const std::uint64_t edge =
+        pick(random, {0, 1, 2, 3, 4, 7, 8, 64, UINT64_MAX, UINT64_MAX - 1, std::uint64_t{1} << 63, std::uint64_t{1} << 32,
+                      (std::uint64_t{1} << 32) - 1, random(), random() >> (random() % 64)});
     const std::uint64_t nudge = random() % 5 - 2;
     const bool small = random() % 2;
     Plane* plane = d.planes.empty() ? nullptr : &d.planes[random() % d.planes.size()];
@@ -84,14 +92,30 @@ void bend(ImageDesc& d, Random& random)
     switch (random() % 10) {
     case 0: d.size.width = static_cast<std::uint32_t>(small ? d.size.width + nudge : edge); break;
     case 1: d.size.height = static_cast<std::uint32_t>(small ? d.size.height + nudge : edge); break;
-    case 2: if (plane) plane->stride = static_cast<std::uint32_t>(small ? plane->stride + nudge : edge); break;
-    case 3: if (plane) plane->offset = small ? plane->offset + nudge : edge; break;
-    case 4: if (memory) memory->size = small ? memory->size + nudge : edge; break;
-    case 5: if (plane) plane->memory = static_cast<std::uint8_t>(random() % 6); break;
+    case 2:
+        if (plane) plane->stride = static_cast<std::uint32_t>(small ? plane->stride + nudge : edge);
+        break;
+    case 3:
+        if (plane) plane->offset = small ? plane->offset + nudge : edge;
+        break;
+    case 4:
+        if (memory) memory->size = small ? memory->size + nudge : edge;
+        break;
+    case 5:
+        if (plane) plane->memory = static_cast<std::uint8_t>(random() % 6);
+        break;
     case 6: d.planes.resize(random() % (max_planes + 1)); break;
     case 7: d.memories.resize(random() % (max_planes + 1)); break;
-    case 8: if (plane && memory) { const std::uint64_t add = random() % 100; plane->offset += add; memory->size += add; } break;
-    default: if (random() % 8 == 0) d.format = {static_cast<std::uint32_t>(edge)}; break;
+    case 8:
+        if (plane && memory) {
+            const std::uint64_t add = random() % 100;
+            plane->offset += add;
+            memory->size += add;
+        }
+        break;
+    default:
+        if (random() % 8 == 0) d.format = {static_cast<std::uint32_t>(edge)};
+        break;
     }
 }
 

@@ -74,7 +74,13 @@ inline wire::AllocateSpec sample_spec()
 
 inline DeviceInfo sample_device()
 {
-    return {{0xe280, sample_uuid(0x10), sample_uuid(0x80)}, Backend::vulkan, "/dev/dri/renderD128", "radv", "A graphics card", "no modifiers", true};
+    return {{0xe280, sample_uuid(0x10), sample_uuid(0x80)},
+            Backend::vulkan,
+            "/dev/dri/renderD128",
+            "radv",
+            "A graphics card",
+            "no modifiers",
+            true};
 }
 
 inline Snapshot sample_snapshot()
@@ -86,15 +92,22 @@ inline Snapshot sample_snapshot()
     s.open_fds = 17;
     s.pool = {4096, 1};
     s.clients = {{{7}, 901, 1000, "painter", false, 8192, 1, 2}, {{8}, 902, 1000, "viewer", true, 0, 0, 1}};
-    s.images = {{{41}, {7}, 1000, "wall", sample_desc(), {{{7}, 1, Rights::all()}, {{8}, 2, Right::read}}, 3, wire::forever, 5'000'000}};
+    s.images = {{{41},
+                 {7},
+                 1000,
+                 "wall",
+                 sample_desc(),
+                 {{{7}, 1, Rights::all()}, {{8}, 2, Right::read}},
+                 3,
+                 wire::forever,
+                 5'000'000}};
     s.devices = {sample_device()};
     s.formats = {{0, fourcc("XR24"), {0x0100'0000'0000'0002}, 2, UsageFlag::sample | UsageFlag::render}};
     return s;
 }
 
 /// visit(name, message): clients first, then the broker, then the workers.
-template <class Visit>
-void for_each_sample(Visit visit)
+template <class Visit> void for_each_sample(Visit visit)
 {
     using namespace wire;
     visit("hello", Hello{magic, 1, 1, 0, "painter"});
@@ -109,7 +122,9 @@ void for_each_sample(Visit visit)
     visit("inspect", Inspect{{41}});
     visit("hello_reply", HelloReply{1, 0, {7}, true, "dmabrokerd 0.1.0"});
     visit("error_reply", ErrorReply{Errc::no_backend, "nothing can serve NV12 6x4", sample_candidates()});
-    visit("image_reply", ImageReply{{3}, {41}, Rights::all(), Protection::read_only_descriptor, true, true, sample_desc(), sample_candidates()});
+    visit(
+        "image_reply",
+        ImageReply{{3}, {41}, Rights::all(), Protection::read_only_descriptor, true, true, sample_desc(), sample_candidates()});
     visit("token_reply", TokenReply{sample_token(), Right::read});
     visit("snapshot_reply", SnapshotReply{1234});
     visit("done", Done{});
@@ -121,20 +136,17 @@ void for_each_sample(Visit visit)
 }
 
 /// Events have serial 0; everything else here has 5.
-template <class Message>
-constexpr std::uint32_t sample_serial()
+template <class Message> constexpr std::uint32_t sample_serial()
 {
     return Message::opcode == wire::Opcode::image_revoked || Message::opcode == wire::Opcode::goodbye ? 0 : 5;
 }
 
-template <class Message, class Variant>
-inline constexpr bool is_in = false;
+template <class Message, class Variant> inline constexpr bool is_in = false;
 template <class Message, class... Messages>
 inline constexpr bool is_in<Message, std::variant<Messages...>> = (std::is_same_v<Message, Messages> || ...);
 
 /// visit.operator()<Variant>() for each direction in which the message travels.
-template <class Message, class Visit>
-void for_each_direction(Visit visit)
+template <class Message, class Visit> void for_each_direction(Visit visit)
 {
     if constexpr (is_in<Message, wire::Request>) visit.template operator()<wire::Request>();
     if constexpr (is_in<Message, wire::Reply>) visit.template operator()<wire::Reply>();
@@ -144,8 +156,7 @@ void for_each_direction(Visit visit)
 
 using Bytes = std::vector<std::byte>;
 
-template <class Message>
-Bytes encoded(const Message& message, std::uint32_t serial = 5)
+template <class Message> Bytes encoded(const Message& message, std::uint32_t serial = 5)
 {
     Bytes bytes(limits::packet_bytes);
     bytes.resize(wire::encode(message, serial, bytes).value());

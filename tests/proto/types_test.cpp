@@ -31,7 +31,8 @@ TEST(Modifier, invalid_is_never_read_as_linear)
     EXPECT_EQ(to_string(modifier_invalid), "INVALID");
     EXPECT_EQ(parse_modifier("0x0100000000000002"), Modifier{0x0100000000000002});
     EXPECT_EQ(parse_modifier("0x00ffffffffffffff"), modifier_invalid);
-    for (const char* word : {"", "linear", "12", "0x", "0x11111111111111111"}) EXPECT_EQ(parse_modifier(word), std::nullopt) << word;
+    for (const char* word : {"", "linear", "12", "0x", "0x11111111111111111"})
+        EXPECT_EQ(parse_modifier(word), std::nullopt) << word;
 }
 
 TEST(Flags, are_read_as_lists_of_words)
@@ -62,14 +63,16 @@ TEST(Token, is_thirty_two_digits)
     EXPECT_EQ(to_string(token), "00017f80ffabcdef0102030405060708");
     EXPECT_EQ(parse_token(to_string(token)), token);
     EXPECT_EQ(parse_token("00017F80FFABCDEF0102030405060708"), token);
-    for (const char* word : {"", "0", "00017f80ffabcdef010203040506070", "00017f80ffabcdef01020304050607080", "+0017f80ffabcdef0102030405060708",
-                             "0x017f80ffabcdef0102030405060708", "00017f80ffabcdef010203040506070 "})
+    for (const char* word :
+         {"", "0", "00017f80ffabcdef010203040506070", "00017f80ffabcdef01020304050607080", "+0017f80ffabcdef0102030405060708",
+          "0x017f80ffabcdef0102030405060708", "00017f80ffabcdef010203040506070 "})
         EXPECT_EQ(parse_token(word), std::nullopt) << word;
 }
 
 TEST(Backend, reads_its_own_words)
 {
-    for (int i = 1; is_valid(static_cast<Backend>(i)); ++i) EXPECT_EQ(parse_backend(name(static_cast<Backend>(i))), static_cast<Backend>(i));
+    for (int i = 1; is_valid(static_cast<Backend>(i)); ++i)
+        EXPECT_EQ(parse_backend(name(static_cast<Backend>(i))), static_cast<Backend>(i));
     EXPECT_EQ(parse_backend("cuda"), std::nullopt);
     BackendSet set;
     set.add(Backend::client);

@@ -41,16 +41,14 @@ private:
 
 /// Polls until `condition` holds or `seconds` are over; returns whether it held. For states of another
 /// process that send no event.
-template <class Condition>
-bool eventually(Condition condition, double seconds = 2.0);
+template <class Condition> bool eventually(Condition condition, double seconds = 2.0);
 
 } // namespace dmb::test
 
 #include <chrono>
 #include <thread>
 
-template <class Condition>
-bool dmb::test::eventually(Condition condition, double seconds)
+template <class Condition> bool dmb::test::eventually(Condition condition, double seconds)
 {
     const auto end = std::chrono::steady_clock::now() + std::chrono::duration<double>(seconds);
     while (!condition()) {

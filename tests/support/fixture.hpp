@@ -13,8 +13,8 @@ inline std::size_t count_fds(const std::string& pid = "self")
 {
     std::size_t count = 0;
     std::error_code error;
-    for (auto it = std::filesystem::directory_iterator("/proc/" + pid + "/fd", error); !error && it != std::filesystem::directory_iterator();
-         it.increment(error))
+    for (auto it = std::filesystem::directory_iterator("/proc/" + pid + "/fd", error);
+         !error && it != std::filesystem::directory_iterator(); it.increment(error))
         ++count;
     return pid == "self" && count > 0 ? count - 1 : count;
 }

@@ -53,7 +53,8 @@ protected:
         EXPECT_EQ(back.bits, file.bits == 16 ? 16 : 8);
         EXPECT_EQ(back.width, file.width);
         EXPECT_EQ(back.height, file.height);
-        EXPECT_TRUE(back.samples == file.rgba()) << file.width << "x" << file.height << " colour " << file.colour << " bits " << file.bits;
+        EXPECT_TRUE(back.samples == file.rgba())
+            << file.width << "x" << file.height << " colour " << file.colour << " bits " << file.bits;
     }
     std::size_t images() const { return json({"list"}).at("snapshot").at("images").size(); }
 
@@ -63,15 +64,29 @@ protected:
 TEST_F(CtlTest, pixels_of_every_size_come_back_the_same)
 {
     for (const auto& [width, height] : {std::pair{1u, 1u}, {1u, 7u}, {333u, 1u}, {257u, 129u}, {1023u, 511u}})
-        for (const int bits : {8, 16}) expect_round_trip(random_png(width, height, PNG_COLOR_TYPE_RGB_ALPHA, bits, width + height));
+        for (const int bits : {8, 16})
+            expect_round_trip(random_png(width, height, PNG_COLOR_TYPE_RGB_ALPHA, bits, width + height));
 }
 
 TEST_F(CtlTest, every_kind_of_png_is_widened_without_loss)
 {
     for (const bool interlaced : {false, true})
         for (const bool transparent : {false, true})
-            for (const auto& [colour, bits] :
-                 {std::pair{0, 1}, {0, 2}, {0, 4}, {0, 8}, {0, 16}, {2, 8}, {2, 16}, {3, 1}, {3, 2}, {3, 4}, {3, 8}, {4, 8}, {4, 16}, {6, 8}, {6, 16}}) {
+            for (const auto& [colour, bits] : {std::pair{0, 1},
+                                               {0, 2},
+                                               {0, 4},
+                                               {0, 8},
+                                               {0, 16},
+                                               {2, 8},
+                                               {2, 16},
+                                               {3, 1},
+                                               {3, 2},
+                                               {3, 4},
+                                               {3, 8},
+                                               {4, 8},
+                                               {4, 16},
+                                               {6, 8},
+                                               {6, 16}}) {
                 PngFile file = random_png(37, 21, colour, bits, 5);
                 file.interlaced = interlaced;
                 file.transparent = transparent && colour != 4 && colour != 6;
@@ -95,7 +110,8 @@ TEST_F(CtlTest, formats_without_loss_give_the_same_pixels)
     for (const char* format : {"XR24", "XB24", "RX24", "BX24", "RG24", "BG24"})
         EXPECT_TRUE(get(put(eight, {"--format", format})).samples == eight.samples) << format;
     const PngFile sixteen = random_png(65, 33, PNG_COLOR_TYPE_RGB, 16, 4);
-    for (const char* format : {"XR48", "XB48"}) EXPECT_TRUE(get(put(sixteen, {"--format", format})).samples == sixteen.samples) << format;
+    for (const char* format : {"XR48", "XB48"})
+        EXPECT_TRUE(get(put(sixteen, {"--format", format})).samples == sixteen.samples) << format;
     const PngFile alpha = random_png(65, 33, PNG_COLOR_TYPE_RGB_ALPHA, 8, 6);
     for (const char* format : {"AR24", "AB24", "RA24", "BA24"})
         EXPECT_TRUE(get(put(alpha, {"--format", format})).samples == alpha.samples) << format;
@@ -108,7 +124,8 @@ TEST_F(CtlTest, formats_without_loss_give_the_same_pixels)
 TEST_F(CtlTest, formats_of_more_than_eight_bits_become_sixteen_bit_files)
 {
     const PngFile file = random_png(9, 9, PNG_COLOR_TYPE_RGB, 16, 1);
-    for (const char* format : {"XR30", "AB30", "AB4H", "XR4H"}) EXPECT_EQ(get(put(file, {"--format", format})).bits, 16) << format;
+    for (const char* format : {"XR30", "AB30", "AB4H", "XR4H"})
+        EXPECT_EQ(get(put(file, {"--format", format})).bits, 16) << format;
     EXPECT_EQ(get(put(file, {"--format", "RG16"})).bits, 8);
 }
 
@@ -215,7 +232,8 @@ TEST_F(CtlTest, p07_a_token_does_not_stay_on_the_command_line)
         }
         return false;
     };
-    EXPECT_TRUE(eventually([&] { return shows("out.png") && !shows(token); })) << "at first the token is there: the kernel put it there";
+    EXPECT_TRUE(eventually([&] { return shows("out.png") && !shows(token); }))
+        << "at first the token is there: the kernel put it there";
     EXPECT_TRUE(shows(std::string(32, '*')));
     ::kill(broker_.pid(), SIGCONT);
     tool.join();
@@ -236,7 +254,8 @@ TEST_F(CtlTest, revoked_and_expired_images_are_gone)
 
 TEST_F(CtlTest, alloc_says_what_was_chosen_and_ends_with_a_token)
 {
-    const ToolResult result = ctl({"alloc", "--size", "640x480", "--format", "NV12", "--backend", "memfd", "--label", "camera"});
+    const ToolResult result =
+        ctl({"alloc", "--size", "640x480", "--format", "NV12", "--backend", "memfd", "--label", "camera"});
     ASSERT_EQ(result.status, 0) << result.err;
     EXPECT_NE(result.out.find("NV12 640x480"), std::string::npos) << result.out;
     EXPECT_NE(result.out.find("chosen"), std::string::npos) << result.out;
@@ -269,7 +288,8 @@ TEST_F(CtlTest, tables_name_what_is_there)
 {
     put(random_png(30, 20, PNG_COLOR_TYPE_RGB_ALPHA, 8, 1), {"--label", "photo"});
     const std::string list = ctl({"list"}).out;
-    for (const char* word : {"30x20", "AB24", "LINEAR", "memfd", "photo"}) EXPECT_NE(list.find(word), std::string::npos) << word << "\n" << list;
+    for (const char* word : {"30x20", "AB24", "LINEAR", "memfd", "photo"})
+        EXPECT_NE(list.find(word), std::string::npos) << word << "\n" << list;
     EXPECT_NE(ctl({"devices"}).out.find("memfd"), std::string::npos);
     EXPECT_NE(ctl({"formats"}).out.find("NV12"), std::string::npos);
     EXPECT_NE(ctl({"show", "1"}).out.find("stride"), std::string::npos);

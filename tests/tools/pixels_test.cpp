@@ -57,7 +57,7 @@ TEST(Pixels, channels_are_where_drm_fourcc_says)
 TEST(Pixels, half_floats_are_clamped)
 {
     EXPECT_EQ(decode("AB4H", 0x3c00'3800'bc00'7c00, 65535), (Rgba{65535, 0, 32768, 65535})); // inf, -1, 0.5, 1
-    EXPECT_EQ(decode("AB4H", 0x0001'7e00'4000'0000, 65535), (Rgba{0, 65535, 0, 0}));          // 0, 2, NaN, smallest
+    EXPECT_EQ(decode("AB4H", 0x0001'7e00'4000'0000, 65535), (Rgba{0, 65535, 0, 0}));         // 0, 2, NaN, smallest
 }
 
 /// Half a step of the format; nothing where it has as many steps as the numbers.

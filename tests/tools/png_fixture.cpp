@@ -28,7 +28,10 @@ png_color palette_entry(unsigned i)
     return {static_cast<png_byte>(i * 7), static_cast<png_byte>(255 - i), static_cast<png_byte>(i * 31)};
 }
 
-std::size_t row_size(const PngFile& file) { return (std::size_t{file.width} * channels(file.colour) * static_cast<unsigned>(file.bits) + 7) / 8; }
+std::size_t row_size(const PngFile& file)
+{
+    return (std::size_t{file.width} * channels(file.colour) * static_cast<unsigned>(file.bits) + 7) / 8;
+}
 
 std::vector<png_byte> pack_row(const PngFile& file, std::uint32_t y)
 {
@@ -92,7 +95,8 @@ void write_png(const std::string& path, const PngFile& file)
     if (!out || setjmp(png_jmpbuf(png))) throw std::runtime_error("cannot write " + path);
     png_init_io(png, out.get());
     png_set_compression_level(png, 1);
-    png_set_IHDR(png, info, file.width, file.height, file.bits, file.colour, file.interlaced ? PNG_INTERLACE_ADAM7 : PNG_INTERLACE_NONE, 0, 0);
+    png_set_IHDR(png, info, file.width, file.height, file.bits, file.colour,
+                 file.interlaced ? PNG_INTERLACE_ADAM7 : PNG_INTERLACE_NONE, 0, 0);
     png_color palette[256];
     for (unsigned i = 0; i < 256; ++i) palette[i] = palette_entry(i);
     if (file.colour == PNG_COLOR_TYPE_PALETTE) png_set_PLTE(png, info, palette, 1 << file.bits);
@@ -114,7 +118,8 @@ PngFile read_png(const std::string& path)
     if (!in || setjmp(png_jmpbuf(png))) throw std::runtime_error("cannot read " + path);
     png_init_io(png, in.get());
     png_read_info(png, info);
-    PngFile file{png_get_image_width(png, info), png_get_image_height(png, info), png_get_bit_depth(png, info), png_get_color_type(png, info)};
+    PngFile file{png_get_image_width(png, info), png_get_image_height(png, info), png_get_bit_depth(png, info),
+                 png_get_color_type(png, info)};
     std::vector<png_byte> row(row_size(file));
     for (std::uint32_t y = 0; y < file.height; ++y) {
         png_read_row(png, row.data(), nullptr);

@@ -14,8 +14,8 @@ struct PngFile {
     int bits = 8;
     int colour = 6; ///< PNG_COLOR_TYPE_*
     bool interlaced = false;
-    bool transparent = false;              ///< with a tRNS chunk: palette entry 1, or the sample value 1 (grey), (1,1,1) (RGB)
-    std::vector<std::uint16_t> samples;    ///< row by row
+    bool transparent = false;           ///< with a tRNS chunk: palette entry 1, or the sample value 1 (grey), (1,1,1) (RGB)
+    std::vector<std::uint16_t> samples; ///< row by row
     std::vector<std::uint16_t> rgba() const; ///< what a reader must make of it, at bits 8 or 16
 };
 

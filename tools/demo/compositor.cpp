@@ -29,7 +29,8 @@ std::vector<Source> read_sources()
     for (std::string line; std::getline(std::cin, line);) {
         std::istringstream words(line);
         Source source;
-        if (words >> source.name >> source.token >> source.milliseconds && std::getline(words >> std::ws, source.how)) out.push_back(source);
+        if (words >> source.name >> source.token >> source.milliseconds && std::getline(words >> std::ws, source.how))
+            out.push_back(source);
     }
     return out;
 }
@@ -112,8 +113,7 @@ Stage set_up(dmabroker::Client& client, const std::vector<Source>& sources)
 
 // --- words ---------------------------------------------------------------------------------
 
-template <std::size_t N>
-std::string word(std::uint32_t value, const std::array<const char*, N>& words)
+template <std::size_t N> std::string word(std::uint32_t value, const std::array<const char*, N>& words)
 {
     return value < N ? words[value] : "?";
 }
@@ -159,22 +159,32 @@ void compose(const Stage& stage, const GlImage& target)
         scene.text(picture.source.name, x, 88, 3, 1);
         scene.text(picture.source.how, x, 412, 2, 0.85f);
         scene.text("> " + kind(picture.info) + " > " + picture.how, x, 432, 2, 0.85f);
-        scene.text(fourcc_text(picture.info.format) + " " + modifier(picture.info.modifier) + " from " + backend(picture.info), x, 456, 2, 0.65f);
+        scene.text(fourcc_text(picture.info.format) + " " + modifier(picture.info.modifier) + " from " + backend(picture.info),
+                   x, 456, 2, 0.65f);
         x += step;
         angle = angle < 0 ? 0.03f : -0.02f;
     }
-    scene.text("composited with " + stage.context.name() + " into " + kind(target.image.info()) + " " + target.how, canvas.width / 2.f, 492, 2, 0.5f);
+    scene.text("composited with " + stage.context.name() + " into " + kind(target.image.info()) + " " + target.how,
+               canvas.width / 2.f, 492, 2, 0.5f);
     gl.Finish();
 }
 
 using Row = std::array<std::string, 9>;
 
-Row row(const std::string& name, const dmabroker_image_info& info, const std::string& drawn, const std::string& imported, double milliseconds)
+Row row(const std::string& name, const dmabroker_image_info& info, const std::string& drawn, const std::string& imported,
+        double milliseconds)
 {
     std::array<char, 24> time{};
     std::snprintf(time.data(), time.size(), "%.1f ms", milliseconds);
-    return {std::to_string(info.id) + " " + name, backend(info), drawn, imported, fourcc_text(info.format), modifier(info.modifier), kind(info),
-            rung(info), time.data()};
+    return {std::to_string(info.id) + " " + name,
+            backend(info),
+            drawn,
+            imported,
+            fourcc_text(info.format),
+            modifier(info.modifier),
+            kind(info),
+            rung(info),
+            time.data()};
 }
 
 void print_table(const std::vector<Row>& rows)
@@ -199,7 +209,8 @@ void run_compositor()
     const Stopwatch watch;
     compose(stage, target);
     const double milliseconds = watch.milliseconds();
-    std::vector<Row> rows{{"IMAGE", "ALLOCATED BY", "DRAWN THROUGH", "IMPORTED BY", "FOURCC", "MODIFIER", "KIND", "RUNG", "TIME"}};
+    std::vector<Row> rows{
+        {"IMAGE", "ALLOCATED BY", "DRAWN THROUGH", "IMPORTED BY", "FOURCC", "MODIFIER", "KIND", "RUNG", "TIME"}};
     for (const Picture& p : stage.pictures)
         rows.push_back(row(p.source.name, p.info, p.source.how, p.how, p.source.milliseconds + p.milliseconds));
     rows.push_back(row("composite", target.image.info(), target.how, "dmabrokerctl get", milliseconds));

@@ -45,7 +45,8 @@ GlImage make_target(dmabroker::Client& client, const gpu::EglContext& context, d
     std::string reason;
     for (const auto backend : context.software() ? system_first : hardware_first) {
         try {
-            dmabroker::Allocation wanted{.size = size, .format = format, .usage = dmabroker::Usage::render | dmabroker::Usage::sample};
+            dmabroker::Allocation wanted{
+                .size = size, .format = format, .usage = dmabroker::Usage::render | dmabroker::Usage::sample};
             wanted.backends = DMABROKER_BACKEND_BIT(backend);
             wanted.label = label;
             GlImage target = import_image(client.allocate(wanted), context, DMABROKER_IMPORT_WRITE);

@@ -18,7 +18,8 @@ float escape(std::complex<float> z)
 {
     constexpr int steps = 120;
     for (int i = 0; i < steps; ++i) {
-        if (std::norm(z) > 256) return std::clamp((static_cast<float>(i) + 1 - std::log2(std::log2(std::abs(z)))) / steps, 0.f, 1.f);
+        if (std::norm(z) > 256)
+            return std::clamp((static_cast<float>(i) + 1 - std::log2(std::log2(std::abs(z)))) / steps, 0.f, 1.f);
         z = z * z + std::complex<float>(-0.79f, 0.156f);
     }
     return 1;
@@ -56,7 +57,8 @@ dmabroker::Allocation wanted(std::uint32_t backends, dmabroker::Usage usage)
     return out;
 }
 
-constexpr std::uint32_t system_memory = DMABROKER_BACKEND_BIT(DMABROKER_BACKEND_MEMFD) | DMABROKER_BACKEND_BIT(DMABROKER_BACKEND_UDMABUF) |
+constexpr std::uint32_t system_memory = DMABROKER_BACKEND_BIT(DMABROKER_BACKEND_MEMFD) |
+                                        DMABROKER_BACKEND_BIT(DMABROKER_BACKEND_UDMABUF) |
                                         DMABROKER_BACKEND_BIT(DMABROKER_BACKEND_DMA_HEAP);
 
 void render_mapped(dmabroker::Client& client)

@@ -61,7 +61,8 @@ Palette::~Palette()
 void fill(std::uint8_t* texels, float hue)
 {
     for (int i = 0; i < palette_size * palette_size; ++i) {
-        const float x = static_cast<float>(i % palette_size) / (palette_size - 1), y = static_cast<float>(i / palette_size) / (palette_size - 1);
+        const float x = static_cast<float>(i % palette_size) / (palette_size - 1),
+                    y = static_cast<float>(i / palette_size) / (palette_size - 1);
         for (int k = 0; k < 3; ++k) {
             const float wave = 0.5f + 0.5f * std::cos(6.2832f * (hue + 0.35f * x + 0.2f * y + 0.33f * static_cast<float>(k)));
             *texels++ = static_cast<std::uint8_t>(std::lrint(255 * wave * (0.35f + 0.65f * (1 - x * y))));
@@ -90,7 +91,8 @@ struct Rectangle {
 };
 
 /// The palette stretched over a rectangle, mirrored as asked.
-void stretch(const VulkanContext& context, VkCommandBuffer commands, const Palette& from, VkImage to, Rectangle r, bool mirror_x, bool mirror_y)
+void stretch(const VulkanContext& context, VkCommandBuffer commands, const Palette& from, VkImage to, Rectangle r,
+             bool mirror_x, bool mirror_y)
 {
     VkImageBlit blit{};
     blit.srcSubresource = blit.dstSubresource = {VK_IMAGE_ASPECT_COLOR_BIT, 0, 0, 1};
@@ -98,8 +100,8 @@ void stretch(const VulkanContext& context, VkCommandBuffer commands, const Palet
     blit.srcOffsets[1] = {mirror_x ? 0 : palette_size, mirror_y ? 0 : palette_size, 1};
     blit.dstOffsets[0] = {r.left, r.top, 0};
     blit.dstOffsets[1] = {r.right, r.bottom, 1};
-    context.vk().CmdBlitImage(commands, from.image(), VK_IMAGE_LAYOUT_TRANSFER_SRC_OPTIMAL, to, VK_IMAGE_LAYOUT_TRANSFER_DST_OPTIMAL, 1,
-                              &blit, VK_FILTER_LINEAR);
+    context.vk().CmdBlitImage(commands, from.image(), VK_IMAGE_LAYOUT_TRANSFER_SRC_OPTIMAL, to,
+                              VK_IMAGE_LAYOUT_TRANSFER_DST_OPTIMAL, 1, &blit, VK_FILTER_LINEAR);
 }
 
 void wait_between(VkCommandBuffer commands, const VulkanContext& context, VkImage image)
@@ -108,12 +110,15 @@ void wait_between(VkCommandBuffer commands, const VulkanContext& context, VkImag
     context.barrier(commands, image, writing, writing);
 }
 
-void draw_tunnel(const VulkanContext& context, VkCommandBuffer commands, VkImage image, const Palette& warm, const Palette& cold)
+void draw_tunnel(const VulkanContext& context, VkCommandBuffer commands, VkImage image, const Palette& warm,
+                 const Palette& cold)
 {
-    const auto width = static_cast<std::int32_t>(dmb::demo::picture.width), height = static_cast<std::int32_t>(dmb::demo::picture.height);
+    const auto width = static_cast<std::int32_t>(dmb::demo::picture.width),
+               height = static_cast<std::int32_t>(dmb::demo::picture.height);
     constexpr int rings = 9;
     for (int i = 0; i < rings; ++i) {
-        const std::int32_t dx = width * i * (2 * rings - i) / (2 * rings * rings), dy = height * i * (2 * rings - i) / (2 * rings * rings);
+        const std::int32_t dx = width * i * (2 * rings - i) / (2 * rings * rings),
+                           dy = height * i * (2 * rings - i) / (2 * rings * rings);
         const Rectangle ring{dx, dy, width - dx, height - dy};
         if (ring.right - ring.left < 8 || ring.bottom - ring.top < 8) break;
         stretch(context, commands, i % 2 ? cold : warm, image, ring, i & 1, i & 2);
@@ -148,12 +153,14 @@ Target make_target(dmabroker::Client& client, const VulkanContext& context)
     std::string reason;
     for (const auto backend : context.software() ? system_first : hardware_first) {
         try {
-            dmabroker::Allocation wanted{.size = dmb::demo::picture, .format = dmabroker::fourcc("AB24"),
+            dmabroker::Allocation wanted{.size = dmb::demo::picture,
+                                         .format = dmabroker::fourcc("AB24"),
                                          .usage = dmabroker::Usage::render | dmabroker::Usage::sample};
             wanted.backends = DMABROKER_BACKEND_BIT(backend);
             wanted.label = "demo: Vulkan";
             dmabroker::Image image = client.allocate(wanted);
-            auto imported = dmabroker::vulkan::import(image, context.device(), VK_IMAGE_USAGE_TRANSFER_DST_BIT, DMABROKER_IMPORT_WRITE);
+            auto imported =
+                dmabroker::vulkan::import(image, context.device(), VK_IMAGE_USAGE_TRANSFER_DST_BIT, DMABROKER_IMPORT_WRITE);
             return {std::move(image), std::move(imported)};
         } catch (const std::runtime_error& e) {
             reason = e.what();

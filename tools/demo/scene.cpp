@@ -76,18 +76,18 @@ const std::string sampler_2d = "uniform sampler2D image;\n";
 const std::string sampler_external = "#extension GL_OES_EGL_image_external : require\nuniform samplerExternalOES image;\n";
 
 /// The extension directive must precede everything else, the precision its use.
-std::string card_source(bool external)
-{
-    return external ? sampler_external + card_shader : sampler_2d + card_shader;
-}
+std::string card_source(bool external) { return external ? sampler_external + card_shader : sampler_2d + card_shader; }
 
 constexpr float card_margin = 48;
 
 } // namespace
 
 Scene::Scene(const gpu::Gl& gl, dmabroker::Size size)
-    : gl_(gl), size_(size), background_(gpu::make_program(gl, vertex_shader, background_shader)),
-      card_(gpu::make_program(gl, vertex_shader, card_source(false))), text_(gpu::make_program(gl, vertex_shader, text_shader))
+    : gl_(gl),
+      size_(size),
+      background_(gpu::make_program(gl, vertex_shader, background_shader)),
+      card_(gpu::make_program(gl, vertex_shader, card_source(false))),
+      text_(gpu::make_program(gl, vertex_shader, text_shader))
 {
     try {
         external_card_ = gpu::make_program(gl, vertex_shader, card_source(true));
@@ -133,8 +133,10 @@ void Scene::card(const Card& card) const
 {
     const GLuint program = card.picture.target == GL_TEXTURE_2D ? card_ : external_card_;
     use(program, card.picture);
-    for (const GLenum filter : {GL_TEXTURE_MIN_FILTER, GL_TEXTURE_MAG_FILTER}) gl_.TexParameteri(card.picture.target, filter, GL_LINEAR);
-    for (const GLenum wrap : {GL_TEXTURE_WRAP_S, GL_TEXTURE_WRAP_T}) gl_.TexParameteri(card.picture.target, wrap, GL_CLAMP_TO_EDGE);
+    for (const GLenum filter : {GL_TEXTURE_MIN_FILTER, GL_TEXTURE_MAG_FILTER})
+        gl_.TexParameteri(card.picture.target, filter, GL_LINEAR);
+    for (const GLenum wrap : {GL_TEXTURE_WRAP_S, GL_TEXTURE_WRAP_T})
+        gl_.TexParameteri(card.picture.target, wrap, GL_CLAMP_TO_EDGE);
     set(program, "centre", card.centre_x, card.centre_y);
     set(program, "half_size", card.width / 2 + card_margin, card.height / 2 + card_margin);
     set(program, "turn", std::cos(card.angle), std::sin(card.angle));
@@ -147,7 +149,8 @@ void Scene::text(const std::string& text, float centre_x, float top, float dot, 
     const TextPixels pixels = draw_text(text);
     const float width = static_cast<float>(pixels.width) * dot, height = static_cast<float>(pixels.height) * dot;
     const GLuint texture = gpu::make_texture(gl_, {pixels.width, pixels.height}, pixels.rgba.data());
-    for (const GLenum filter : {GL_TEXTURE_MIN_FILTER, GL_TEXTURE_MAG_FILTER}) gl_.TexParameteri(GL_TEXTURE_2D, filter, GL_NEAREST);
+    for (const GLenum filter : {GL_TEXTURE_MIN_FILTER, GL_TEXTURE_MAG_FILTER})
+        gl_.TexParameteri(GL_TEXTURE_2D, filter, GL_NEAREST);
     use(text_, {texture, GL_TEXTURE_2D});
     // Whole pixels: a dot must not be wider than its neighbour.
     set(text_, "centre", std::floor(centre_x - width / 2) + width / 2, std::floor(top) + height / 2);

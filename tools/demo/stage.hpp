@@ -30,8 +30,7 @@ inline void present(const std::string& name, dmabroker::Image& image, double mil
 }
 
 /// main() of a renderer: a sentence instead of an abort.
-template <class Render>
-int run(const char* name, Render render)
+template <class Render> int run(const char* name, Render render)
 {
     try {
         render();

@@ -77,7 +77,8 @@ Result<Json> inspect(dmabroker_client* client, std::uint64_t id)
     const std::unique_ptr<char, Closer<dmabroker_free>> owner(text);
     Json json = Json::parse(text, nullptr, false);
     if (!json.is_object() || !json.contains("snapshot"))
-        return fail(Errc::internal, "the library's snapshot is not what this version of dmabrokerctl knows; install matching versions");
+        return fail(Errc::internal,
+                    "the library's snapshot is not what this version of dmabrokerctl knows; install matching versions");
     return std::move(json["snapshot"]);
 }
 

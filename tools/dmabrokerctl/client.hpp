@@ -13,10 +13,8 @@ namespace dmb::ctl {
 
 using Json = nlohmann::ordered_json;
 
-template <auto Close>
-struct Closer {
-    template <class T>
-    void operator()(T* handle) const { Close(handle); }
+template <auto Close> struct Closer {
+    template <class T> void operator()(T* handle) const { Close(handle); }
 };
 using ClientHandle = std::unique_ptr<dmabroker_client, Closer<dmabroker_client_close>>;
 using ImageHandle = std::unique_ptr<dmabroker_image, Closer<dmabroker_image_close>>;

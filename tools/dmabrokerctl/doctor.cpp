@@ -63,13 +63,15 @@ Finding check_broker(const Global& global)
         return finding;
     }
     const auto snapshot = inspect(client->get());
-    finding.text = "a broker answers: " + (snapshot ? snapshot->value("server", "") : std::string(snapshot.error().reason.view()));
+    finding.text =
+        "a broker answers: " + (snapshot ? snapshot->value("server", "") : std::string(snapshot.error().reason.view()));
     finding.text += ", dmabrokerctl " DMABROKER_VERSION;
     return finding;
 }
 
 /// Runs one probe. What it wrote are findings, and how it ended when it did not end well.
-void probe(Report& report, const std::string& program, const std::string& socket, const std::string& what, const std::string& which)
+void probe(Report& report, const std::string& program, const std::string& socket, const std::string& what,
+           const std::string& which)
 {
     const auto output = doctor::run({program, socket, what, which}, probe_deadline);
     std::istringstream lines(output ? output->text : std::string());
@@ -82,8 +84,11 @@ void probe(Report& report, const std::string& program, const std::string& socket
     }
     const std::string end = output ? output->end : std::string(output.error().reason.view());
     if (end.empty()) return;
-    report.add({.level = "fail", .area = what, .text = fmt::format("{}: the probe {}", trying, end),
-                .remedy = "update this driver, or keep programs away from it; the broker runs drivers in processes of their own"});
+    report.add(
+        {.level = "fail",
+         .area = what,
+         .text = fmt::format("{}: the probe {}", trying, end),
+         .remedy = "update this driver, or keep programs away from it; the broker runs drivers in processes of their own"});
 }
 
 unsigned count_of(const std::string& program, const std::string& socket, const std::string& what)
@@ -109,21 +114,26 @@ std::string find_beside(const std::string& name, const std::string& build_folder
 {
     const std::string own = doctor::own_folder();
     return doctor::find_program({own + "/" + build_folder + "/" + name, own + "/" + name, own + "/../libexec/dmabroker/" + name,
-                                 own + "/../sbin/" + name, "/usr/libexec/dmabroker/" + name, "/usr/bin/" + name, "/usr/sbin/" + name});
+                                 own + "/../sbin/" + name, "/usr/libexec/dmabroker/" + name, "/usr/bin/" + name,
+                                 "/usr/sbin/" + name});
 }
 
 void try_drivers(Report& report, const Global& global)
 {
     const std::string program = find_beside("dmabroker-doctor-probe", "../doctor");
     if (program.empty())
-        return report.add(not_tried("dmabroker-doctor-probe is not installed: GPU drivers were not tried", "build with EGL and Vulkan, and install all of it"));
+        return report.add(not_tried("dmabroker-doctor-probe is not installed: GPU drivers were not tried",
+                                    "build with EGL and Vulkan, and install all of it"));
     const std::string daemon = find_beside("dmabrokerd", "../../daemon");
     if (daemon.empty()) {
         if (!global.socket.empty()) return run_probes(report, program, global.socket);
-        return report.add(not_tried("dmabrokerd is not installed: GPU drivers were not tried", "name a running broker with --socket, or install dmabrokerd"));
+        return report.add(not_tried("dmabrokerd is not installed: GPU drivers were not tried",
+                                    "name a running broker with --socket, or install dmabrokerd"));
     }
     const auto broker = doctor::PrivateBroker::start(daemon);
-    if (!broker) return report.add(not_tried(std::string(broker.error().reason.view()), "run `dmabrokerd --log-level debug` and read what it says"));
+    if (!broker)
+        return report.add(
+            not_tried(std::string(broker.error().reason.view()), "run `dmabrokerd --log-level debug` and read what it says"));
     run_probes(report, program, broker->socket());
 }
 
@@ -136,7 +146,8 @@ Result<> doctor(const Global& global)
     report.add(check_broker(global));
     try_drivers(report, global);
     report.finish();
-    if (!report.can_share()) return fail(Errc::no_backend, "nothing on this machine can share an image; the remedies above say why");
+    if (!report.can_share())
+        return fail(Errc::no_backend, "nothing on this machine can share an image; the remedies above say why");
     return {};
 }
 

@@ -21,8 +21,8 @@ struct Source {
     const PackedRgb* rgb = nullptr; ///< null for YUV
     YuvPlanes planes;
     YuvToRgb conversion;
-    MappingHandle mapping;          ///< planes point into this,
-    std::vector<std::byte> copy{};  ///< or into this
+    MappingHandle mapping;         ///< planes point into this,
+    std::vector<std::byte> copy{}; ///< or into this
 
     unsigned bits() const { return rgb && format->bits > 8 ? 16 : 8; }
     std::uint32_t maximum() const { return bits() == 16 ? 65535 : 255; }
@@ -41,7 +41,8 @@ PngColour colour_of(const Source& source)
 bool same_layout(const Source& source)
 {
     const FourCC code = source.format->fourcc;
-    return !source.premultiplied() && (code == fourcc("AB24") || code == fourcc("AB48") || code == fourcc("R8  ") || code == fourcc("R16 "));
+    return !source.premultiplied() &&
+           (code == fourcc("AB24") || code == fourcc("AB48") || code == fourcc("R8  ") || code == fourcc("R16 "));
 }
 
 void decode(const Source& source, std::uint32_t y, RgbaRow rgba)
@@ -62,10 +63,7 @@ void pack(std::span<const std::uint16_t> rgba, std::size_t channels, unsigned bi
         }
 }
 
-constexpr std::size_t channels_of(PngColour colour)
-{
-    return colour == PngColour::grey ? 1 : colour == PngColour::rgb ? 3 : 4;
-}
+constexpr std::size_t channels_of(PngColour colour) { return colour == PngColour::grey ? 1 : colour == PngColour::rgb ? 3 : 4; }
 
 Result<> write_rows(PngWriter& png, const Source& source)
 {
@@ -88,7 +86,8 @@ Result<Source> describe(const dmabroker_image_info& info)
 {
     Source source{.info = info, .format = find_format({info.format})};
     if (!source.format)
-        return fail(Errc::unknown_format, "this dmabrokerctl does not know {}; install a newer one", to_string(FourCC{info.format}));
+        return fail(Errc::unknown_format, "this dmabrokerctl does not know {}; install a newer one",
+                    to_string(FourCC{info.format}));
     source.rgb = find_packed_rgb(source.format->fourcc);
     source.planes.format = source.format;
     const Colour colour{static_cast<ColourMatrix>(info.matrix), static_cast<ColourRange>(info.range),
@@ -132,11 +131,15 @@ void report(const Global& global, const GetOptions& options, const Source& sourc
     if (options.file == "-") return; // standard output is the file
     const auto& info = source.info;
     if (global.json)
-        print_json(Json{{"file", options.file}, {"id", info.id}, {"width", info.width}, {"height", info.height},
-                   {"format", to_string(source.format->fourcc)}, {"bits", source.bits()}});
+        print_json(Json{{"file", options.file},
+                        {"id", info.id},
+                        {"width", info.width},
+                        {"height", info.height},
+                        {"format", to_string(source.format->fourcc)},
+                        {"bits", source.bits()}});
     else
         fmt::print("image {}: {} {}x{}, written to {} with {} bits per channel\n", info.id, to_string(source.format->fourcc),
-                          info.width, info.height, options.file, source.bits());
+                   info.width, info.height, options.file, source.bits());
 }
 
 } // namespace
@@ -148,7 +151,8 @@ Result<> get(const Global& global, const GetOptions& options)
     Source source = TRY(describe(*dmabroker_image_get_info(handle.get())));
     const auto mapped = read_mapped(handle.get(), source);
     if (!mapped) TRY(read_by_driver(dmabroker::Image(handle.release()), source, mapped.error()));
-    PngWriter png = TRY(PngWriter::create(options.file, {source.info.width, source.info.height}, colour_of(source), source.bits()));
+    PngWriter png =
+        TRY(PngWriter::create(options.file, {source.info.width, source.info.height}, colour_of(source), source.bits()));
     TRY(write_rows(png, source));
     if (source.mapping) TRY(end_access(source.mapping.get(), DMABROKER_READ));
     report(global, options, source);

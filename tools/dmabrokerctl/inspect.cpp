@@ -58,7 +58,10 @@ std::uint64_t bytes_of(const Json& desc)
     return sum;
 }
 
-std::string counted(std::uint64_t count, const char* noun) { return fmt::format("{} {}{}", count, noun, count == 1 ? "" : "s"); }
+std::string counted(std::uint64_t count, const char* noun)
+{
+    return fmt::format("{} {}{}", count, noun, count == 1 ? "" : "s");
+}
 
 using Clients = std::map<std::uint64_t, const Json*>;
 
@@ -175,18 +178,19 @@ Result<> list(const Global& global)
     const Json snapshot = TRY(inspect(client.get()));
     if (global.json) return print_json(Json{{"snapshot", snapshot}}), Result<>{};
     const Clients clients = clients_of(snapshot);
-    Table table({"ID", "SIZE", "FORMAT", "MODIFIER", "KIND", "BACKEND", "RUNG", "BYTES", "OWNER", "HOLDERS", "TOKENS", "LEASE", "LABEL"});
+    Table table({"ID", "SIZE", "FORMAT", "MODIFIER", "KIND", "BACKEND", "RUNG", "BYTES", "OWNER", "HOLDERS", "TOKENS", "LEASE",
+                 "LABEL"});
     for (const Json& image : part(snapshot, "images")) {
         const Json& desc = part(image, "desc");
-        table.add({std::to_string(number(image, "id")), size_of(desc), safe(desc, "format"), text(desc, "modifier"), text(desc, "kind"),
-                   text(desc, "backend"), text(desc, "rung"), human_bytes(bytes_of(desc)), owner_text(clients, image),
-                   std::to_string(part(image, "holders").size()), std::to_string(number(image, "tokens")),
-                   human_lease(number(image, "lease_left_ns")), safe(image, "label")});
+        table.add({std::to_string(number(image, "id")), size_of(desc), safe(desc, "format"), text(desc, "modifier"),
+                   text(desc, "kind"), text(desc, "backend"), text(desc, "rung"), human_bytes(bytes_of(desc)),
+                   owner_text(clients, image), std::to_string(part(image, "holders").size()),
+                   std::to_string(number(image, "tokens")), human_lease(number(image, "lease_left_ns")), safe(image, "label")});
     }
     print(table.text());
     const Json& pool = part(snapshot, "pool");
-    fmt::print("{}, {}; pool: {}, {}\n", counted(part(snapshot, "images").size(), "image"),
-               counted(clients.size(), "client"), counted(number(pool, "images"), "image"), human_bytes(number(pool, "bytes")));
+    fmt::print("{}, {}; pool: {}, {}\n", counted(part(snapshot, "images").size(), "image"), counted(clients.size(), "client"),
+               counted(number(pool, "images"), "image"), human_bytes(number(pool, "bytes")));
     return {};
 }
 
@@ -196,8 +200,8 @@ void print_layout(const Json& desc)
 {
     std::size_t index = 0;
     for (const Json& plane : part(desc, "planes"))
-        fmt::print("  plane {}     memory {}, offset {}, stride {}\n", index++, number(plane, "memory"), number(plane, "offset"),
-                          number(plane, "stride"));
+        fmt::print("  plane {}     memory {}, offset {}, stride {}\n", index++, number(plane, "memory"),
+                   number(plane, "offset"), number(plane, "stride"));
     index = 0;
     for (const Json& memory : part(desc, "memories"))
         fmt::print("  memory {}    {} bytes ({})\n", index++, number(memory, "size"), human_bytes(number(memory, "size")));
@@ -209,7 +213,8 @@ void print_colour(const Json& desc)
     const auto code = parse_fourcc(text(desc, "format"));
     const FormatInfo* format = code ? find_format(*code) : nullptr;
     if (format && format->model == ColourModel::yuv)
-        fmt::print("  colour      {}, {} range, chroma {}\n", text(colour, "matrix"), text(colour, "range"), text(colour, "siting"));
+        fmt::print("  colour      {}, {} range, chroma {}\n", text(colour, "matrix"), text(colour, "range"),
+                   text(colour, "siting"));
     if (!format || format->has_alpha) fmt::print("  alpha       {}\n", text(colour, "alpha"));
 }
 
@@ -227,7 +232,7 @@ void print_holders(const Json& image, const Clients& clients)
 {
     for (const Json& holder : part(image, "holders"))
         fmt::print("  held by     {} ({}{})\n", client_text(clients, number(holder, "client")), text(holder, "rights"),
-                          number(holder, "handles") > 1 ? fmt::format(", {} times", number(holder, "handles")) : "");
+                   number(holder, "handles") > 1 ? fmt::format(", {} times", number(holder, "handles")) : "");
 }
 
 void print_image(const Json& image, const Clients& clients)
@@ -266,7 +271,8 @@ Result<> show(const Global& global, const Named& named)
     const Json& images = part(snapshot, "images");
     const auto found = std::ranges::find_if(images, [&](const Json& image) { return number(image, "id") == id; });
     if (found == images.end())
-        return fail(Errc::not_found, "no image {}, or not one that this connection may see; `dmabrokerctl list` shows those", id);
+        return fail(Errc::not_found, "no image {}, or not one that this connection may see; `dmabrokerctl list` shows those",
+                    id);
     if (global.json) return print_json(Json{{"image", *found}, {"clients", part(snapshot, "clients")}}), Result<>{};
     print_image(*found, clients_of(snapshot));
     return {};

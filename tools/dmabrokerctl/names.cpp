@@ -14,7 +14,8 @@ Result<Name> parse_name(const std::string& word)
     Name name;
     const auto [end, error] = std::from_chars(word.data(), word.data() + word.size(), name.id);
     if (error == std::errc{} && end == word.data() + word.size() && name.id != 0) return name;
-    return fail(Errc::not_found, "no image has this name: an id is a number from `dmabrokerctl list`, a token 32 hexadecimal digits");
+    return fail(Errc::not_found,
+                "no image has this name: an id is a number from `dmabrokerctl list`, a token 32 hexadecimal digits");
 }
 
 } // namespace dmb::ctl

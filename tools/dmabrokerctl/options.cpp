@@ -4,8 +4,8 @@
 // broker's to say.
 #include "tools/dmabrokerctl/options.hpp"
 
-#include <CLI/CLI.hpp>
 #include <charconv>
+#include <CLI/CLI.hpp>
 #include <cmath>
 #include <fmt/core.h>
 #include <iostream>
@@ -17,12 +17,13 @@ namespace {
 template <class Read>
 CLI::Option* add_word(CLI::App& app, const std::string& name, const std::string& form, const std::string& help, Read read)
 {
-    return app.add_option_function<std::string>(
-                  name,
-                  [=](const std::string& text) {
-                      if (!read(text)) throw CLI::ValidationError(name, fmt::format("\"{}\" is not {}", text, form));
-                  },
-                  help)
+    return app
+        .add_option_function<std::string>(
+            name,
+            [=](const std::string& text) {
+                if (!read(text)) throw CLI::ValidationError(name, fmt::format("\"{}\" is not {}", text, form));
+            },
+            help)
         ->type_name(form);
 }
 
@@ -30,11 +31,13 @@ CLI::Option* add_word(CLI::App& app, const std::string& name, const std::string&
 void or_from_input(CLI::Option* option)
 {
     option->required()->transform(CLI::Validator(
-        [](std::string& word) { return word != "-" || std::getline(std::cin, word) ? std::string() : "standard input is empty"; }, ""));
+        [](std::string& word) {
+            return word != "-" || std::getline(std::cin, word) ? std::string() : "standard input is empty";
+        },
+        ""));
 }
 
-template <class T>
-bool set(std::optional<T> value, auto& target)
+template <class T> bool set(std::optional<T> value, auto& target)
 {
     if (value) target = *value;
     return value.has_value();
@@ -83,9 +86,8 @@ void add_placement(CLI::App& app, Placement& p)
              [&p](const std::string& text) { return add_backends(text, p.backends); });
     add_word(app, "--usage", "one or more of cpu_read,cpu_write,sample,render,storage,scanout,encode", "what it is for",
              [&p](const std::string& text) { return set(parse_usage(text), p.usage); });
-    add_word(app, "--rights", "one or more of read,write,manage", "rights of the printed token", [&p](const std::string& text) {
-        return set(parse_rights(text), p.rights) && !p.rights->empty();
-    });
+    add_word(app, "--rights", "one or more of read,write,manage", "rights of the printed token",
+             [&p](const std::string& text) { return set(parse_rights(text), p.rights) && !p.rights->empty(); });
     add_word(app, "--lease", "SECONDS|forever", "how long the image stays without a holder (default: 600)",
              [&p](const std::string& text) { return set(parse_lease(text), p.lease_ns); });
 }
@@ -125,7 +127,9 @@ void Parser::add(const char* name, const char* help, Result<> (*run)(const Globa
 void Parser::add_alloc()
 {
     CLI::App& sub = add("alloc", "allocate an image; the last word printed is its token", ctl::alloc, alloc);
-    add_word(sub, "--size", "WxH", "pixels", [this](const std::string& t) { return set(parse_size(t), alloc.size); })->required();
+    add_word(sub, "--size", "WxH", "pixels", [this](const std::string& t) {
+        return set(parse_size(t), alloc.size);
+    })->required();
     add_word(sub, "--format", "FOURCC", "such as XR24, NV12", [this](const std::string& t) {
         return set(parse_fourcc(t), alloc.format);
     })->required();
@@ -148,9 +152,8 @@ void Parser::add_put()
 {
     CLI::App& sub = add("put", "make an image of a PNG file; the last word printed is its token", ctl::put, put);
     sub.add_option("FILE", put.file, "PNG file; - is standard input")->required();
-    add_word(sub, "--format", "FOURCC", "default: AB24, for 16-bit files AB48", [this](const std::string& t) {
-        return set(parse_fourcc(t), put.format);
-    });
+    add_word(sub, "--format", "FOURCC", "default: AB24, for 16-bit files AB48",
+             [this](const std::string& t) { return set(parse_fourcc(t), put.format); });
     add_placement(sub, put.placement);
 }
 
@@ -158,12 +161,14 @@ void Parser::add_named()
 {
     constexpr const char* help = "ID or TOKEN; - is standard input";
     or_from_input(add("show", "show everything about one image", ctl::show, named).add_option("NAME", named.name, help));
-    or_from_input(add("revoke", "end an image's tokens and lease, or one token", ctl::revoke, named).add_option("NAME", named.name, help));
+    or_from_input(add("revoke", "end an image's tokens and lease, or one token", ctl::revoke, named)
+                      .add_option("NAME", named.name, help));
 }
 
 Parser::Parser()
 {
-    app.add_option("--socket", global.socket, "the broker's socket (default: $DMABROKER_REMOTE or the usual places)")->type_name("PATH");
+    app.add_option("--socket", global.socket, "the broker's socket (default: $DMABROKER_REMOTE or the usual places)")
+        ->type_name("PATH");
     app.add_flag("--json", global.json, "print JSON");
     app.set_version_flag("--version", "dmabrokerctl " DMABROKER_VERSION);
     app.require_subcommand(1);

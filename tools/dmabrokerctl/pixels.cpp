@@ -139,7 +139,10 @@ Yuv planar(const YuvPlanes& image, std::uint32_t x, std::uint32_t y)
     return {sample(address(0), bytes), sample(cr_first ? second : first, bytes), sample(cr_first ? first : second, bytes)};
 }
 
-std::uint16_t byte_from_unit(float value) { return static_cast<std::uint16_t>(std::lrint(std::clamp(value, 0.f, 1.f) * 255.f)); }
+std::uint16_t byte_from_unit(float value)
+{
+    return static_cast<std::uint16_t>(std::lrint(std::clamp(value, 0.f, 1.f) * 255.f));
+}
 
 } // namespace
 
@@ -149,7 +152,8 @@ const PackedRgb* find_packed_rgb(FourCC code)
     return found == table.end() ? nullptr : &*found;
 }
 
-static_assert(std::endian::native == std::endian::little, "pixels are little-endian words; a big-endian machine must swap them");
+static_assert(std::endian::native == std::endian::little,
+              "pixels are little-endian words; a big-endian machine must swap them");
 
 void decode_row(const PackedRgb& format, const std::byte* pixels, std::uint32_t maximum, RgbaRow rgba)
 {
@@ -159,7 +163,9 @@ void decode_row(const PackedRgb& format, const std::byte* pixels, std::uint32_t 
         std::memcpy(&word, pixels, format.bytes);
         rgba[i] = channel_value(format, c[0], word, maximum);
         for (std::size_t k = 1; k < 3; ++k)
-            rgba[i + k] = c[k].bits ? channel_value(format, c[k], word, maximum) : format.is_grey() ? rgba[i] : std::uint16_t{0};
+            rgba[i + k] = c[k].bits          ? channel_value(format, c[k], word, maximum)
+                          : format.is_grey() ? rgba[i]
+                                             : std::uint16_t{0};
         rgba[i + 3] = c[3].bits ? channel_value(format, c[3], word, maximum) : static_cast<std::uint16_t>(maximum);
     }
 }
@@ -180,7 +186,8 @@ void unpremultiply(RgbaRow rgba, std::uint32_t maximum)
     for (std::size_t i = 0; i < rgba.size(); i += 4) {
         const std::uint32_t alpha = rgba[i + 3];
         for (std::size_t k = i; k < i + 3; ++k)
-            rgba[k] = alpha ? static_cast<std::uint16_t>(std::min(rescale(rgba[k], alpha, maximum), maximum)) : std::uint16_t{0};
+            rgba[k] =
+                alpha ? static_cast<std::uint16_t>(std::min(rescale(rgba[k], alpha, maximum), maximum)) : std::uint16_t{0};
     }
 }
 

@@ -28,7 +28,8 @@ std::string candidates_text(const Json& candidates)
     Table table({"  VERDICT", "BACKEND", "DEVICE", "REASON"});
     for (const Json& c : candidates) {
         const std::string device = escaped(c.value("device", ""));
-        table.add({"  " + c.value("verdict", ""), c.value("backend", ""), device.empty() ? "-" : device, escaped(c.value("reason", ""))});
+        table.add({"  " + c.value("verdict", ""), c.value("backend", ""), device.empty() ? "-" : device,
+                   escaped(c.value("reason", ""))});
     }
     return candidates.empty() ? std::string() : table.text();
 }
@@ -59,10 +60,12 @@ Result<Json> image_json(const dmabroker_image_info& info)
 std::string one_line(const dmabroker_image_info& info)
 {
     const FourCC format{info.format};
-    std::string out = fmt::format("image {}: {} {}x{}, {} from {}, modifier {}, rung {}", info.id, to_string(format), info.width,
-                                  info.height, name(static_cast<MemoryKind>(info.kind)), name(static_cast<Backend>(info.backend)),
-                                  to_string(Modifier{info.modifier}), name(static_cast<Rung>(info.rung)));
-    for (std::uint32_t i = 0; i < info.plane_count; ++i) out += fmt::format("{}{}", i ? "+" : ", stride ", info.planes[i].stride);
+    std::string out =
+        fmt::format("image {}: {} {}x{}, {} from {}, modifier {}, rung {}", info.id, to_string(format), info.width, info.height,
+                    name(static_cast<MemoryKind>(info.kind)), name(static_cast<Backend>(info.backend)),
+                    to_string(Modifier{info.modifier}), name(static_cast<Rung>(info.rung)));
+    for (std::uint32_t i = 0; i < info.plane_count; ++i)
+        out += fmt::format("{}{}", i ? "+" : ", stride ", info.planes[i].stride);
     return out;
 }
 
@@ -72,7 +75,11 @@ Result<> report(const Made& made)
     const Json candidates = explanation(made.client);
     if (made.global.json) {
         const Json image = TRY(image_json(info));
-        print_json(Json{{"id", info.id}, {"image", image}, {"candidates", candidates}, {"lease", lease_json(made.lease_ns)}, {"token", made.token}});
+        print_json(Json{{"id", info.id},
+                        {"image", image},
+                        {"candidates", candidates},
+                        {"lease", lease_json(made.lease_ns)},
+                        {"token", made.token}});
         return {};
     }
     print(one_line(info) + "\n" + candidates_text(candidates));
@@ -136,10 +143,7 @@ BackendSet system_memory()
     return set;
 }
 
-bool is_gpu_only(const BackendSet& backends)
-{
-    return !backends.empty() && (backends.bits & system_memory().bits) == 0;
-}
+bool is_gpu_only(const BackendSet& backends) { return !backends.empty() && (backends.bits & system_memory().bits) == 0; }
 
 /// Where the rows of the image go.
 struct Target {
@@ -177,7 +181,9 @@ Result<> read_converted(PngReader& png, const Target& target)
     const bool interlaced = png.passes() > 1;
     std::vector<std::byte> rows(png.row_bytes() * (interlaced ? height : 1));
     std::vector<std::uint16_t> rgba(std::size_t{png.size().width} * 4);
-    const auto row = [&](std::uint32_t y) { return std::span(rows).subspan(interlaced ? y * png.row_bytes() : 0, png.row_bytes()); };
+    const auto row = [&](std::uint32_t y) {
+        return std::span(rows).subspan(interlaced ? y * png.row_bytes() : 0, png.row_bytes());
+    };
     for (int pass = 1; pass < png.passes(); ++pass)
         for (std::uint32_t y = 0; y < height; ++y) TRY(png.read_row(row(y).data()));
     for (std::uint32_t y = 0; y < height; ++y) {

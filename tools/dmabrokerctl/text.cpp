@@ -45,7 +45,8 @@ namespace {
 /// Columns on a terminal, near enough: every code point is one.
 std::size_t width(std::string_view text)
 {
-    return static_cast<std::size_t>(std::ranges::count_if(text, [](char c) { return (static_cast<unsigned char>(c) & 0xc0) != 0x80; }));
+    return static_cast<std::size_t>(
+        std::ranges::count_if(text, [](char c) { return (static_cast<unsigned char>(c) & 0xc0) != 0x80; }));
 }
 
 bool is_number(std::string_view text) { return text == "-" || (!text.empty() && text[0] >= '0' && text[0] <= '9'); }

@@ -19,7 +19,8 @@ struct Finding {
 
 inline nlohmann::ordered_json to_json(const Finding& f)
 {
-    return {{"level", f.level}, {"area", f.area}, {"text", f.text}, {"remedy", f.remedy}, {"detail", f.detail}, {"can_share", f.can_share}};
+    return {{"level", f.level},   {"area", f.area},     {"text", f.text},
+            {"remedy", f.remedy}, {"detail", f.detail}, {"can_share", f.can_share}};
 }
 
 /// False for what is not a finding, such as a driver's own chatter on standard output.
@@ -27,8 +28,12 @@ inline bool from_json(const std::string& line, Finding& f)
 {
     const auto json = nlohmann::ordered_json::parse(line, nullptr, false);
     if (!json.is_object() || !json.contains("level")) return false;
-    f = {json.value("level", ""), json.value("area", ""), json.value("text", ""), json.value("remedy", ""),
-         json.value("detail", std::vector<std::string>{}), json.value("can_share", false)};
+    f = {json.value("level", ""),
+         json.value("area", ""),
+         json.value("text", ""),
+         json.value("remedy", ""),
+         json.value("detail", std::vector<std::string>{}),
+         json.value("can_share", false)};
     return true;
 }
 

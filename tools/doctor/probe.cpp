@@ -19,9 +19,9 @@ namespace {
 using Json = nlohmann::json;
 
 constexpr std::array backends{
-    std::pair{DMABROKER_BACKEND_MEMFD, "memfd"},   std::pair{DMABROKER_BACKEND_UDMABUF, "udmabuf"},
+    std::pair{DMABROKER_BACKEND_MEMFD, "memfd"},       std::pair{DMABROKER_BACKEND_UDMABUF, "udmabuf"},
     std::pair{DMABROKER_BACKEND_DMA_HEAP, "dma_heap"}, std::pair{DMABROKER_BACKEND_GBM, "gbm"},
-    std::pair{DMABROKER_BACKEND_VULKAN, "vulkan"}, std::pair{DMABROKER_BACKEND_VULKAN_OPAQUE, "vulkan_opaque"},
+    std::pair{DMABROKER_BACKEND_VULKAN, "vulkan"},     std::pair{DMABROKER_BACKEND_VULKAN_OPAQUE, "vulkan_opaque"},
 };
 
 /// A request that only GPU workers can serve is answered when they have started.
@@ -29,7 +29,8 @@ void wait_for_workers(dmabroker::Client& client)
 {
     for (const auto backend : {DMABROKER_BACKEND_GBM, DMABROKER_BACKEND_VULKAN, DMABROKER_BACKEND_VULKAN_OPAQUE}) {
         try {
-            dmabroker::Allocation wanted{.size = test_size, .format = dmabroker::fourcc("AB24"), .usage = dmabroker::Usage::sample};
+            dmabroker::Allocation wanted{
+                .size = test_size, .format = dmabroker::fourcc("AB24"), .usage = dmabroker::Usage::sample};
             wanted.backends = DMABROKER_BACKEND_BIT(backend);
             client.allocate(wanted);
         } catch (const dmabroker::Error&) {
@@ -61,7 +62,8 @@ std::vector<Origin> origins(dmabroker::Client& client)
     std::vector<Origin> out;
     for (const Json& device : devices)
         for (const auto& [backend, name] : backends)
-            if (device.value("backend", "") == name && device.value("problem", "").empty()) out.push_back(origin_of(device, backend, name));
+            if (device.value("backend", "") == name && device.value("problem", "").empty())
+                out.push_back(origin_of(device, backend, name));
     return out;
 }
 
@@ -70,7 +72,8 @@ std::vector<std::uint8_t> test_pixels()
     std::vector<std::uint8_t> out;
     for (unsigned y = 0; y < test_size.height; ++y)
         for (unsigned x = 0; x < test_size.width; ++x)
-            for (const unsigned value : {x * 4, y * 5, (x ^ y) * 4, 255 - x - y}) out.push_back(static_cast<std::uint8_t>(value));
+            for (const unsigned value : {x * 4, y * 5, (x ^ y) * 4, 255 - x - y})
+                out.push_back(static_cast<std::uint8_t>(value));
     return out;
 }
 
@@ -93,7 +96,8 @@ void compare(const std::vector<std::uint8_t>& pixels)
                                      " y=" + std::to_string(i / 4 / test_size.width) + " on");
 }
 
-Finding try_all(dmabroker::Client& client, const std::string& area, const std::string& who, dmabroker::Usage usage, const Import& import)
+Finding try_all(dmabroker::Client& client, const std::string& area, const std::string& who, dmabroker::Usage usage,
+                const Import& import)
 {
     Finding out{.level = "ok", .area = area};
     std::string from;

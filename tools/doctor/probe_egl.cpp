@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 // One EGL display: images become EGLImages, are drawn and read back. Mesa's version is looked at here,
 // because this is where it is known without guessing.
-#include "tools/gpu/egl_context.hpp"
 #include "tools/doctor/probe.hpp"
+#include "tools/gpu/egl_context.hpp"
 
 #include <cstdio>
 #include <dmabroker/gl.hpp>
@@ -22,16 +22,14 @@ bool is_old_mesa(const std::string& version)
     return major < mesa_floor_major || (major == mesa_floor_major && minor < mesa_floor_minor);
 }
 
-std::string describe(const gpu::EglContext& context)
-{
-    return context.name() + ", " + context.version();
-}
+std::string describe(const gpu::EglContext& context) { return context.name() + ", " + context.version(); }
 
 void add_remedy(Finding& finding, const gpu::EglContext& context)
 {
     if (context.software() && is_old_mesa(context.version())) {
         finding.level = "warn";
-        finding.remedy = "install Mesa 24.3 or newer (Debian 12: from bookworm-backports); older ones import no dma-bufs in software";
+        finding.remedy =
+            "install Mesa 24.3 or newer (Debian 12: from bookworm-backports); older ones import no dma-bufs in software";
     } else if (!finding.can_share && context.lists_extension("EGL_EXT_image_dma_buf_import")) {
         finding.text += ", although it lists EGL_EXT_image_dma_buf_import";
     }

@@ -42,9 +42,11 @@ Finding bad(std::string area, std::string text, std::string remedy)
 std::string permission_remedy(const std::string& node)
 {
     struct stat status{};
-    const group* owner = ::stat(node.c_str(), &status) == 0 && (status.st_mode & 0060) == 0060 ? ::getgrgid(status.st_gid) : nullptr;
+    const group* owner =
+        ::stat(node.c_str(), &status) == 0 && (status.st_mode & 0060) == 0060 ? ::getgrgid(status.st_gid) : nullptr;
     if (!owner || status.st_gid == 0)
-        return fmt::format("give a group access to {} with a udev rule, or let systemd start the broker as a user who has it", node);
+        return fmt::format("give a group access to {} with a udev rule, or let systemd start the broker as a user who has it",
+                           node);
     return fmt::format("add yourself to the group \"{0}\" (sudo usermod -aG {0} $USER), then log in again", owner->gr_name);
 }
 
@@ -91,7 +93,8 @@ Finding check_memfd()
     const auto page = static_cast<std::size_t>(::getpagesize());
     const UniqueFd fd = sealed_memfd(page);
     if (!fd || !remembers(fd.get(), fd.get(), page))
-        return bad("memfd", "sealed memfds do not work here", "run on Linux 3.17 or newer, outside sandboxes that forbid memfd_create");
+        return bad("memfd", "sealed memfds do not work here",
+                   "run on Linux 3.17 or newer, outside sandboxes that forbid memfd_create");
     Finding finding = ok("memfd", "sealed memfd: made, mapped and compared");
     finding.can_share = true;
     return finding;
@@ -103,15 +106,20 @@ Finding check_udmabuf()
     const auto page = static_cast<std::size_t>(::getpagesize());
     const UniqueFd device = UniqueFd::adopt(::open(node, O_RDWR | O_CLOEXEC));
     if (!device)
-        return cannot_open("udmabuf", node, errno, "load it (sudo modprobe udmabuf) on a kernel with CONFIG_UDMABUF; Debian's has it from 6.12 on");
+        return cannot_open("udmabuf", node, errno,
+                           "load it (sudo modprobe udmabuf) on a kernel with CONFIG_UDMABUF; Debian's has it from 6.12 on");
     const UniqueFd memory = sealed_memfd(page);
     udmabuf_create request{};
     request.memfd = static_cast<std::uint32_t>(memory.get());
     request.flags = UDMABUF_FLAGS_CLOEXEC;
     request.size = page;
     const UniqueFd buffer = UniqueFd::adopt(::ioctl(device.get(), UDMABUF_CREATE, &request));
-    if (!buffer) return warn("udmabuf", fmt::format("{}: a dma-buf could not be made: {}", node, std::strerror(errno)), "look into the kernel's log (dmesg)");
-    if (!remembers(memory.get(), buffer.get(), page)) return warn("udmabuf", std::string(node) + ": its dma-buf shows other bytes than its memfd", "report this to the kernel's maintainers");
+    if (!buffer)
+        return warn("udmabuf", fmt::format("{}: a dma-buf could not be made: {}", node, std::strerror(errno)),
+                    "look into the kernel's log (dmesg)");
+    if (!remembers(memory.get(), buffer.get(), page))
+        return warn("udmabuf", std::string(node) + ": its dma-buf shows other bytes than its memfd",
+                    "report this to the kernel's maintainers");
     return ok("udmabuf", fmt::format("{}: dma-buf made, mapped and compared", node));
 }
 
@@ -120,14 +128,18 @@ Finding check_heap()
     const char* node = "/dev/dma_heap/system";
     const auto page = static_cast<std::size_t>(::getpagesize());
     const UniqueFd device = UniqueFd::adopt(::open(node, O_RDONLY | O_CLOEXEC));
-    if (!device) return cannot_open("dma_heap", node, errno, "use a kernel with CONFIG_DMABUF_HEAPS_SYSTEM; Debian's has it from 6.12 on");
+    if (!device)
+        return cannot_open("dma_heap", node, errno,
+                           "use a kernel with CONFIG_DMABUF_HEAPS_SYSTEM; Debian's has it from 6.12 on");
     dma_heap_allocation_data request{};
     request.len = page;
     request.fd_flags = O_RDWR | O_CLOEXEC;
     if (::ioctl(device.get(), DMA_HEAP_IOCTL_ALLOC, &request) != 0)
-        return warn("dma_heap", fmt::format("{}: no allocation: {}", node, std::strerror(errno)), "look into the kernel's log (dmesg)");
+        return warn("dma_heap", fmt::format("{}: no allocation: {}", node, std::strerror(errno)),
+                    "look into the kernel's log (dmesg)");
     const UniqueFd buffer = UniqueFd::adopt(static_cast<int>(request.fd));
-    if (!remembers(buffer.get(), buffer.get(), page)) return warn("dma_heap", std::string(node) + ": cannot be mapped", "use udmabuf instead");
+    if (!remembers(buffer.get(), buffer.get(), page))
+        return warn("dma_heap", std::string(node) + ": cannot be mapped", "use udmabuf instead");
     return ok("dma_heap", fmt::format("{}: dma-buf allocated, mapped and compared", node));
 }
 
@@ -157,7 +169,8 @@ void check_nodes(std::vector<Finding>& out)
 {
     std::vector<std::string> nodes;
     std::error_code error;
-    for (auto it = std::filesystem::directory_iterator("/dev/dri", error); !error && it != std::filesystem::directory_iterator(); it.increment(error))
+    for (auto it = std::filesystem::directory_iterator("/dev/dri", error);
+         !error && it != std::filesystem::directory_iterator(); it.increment(error))
         if (it->is_character_file()) nodes.push_back(it->path().string());
     std::ranges::sort(nodes);
     for (const std::string& node : nodes) out.push_back(check_node(node));
@@ -165,7 +178,9 @@ void check_nodes(std::vector<Finding>& out)
     if (::access("/dev/nvidiactl", F_OK) == 0)
         out.push_back(warn("drm", "no /dev/dri, but an NVIDIA driver: images are shared as opaque memory",
                            "for dma-bufs load nvidia-drm (sudo modprobe nvidia-drm modeset=1)"));
-    else out.push_back(warn("drm", "no /dev/dri: the kernel drives no GPU here; software drivers are used", "install the GPU's driver, or go on without"));
+    else
+        out.push_back(warn("drm", "no /dev/dri: the kernel drives no GPU here; software drivers are used",
+                           "install the GPU's driver, or go on without"));
 }
 
 Finding check_descriptors()
@@ -173,7 +188,9 @@ Finding check_descriptors()
     rlimit limit{};
     ::getrlimit(RLIMIT_NOFILE, &limit);
     const std::string text = fmt::format("descriptor limit {} (hard {})", limit.rlim_cur, limit.rlim_max);
-    if (limit.rlim_max < 4096) return warn("limits", text, "raise it (LimitNOFILE= in the unit, nofile in limits.conf): every image needs descriptors");
+    if (limit.rlim_max < 4096)
+        return warn("limits", text,
+                    "raise it (LimitNOFILE= in the unit, nofile in limits.conf): every image needs descriptors");
     return ok("limits", text);
 }
 
@@ -181,7 +198,8 @@ Finding check_memlock()
 {
     rlimit limit{};
     ::getrlimit(RLIMIT_MEMLOCK, &limit);
-    return ok("limits", limit.rlim_cur == RLIM_INFINITY ? "locked memory unlimited" : fmt::format("locked memory limit {} KiB", limit.rlim_cur / 1024));
+    return ok("limits", limit.rlim_cur == RLIM_INFINITY ? "locked memory unlimited"
+                                                        : fmt::format("locked memory limit {} KiB", limit.rlim_cur / 1024));
 }
 
 } // namespace

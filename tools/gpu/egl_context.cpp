@@ -25,20 +25,18 @@ struct Library {
     PFNEGLDESTROYCONTEXTPROC destroy_context = nullptr;
     PFNEGLMAKECURRENTPROC make_current = nullptr;
     PFNEGLGETPLATFORMDISPLAYEXTPROC get_platform_display = nullptr;
-    PFNEGLQUERYDEVICESEXTPROC query_devices = nullptr;        ///< may be null
+    PFNEGLQUERYDEVICESEXTPROC query_devices = nullptr;            ///< may be null
     PFNEGLQUERYDEVICESTRINGEXTPROC query_device_string = nullptr; ///< may be null
     std::vector<EGLDeviceEXT> devices;
 };
 
-template <class F>
-void load(void* handle, const char* name, F& function)
+template <class F> void load(void* handle, const char* name, F& function)
 {
     function = reinterpret_cast<F>(::dlsym(handle, name));
     if (!function) fail(std::string("libEGL lacks ") + name + ": install libegl1 and libegl-mesa0");
 }
 
-template <class F>
-void load_extension(const Library& egl, const char* name, F& function)
+template <class F> void load_extension(const Library& egl, const char* name, F& function)
 {
     function = reinterpret_cast<F>(egl.get_proc_address(name));
 }
@@ -91,8 +89,10 @@ std::string device_name(const Library& egl, unsigned index)
     const EGLDeviceEXT device = egl.devices[index];
     const char* extensions = egl.query_device_string ? egl.query_device_string(device, EGL_EXTENSIONS) : nullptr;
     std::string node;
-    if (has_word(extensions, "EGL_EXT_device_drm_render_node")) node = or_empty(egl.query_device_string(device, EGL_DRM_RENDER_NODE_FILE_EXT));
-    if (node.empty() && has_word(extensions, "EGL_EXT_device_drm")) node = or_empty(egl.query_device_string(device, EGL_DRM_DEVICE_FILE_EXT));
+    if (has_word(extensions, "EGL_EXT_device_drm_render_node"))
+        node = or_empty(egl.query_device_string(device, EGL_DRM_RENDER_NODE_FILE_EXT));
+    if (node.empty() && has_word(extensions, "EGL_EXT_device_drm"))
+        node = or_empty(egl.query_device_string(device, EGL_DRM_DEVICE_FILE_EXT));
     return "EGL device " + (node.empty() ? std::to_string(index) : node);
 }
 
@@ -160,8 +160,8 @@ void EglContext::State::make_context()
 
 void EglContext::State::load_gl()
 {
-#define X(function, upper)                                                                                                       \
-    gl.function = reinterpret_cast<PFNGL##upper##PROC>(egl.get_proc_address("gl" #function));                                    \
+#define X(function, upper)                                                                                                     \
+    gl.function = reinterpret_cast<PFNGL##upper##PROC>(egl.get_proc_address("gl" #function));                                  \
     if (!gl.function) fail(name + " lacks gl" #function);
     DMB_GL_FUNCTIONS(X)
 #undef X
@@ -276,10 +276,13 @@ std::vector<std::uint8_t> sample_pixels(const Gl& gl, dmabroker::egl::Texture te
 {
     const bool external = texture.target == GL_TEXTURE_EXTERNAL_OES;
     const std::string fragment = std::string(external ? "#extension GL_OES_EGL_image_external : require\n" : "") +
-                                 "precision highp float;\nvarying vec2 at;\nuniform " + (external ? "samplerExternalOES" : "sampler2D") +
+                                 "precision highp float;\nvarying vec2 at;\nuniform " +
+                                 (external ? "samplerExternalOES" : "sampler2D") +
                                  " image;\nvoid main() { gl_FragColor = texture2D(image, at); }\n";
-    const GLuint program = make_program(gl, "attribute vec2 position;\nvarying vec2 at;\n"
-                                            "void main() { at = position * 0.5 + 0.5; gl_Position = vec4(position, 0.0, 1.0); }\n", fragment);
+    const GLuint program = make_program(gl,
+                                        "attribute vec2 position;\nvarying vec2 at;\n"
+                                        "void main() { at = position * 0.5 + 0.5; gl_Position = vec4(position, 0.0, 1.0); }\n",
+                                        fragment);
     const GLuint target = make_texture(gl, size);
     const GLuint framebuffer = make_framebuffer(gl, target);
     gl.Viewport(0, 0, static_cast<GLsizei>(size.width), static_cast<GLsizei>(size.height));
@@ -291,7 +294,8 @@ std::vector<std::uint8_t> sample_pixels(const Gl& gl, dmabroker::egl::Texture te
     gl.TexParameteri(texture.target, GL_TEXTURE_MAG_FILTER, GL_NEAREST);
     draw_quad(gl);
     std::vector<std::uint8_t> pixels(std::size_t{size.width} * size.height * 4);
-    gl.ReadPixels(0, 0, static_cast<GLsizei>(size.width), static_cast<GLsizei>(size.height), GL_RGBA, GL_UNSIGNED_BYTE, pixels.data());
+    gl.ReadPixels(0, 0, static_cast<GLsizei>(size.width), static_cast<GLsizei>(size.height), GL_RGBA, GL_UNSIGNED_BYTE,
+                  pixels.data());
     gl.DeleteFramebuffers(1, &framebuffer);
     gl.DeleteTextures(1, &target);
     gl.DeleteProgram(program);

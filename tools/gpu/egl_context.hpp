@@ -8,13 +8,16 @@
 #include <EGL/egl.h>
 #include <EGL/eglext.h>
 #include <GLES3/gl32.h>
+// Its header needs the types of the one before.
 #include <GLES2/gl2ext.h>
+
 #include <memory>
 #include <string>
 #include <vector>
 
 namespace dmb::gpu {
 
+// clang-format off: it does not know what X is
 #define DMB_GL_FUNCTIONS(X)                                                                                                      \
     X(ActiveTexture, ACTIVETEXTURE) X(AttachShader, ATTACHSHADER) X(BindAttribLocation, BINDATTRIBLOCATION)                     \
     X(BindFramebuffer, BINDFRAMEBUFFER) X(BindTexture, BINDTEXTURE) X(BlendFuncSeparate, BLENDFUNCSEPARATE)                     \
@@ -30,6 +33,7 @@ namespace dmb::gpu {
     X(ShaderSource, SHADERSOURCE) X(TexImage2D, TEXIMAGE2D) X(TexParameteri, TEXPARAMETERI) X(Uniform1f, UNIFORM1F)              \
     X(Uniform1i, UNIFORM1I) X(Uniform2f, UNIFORM2F) X(Uniform4f, UNIFORM4F) X(UseProgram, USEPROGRAM)                            \
     X(VertexAttribPointer, VERTEXATTRIBPOINTER) X(Viewport, VIEWPORT)
+// clang-format on
 
 /// GLES functions under their names without "gl".
 struct Gl {
@@ -67,8 +71,7 @@ private:
 
 /// The first display for which `works` returns true: hardware before software. Displays that cannot
 /// be opened, or for which it throws, are passed over; the last such reason is thrown if none is left.
-template <class Works>
-EglContext first_working_display(Works works);
+template <class Works> EglContext first_working_display(Works works);
 
 /// Compiled and linked; attribute 0 is `position`. Throws with the compiler's text.
 GLuint make_program(const Gl&, const std::string& vertex, const std::string& fragment);
@@ -82,8 +85,7 @@ std::vector<std::uint8_t> sample_pixels(const Gl&, dmabroker::egl::Texture textu
 
 } // namespace dmb::gpu
 
-template <class Works>
-dmb::gpu::EglContext dmb::gpu::first_working_display(Works works)
+template <class Works> dmb::gpu::EglContext dmb::gpu::first_working_display(Works works)
 {
     std::string reason = "no EGL display can be opened";
     for (const bool software : {false, true})

@@ -18,8 +18,8 @@ void check(VkResult result, const char* operation)
 namespace {
 
 constexpr std::array wanted_extensions{
-    "VK_KHR_external_memory_fd", "VK_EXT_external_memory_dma_buf", "VK_EXT_image_drm_format_modifier", "VK_EXT_queue_family_foreign",
-    "VK_KHR_image_format_list",
+    "VK_KHR_external_memory_fd",   "VK_EXT_external_memory_dma_buf", "VK_EXT_image_drm_format_modifier",
+    "VK_EXT_queue_family_foreign", "VK_KHR_image_format_list",
 };
 
 struct Library {
@@ -27,11 +27,7 @@ struct Library {
     VkInstance instance = VK_NULL_HANDLE;
     std::vector<VkPhysicalDevice> devices;
 
-    template <class F>
-    F function(const char* name) const
-    {
-        return reinterpret_cast<F>(get_proc(instance, name));
-    }
+    template <class F> F function(const char* name) const { return reinterpret_cast<F>(get_proc(instance, name)); }
 };
 
 Library open_library()
@@ -41,7 +37,8 @@ Library open_library()
     Library vulkan;
     vulkan.get_proc = reinterpret_cast<PFN_vkGetInstanceProcAddr>(::dlsym(handle, "vkGetInstanceProcAddr"));
     if (!vulkan.get_proc) throw std::runtime_error("libvulkan.so.1 is not a Vulkan loader: install libvulkan1");
-    const VkApplicationInfo application{VK_STRUCTURE_TYPE_APPLICATION_INFO, nullptr, "dmabroker", 0, nullptr, 0, VK_API_VERSION_1_1};
+    const VkApplicationInfo application{
+        VK_STRUCTURE_TYPE_APPLICATION_INFO, nullptr, "dmabroker", 0, nullptr, 0, VK_API_VERSION_1_1};
     VkInstanceCreateInfo info{VK_STRUCTURE_TYPE_INSTANCE_CREATE_INFO};
     info.pApplicationInfo = &application;
     check(vulkan.function<PFN_vkCreateInstance>("vkCreateInstance")(&info, nullptr, &vulkan.instance), "vkCreateInstance");
@@ -75,7 +72,8 @@ std::vector<const char*> available_extensions(VkPhysicalDevice device)
 
 std::uint32_t drawing_queue_family(VkPhysicalDevice device)
 {
-    const auto query = library().function<PFN_vkGetPhysicalDeviceQueueFamilyProperties>("vkGetPhysicalDeviceQueueFamilyProperties");
+    const auto query =
+        library().function<PFN_vkGetPhysicalDeviceQueueFamilyProperties>("vkGetPhysicalDeviceQueueFamilyProperties");
     std::uint32_t count = 0;
     query(device, &count, nullptr);
     std::vector<VkQueueFamilyProperties> families(count);
@@ -202,8 +200,8 @@ void VulkanContext::barrier(VkCommandBuffer commands, VkImage image, ImageState 
     barrier.dstQueueFamilyIndex = to.queue_family;
     barrier.image = image;
     barrier.subresourceRange = {VK_IMAGE_ASPECT_COLOR_BIT, 0, 1, 0, 1};
-    state_->vk.CmdPipelineBarrier(commands, VK_PIPELINE_STAGE_ALL_COMMANDS_BIT, VK_PIPELINE_STAGE_ALL_COMMANDS_BIT, 0, 0, nullptr, 0,
-                                  nullptr, 1, &barrier);
+    state_->vk.CmdPipelineBarrier(commands, VK_PIPELINE_STAGE_ALL_COMMANDS_BIT, VK_PIPELINE_STAGE_ALL_COMMANDS_BIT, 0, 0,
+                                  nullptr, 0, nullptr, 1, &barrier);
 }
 
 ImageState VulkanContext::external(const dmabroker::vulkan::Images& images) const

@@ -12,12 +12,14 @@
 
 namespace dmb::gpu {
 
+// clang-format off: it does not know what X is
 #define DMB_VK_FUNCTIONS(X)                                                                                                      \
     X(AllocateCommandBuffers) X(AllocateMemory) X(BeginCommandBuffer) X(BindBufferMemory) X(BindImageMemory)                    \
     X(CmdBlitImage) X(CmdClearColorImage) X(CmdCopyBufferToImage) X(CmdCopyImage) X(CmdCopyImageToBuffer)                        \
     X(CmdPipelineBarrier) X(CreateBuffer) X(CreateCommandPool) X(CreateImage) X(DestroyBuffer) X(DestroyCommandPool)             \
     X(DestroyDevice) X(DestroyImage) X(DeviceWaitIdle) X(EndCommandBuffer) X(FreeCommandBuffers) X(FreeMemory)                   \
     X(GetBufferMemoryRequirements) X(GetDeviceQueue) X(GetImageMemoryRequirements) X(MapMemory) X(QueueSubmit) X(QueueWaitIdle)
+// clang-format on
 
 /// Device functions under their names without "vk".
 struct Vk {

@@ -83,7 +83,7 @@ typedef struct dmabroker_error {
 } dmabroker_error;
 
 /** "quota_exceeded" for DMABROKER_QUOTA_EXCEEDED; "unknown" for anything else. Never NULL. */
-DMABROKER_API const char *dmabroker_code_name(int code);
+DMABROKER_API const char* dmabroker_code_name(int code);
 
 /* ---- connection ------------------------------------------------------------------------------- */
 
@@ -92,8 +92,8 @@ typedef struct dmabroker_connect_options {
     /** Path of the socket; NULL: the descriptor in $DMABROKER_SOCKET (taken over, and removed from the
      *  environment), the path in $DMABROKER_REMOTE, $XDG_RUNTIME_DIR/dmabroker/0, /run/dmabroker/0,
      *  whichever comes first. */
-    const char *remote;
-    const char *name;    /**< shown by `dmabrokerctl list`, at most 64 bytes; NULL: the program's name */
+    const char* remote;
+    const char* name;    /**< shown by `dmabrokerctl list`, at most 64 bytes; NULL: the program's name */
     uint64_t timeout_ns; /**< for every answer; 0: 30 s */
     int manager;         /**< not 0: connect to the manager socket beside it (PATH.manager), which sees and
                               may revoke every image */
@@ -101,18 +101,18 @@ typedef struct dmabroker_connect_options {
 #define DMABROKER_CONNECT_OPTIONS_INIT {sizeof(dmabroker_connect_options), NULL, NULL, 0, 0}
 
 /** `options` may be NULL. */
-DMABROKER_API int dmabroker_connect(const dmabroker_connect_options *options, dmabroker_client **client,
-                                    dmabroker_error *error);
+DMABROKER_API int dmabroker_connect(const dmabroker_connect_options* options, dmabroker_client** client,
+                                    dmabroker_error* error);
 /** Takes over a connected SEQPACKET socket (also on failure). */
-DMABROKER_API int dmabroker_connect_fd(int socket, const char *name, dmabroker_client **client, dmabroker_error *error);
+DMABROKER_API int dmabroker_connect_fd(int socket, const char* name, dmabroker_client** client, dmabroker_error* error);
 /** Closes the connection. Its images become invalid for talking to the broker, but stay readable until
  *  each is closed. NULL is ignored. */
-DMABROKER_API void dmabroker_client_close(dmabroker_client *client);
+DMABROKER_API void dmabroker_client_close(dmabroker_client* client);
 
 /** Becomes readable when dmabroker_dispatch has something to do. Borrowed. */
-DMABROKER_API int dmabroker_get_fd(const dmabroker_client *client);
+DMABROKER_API int dmabroker_get_fd(const dmabroker_client* client);
 /** Reads what the broker sent, without blocking. 0, or negative when the connection is gone. */
-DMABROKER_API int dmabroker_dispatch(dmabroker_client *client, dmabroker_error *error);
+DMABROKER_API int dmabroker_dispatch(dmabroker_client* client, dmabroker_error* error);
 
 enum dmabroker_event_type {
     DMABROKER_EVENT_IMAGE_REVOKED = 1, /**< `image` was revoked: pixels stay, nobody new can open it */
@@ -121,13 +121,13 @@ enum dmabroker_event_type {
 typedef struct dmabroker_event {
     size_t struct_size;
     int type;               /**< enum dmabroker_event_type */
-    dmabroker_image *image; /**< for IMAGE_REVOKED */
+    dmabroker_image* image; /**< for IMAGE_REVOKED */
     char text[252];
 } dmabroker_event;
 /** 1: `event` is filled; 0: none left. Never talks to the broker: call dmabroker_dispatch first. Events may
  *  also have arrived while another call waited for its answer: ask here after such calls too, before
  *  waiting for the descriptor. */
-DMABROKER_API int dmabroker_next_event(dmabroker_client *client, dmabroker_event *event);
+DMABROKER_API int dmabroker_next_event(dmabroker_client* client, dmabroker_event* event);
 
 /* ---- images ----------------------------------------------------------------------------------- */
 
@@ -190,19 +190,19 @@ typedef struct dmabroker_image_info {
     uint32_t height; /**< pixels */
     uint32_t format; /**< a DRM fourcc (drm_fourcc.h) */
     uint32_t usage;
-    uint64_t modifier; /**< a DRM format modifier; INVALID: implicit, only its driver knows */
-    uint32_t kind;     /**< enum dmabroker_memory_kind */
-    uint32_t backend;  /**< enum dmabroker_backend: who allocated it */
-    uint32_t rung;     /**< enum dmabroker_rung: how good the sharing is */
-    uint32_t rights;   /**< of this hold */
-    uint32_t protection; /**< enum dmabroker_protection */
+    uint64_t modifier;                     /**< a DRM format modifier; INVALID: implicit, only its driver knows */
+    uint32_t kind;                         /**< enum dmabroker_memory_kind */
+    uint32_t backend;                      /**< enum dmabroker_backend: who allocated it */
+    uint32_t rung;                         /**< enum dmabroker_rung: how good the sharing is */
+    uint32_t rights;                       /**< of this hold */
+    uint32_t protection;                   /**< enum dmabroker_protection */
     uint32_t matrix, range, siting, alpha; /**< how to read YUV and alpha */
-    uint32_t plane_count;  /**< 0 for DMABROKER_OPAQUE */
-    uint32_t memory_count; /**< number of descriptors */
+    uint32_t plane_count;                  /**< 0 for DMABROKER_OPAQUE */
+    uint32_t memory_count;                 /**< number of descriptors */
     dmabroker_plane planes[DMABROKER_MAX_PLANES];
     uint64_t memory_size[DMABROKER_MAX_PLANES]; /**< bytes */
-    uint64_t render_node;    /**< dev_t of the allocating device's node, 0 when it has none */
-    uint8_t device_uuid[16]; /**< VkPhysicalDeviceIDProperties; zero when unknown */
+    uint64_t render_node;                       /**< dev_t of the allocating device's node, 0 when it has none */
+    uint8_t device_uuid[16];                    /**< VkPhysicalDeviceIDProperties; zero when unknown */
     uint8_t driver_uuid[16];
     /** DMABROKER_OPAQUE only: what an importing VkImage must repeat. */
     uint32_t vk_format, vk_usage, vk_create_flags, memory_type;
@@ -211,48 +211,48 @@ typedef struct dmabroker_image_info {
 
 /** Pixels in the caller's memory, one pointer and stride per plane of the format. */
 typedef struct dmabroker_pixels {
-    const void *data[DMABROKER_MAX_PLANES];
+    const void* data[DMABROKER_MAX_PLANES];
     size_t stride[DMABROKER_MAX_PLANES]; /**< bytes; 0: tightly packed */
 } dmabroker_pixels;
 
 typedef struct dmabroker_allocation {
     size_t struct_size;
-    uint32_t width, height; /**< 1 to 16384 pixels each */
-    uint32_t format;        /**< a DRM fourcc */
-    uint32_t usage;         /**< enum dmabroker_usage flags */
-    const uint64_t *modifiers; /**< acceptable ones, best first; NULL: any. At most 64 */
+    uint32_t width, height;    /**< 1 to 16384 pixels each */
+    uint32_t format;           /**< a DRM fourcc */
+    uint32_t usage;            /**< enum dmabroker_usage flags */
+    const uint64_t* modifiers; /**< acceptable ones, best first; NULL: any. At most 64 */
     size_t modifier_count;
-    uint32_t backends;     /**< DMABROKER_BACKEND_BIT()s of those acceptable; 0: any */
-    uint32_t minimum_rung; /**< enum dmabroker_rung; 0: any */
-    const char *device;    /**< node, name or UUID (32 hexadecimal digits) of the device it must come from;
-                                NULL: any */
-    const char *label;     /**< shown by `dmabrokerctl list`, at most 64 bytes; NULL: none */
-    uint64_t lease_ns;     /**< how long it lives after its last holder left; 0: not at all */
-    const dmabroker_pixels *contents; /**< initial pixels; NULL: undefined, never another client's */
+    uint32_t backends;                     /**< DMABROKER_BACKEND_BIT()s of those acceptable; 0: any */
+    uint32_t minimum_rung;                 /**< enum dmabroker_rung; 0: any */
+    const char* device;                    /**< node, name or UUID (32 hexadecimal digits) of the device it must come from;
+                                                NULL: any */
+    const char* label;                     /**< shown by `dmabrokerctl list`, at most 64 bytes; NULL: none */
+    uint64_t lease_ns;                     /**< how long it lives after its last holder left; 0: not at all */
+    const dmabroker_pixels* contents;      /**< initial pixels; NULL: undefined, never another client's */
     uint32_t matrix, range, siting, alpha; /**< 0: BT.709, limited, left, straight */
 } dmabroker_allocation;
 #define DMABROKER_ALLOCATION_INIT {sizeof(dmabroker_allocation), 0, 0, 0, 0, NULL, 0, 0, 0, NULL, NULL, 0, NULL, 0, 0, 0, 0}
 
 /** Allocates an image with all rights. On DMABROKER_NO_BACKEND, dmabroker_explanation says what was tried. */
-DMABROKER_API int dmabroker_allocate(dmabroker_client *client, const dmabroker_allocation *allocation,
-                                     dmabroker_image **image, dmabroker_error *error);
+DMABROKER_API int dmabroker_allocate(dmabroker_client* client, const dmabroker_allocation* allocation, dmabroker_image** image,
+                                     dmabroker_error* error);
 /** Opens the image that a token names. `rights` must be part of the token's. A reader that states only
  *  CPU usage may get a read-only descriptor; GPU importers need a writable one (see `protection`). */
-DMABROKER_API int dmabroker_open(dmabroker_client *client, const char *token, uint32_t rights, uint32_t usage,
-                                 dmabroker_image **image, dmabroker_error *error);
+DMABROKER_API int dmabroker_open(dmabroker_client* client, const char* token, uint32_t rights, uint32_t usage,
+                                 dmabroker_image** image, dmabroker_error* error);
 /** Registers an image made elsewhere. `info`: width, height, format, modifier, kind (DMA_BUF or MEMFD),
  *  usage, planes, memory_size, colour. `fds`: info->memory_count descriptors, duplicated by the call;
  *  only dma-bufs opened for reading and writing, or memfds sealed with F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL
  *  and not against writing. */
-DMABROKER_API int dmabroker_register(dmabroker_client *client, const dmabroker_image_info *info, const int *fds,
-                                     const char *label, uint64_t lease_ns, dmabroker_image **image, dmabroker_error *error);
+DMABROKER_API int dmabroker_register(dmabroker_client* client, const dmabroker_image_info* info, const int* fds,
+                                     const char* label, uint64_t lease_ns, dmabroker_image** image, dmabroker_error* error);
 /** Ends this hold and closes its descriptors. Mappings and GPU imports made from it stay valid. NULL is ignored. */
-DMABROKER_API void dmabroker_image_close(dmabroker_image *image);
+DMABROKER_API void dmabroker_image_close(dmabroker_image* image);
 
 /** Valid as long as the image. */
-DMABROKER_API const dmabroker_image_info *dmabroker_image_get_info(const dmabroker_image *image);
+DMABROKER_API const dmabroker_image_info* dmabroker_image_get_info(const dmabroker_image* image);
 /** Borrowed: duplicate it to keep it. `memory` < info->memory_count. */
-DMABROKER_API int dmabroker_image_get_fd(const dmabroker_image *image, uint32_t memory);
+DMABROKER_API int dmabroker_image_get_fd(const dmabroker_image* image, uint32_t memory);
 
 typedef struct dmabroker_token_options {
     size_t struct_size;
@@ -262,29 +262,29 @@ typedef struct dmabroker_token_options {
     uint64_t lifetime_ns; /**< 0: as long as the image */
 } dmabroker_token_options;
 /** Mints a token. Needs no right beyond those it passes on. */
-DMABROKER_API int dmabroker_image_token(dmabroker_image *image, const dmabroker_token_options *options,
-                                        char token[DMABROKER_TOKEN_SIZE], dmabroker_error *error);
+DMABROKER_API int dmabroker_image_token(dmabroker_image* image, const dmabroker_token_options* options,
+                                        char token[DMABROKER_TOKEN_SIZE], dmabroker_error* error);
 /** Ends a token and those minted by whoever opened the image with it. Needs a hold with MANAGE on the
  *  image, or a manager connection. */
-DMABROKER_API int dmabroker_revoke_token(dmabroker_client *client, const char *token, dmabroker_error *error);
+DMABROKER_API int dmabroker_revoke_token(dmabroker_client* client, const char* token, dmabroker_error* error);
 /** Ends all tokens and the lease of an image and tells its holders. Rights as above. */
-DMABROKER_API int dmabroker_revoke_image(dmabroker_client *client, uint64_t id, dmabroker_error *error);
+DMABROKER_API int dmabroker_revoke_image(dmabroker_client* client, uint64_t id, dmabroker_error* error);
 /** From now; DMABROKER_FOREVER: until revoked; 0: ends with its last holder. Needs MANAGE. */
-DMABROKER_API int dmabroker_image_set_lease(dmabroker_image *image, uint64_t lease_ns, dmabroker_error *error);
+DMABROKER_API int dmabroker_image_set_lease(dmabroker_image* image, uint64_t lease_ns, dmabroker_error* error);
 
 /* ---- what happened ------------------------------------------------------------------------------ */
 
 /** JSON: the candidates of the client's last allocation, each with verdict and reason. Borrowed until
  *  the next allocation. Never NULL. */
-DMABROKER_API const char *dmabroker_explanation(const dmabroker_client *client);
+DMABROKER_API const char* dmabroker_explanation(const dmabroker_client* client);
 /** JSON: clients, images, devices and formats this client may see; `id` 0: everything. The caller
  *  frees it with dmabroker_free. */
-DMABROKER_API int dmabroker_inspect(dmabroker_client *client, uint64_t id, char **json, dmabroker_error *error);
+DMABROKER_API int dmabroker_inspect(dmabroker_client* client, uint64_t id, char** json, dmabroker_error* error);
 /** The JSON form of an image description. The caller frees it with dmabroker_free. */
-DMABROKER_API int dmabroker_image_to_json(const dmabroker_image_info *info, char **json, dmabroker_error *error);
+DMABROKER_API int dmabroker_image_to_json(const dmabroker_image_info* info, char** json, dmabroker_error* error);
 /** The reverse. The result is as trustworthy as the text. */
-DMABROKER_API int dmabroker_image_from_json(const char *json, dmabroker_image_info *info, dmabroker_error *error);
-DMABROKER_API void dmabroker_free(void *memory);
+DMABROKER_API int dmabroker_image_from_json(const char* json, dmabroker_image_info* info, dmabroker_error* error);
+DMABROKER_API void dmabroker_free(void* memory);
 
 /* ---- CPU ------------------------------------------------------------------------------------------ */
 
@@ -293,16 +293,16 @@ typedef struct dmabroker_cpu_mapping dmabroker_cpu_mapping;
 
 /** `access`: DMABROKER_READ, DMABROKER_WRITE or both. Refused for opaque memory, and for tiled layouts
  *  whose bytes only the driver can read. */
-DMABROKER_API int dmabroker_cpu_map(const dmabroker_image *image, uint32_t access, dmabroker_cpu_mapping **mapping,
-                                    dmabroker_error *error);
+DMABROKER_API int dmabroker_cpu_map(const dmabroker_image* image, uint32_t access, dmabroker_cpu_mapping** mapping,
+                                    dmabroker_error* error);
 /** First byte of a plane's first row; rows are info->planes[plane].stride apart. */
-DMABROKER_API void *dmabroker_cpu_data(const dmabroker_cpu_mapping *mapping, uint32_t plane);
+DMABROKER_API void* dmabroker_cpu_data(const dmabroker_cpu_mapping* mapping, uint32_t plane);
 /** Brackets every access (DMA_BUF_IOCTL_SYNC; nothing to do for memfds): begin waits for pending GPU
  *  work, end makes writes visible. `access` as above. */
-DMABROKER_API int dmabroker_cpu_begin(dmabroker_cpu_mapping *mapping, uint32_t access, dmabroker_error *error);
-DMABROKER_API int dmabroker_cpu_end(dmabroker_cpu_mapping *mapping, uint32_t access, dmabroker_error *error);
+DMABROKER_API int dmabroker_cpu_begin(dmabroker_cpu_mapping* mapping, uint32_t access, dmabroker_error* error);
+DMABROKER_API int dmabroker_cpu_end(dmabroker_cpu_mapping* mapping, uint32_t access, dmabroker_error* error);
 /** NULL is ignored. */
-DMABROKER_API void dmabroker_cpu_unmap(dmabroker_cpu_mapping *mapping);
+DMABROKER_API void dmabroker_cpu_unmap(dmabroker_cpu_mapping* mapping);
 
 #ifdef __cplusplus
 }

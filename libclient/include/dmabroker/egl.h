@@ -16,7 +16,7 @@ extern "C" {
 #endif
 
 typedef void (*dmabroker_proc)(void);
-typedef dmabroker_proc (*dmabroker_get_proc)(const char *name);
+typedef dmabroker_proc (*dmabroker_get_proc)(const char* name);
 
 /** rgb = matrix * (sample - offset), samples as the GPU reads them (0..1), in the order of the planes:
  *  image 0's .r, then image 1's .r and .g, or image 1's and 2's .r. Where Cr lies before Cb (NV21, YVU420)
@@ -34,8 +34,8 @@ enum dmabroker_import_flags {
 
 typedef struct dmabroker_egl {
     size_t struct_size;
-    void *display;                 /**< EGLDisplay, initialised */
-    dmabroker_get_proc get_proc;   /**< eglGetProcAddress */
+    void* display;               /**< EGLDisplay, initialised */
+    dmabroker_get_proc get_proc; /**< eglGetProcAddress */
     /** GBM displays: st_rdev of the DRM node below; 0 for others. Where GBM draws in software it crashes on
      *  memory of other devices, and EGL does not tell which device is its own: without this, all is refused. */
     uint64_t drm_node;
@@ -43,10 +43,10 @@ typedef struct dmabroker_egl {
 
 typedef struct dmabroker_egl_images {
     size_t struct_size;
-    uint32_t count;                       /**< 1, or the number of planes */
+    uint32_t count; /**< 1, or the number of planes */
     int per_plane;
-    int external_only;                    /**< sample through GL_TEXTURE_EXTERNAL_OES only */
-    void *images[DMABROKER_MAX_PLANES];   /**< EGLImage; the caller destroys them with dmabroker_egl_release */
+    int external_only;                  /**< sample through GL_TEXTURE_EXTERNAL_OES only */
+    void* images[DMABROKER_MAX_PLANES]; /**< EGLImage; the caller destroys them with dmabroker_egl_release */
     uint32_t formats[DMABROKER_MAX_PLANES];
     uint32_t widths[DMABROKER_MAX_PLANES];
     uint32_t heights[DMABROKER_MAX_PLANES];
@@ -54,14 +54,14 @@ typedef struct dmabroker_egl_images {
 } dmabroker_egl_images;
 
 /** Needs no current context. DMABROKER_IMPORT_REFUSED: would crash or mislead this driver. */
-DMABROKER_API int dmabroker_egl_import(const dmabroker_image *image, const dmabroker_egl *egl, uint32_t flags,
-                                       dmabroker_egl_images *images, dmabroker_error *error);
+DMABROKER_API int dmabroker_egl_import(const dmabroker_image* image, const dmabroker_egl* egl, uint32_t flags,
+                                       dmabroker_egl_images* images, dmabroker_error* error);
 /** Creates a texture over one of the images in the current GLES context. `target` becomes
  *  GL_TEXTURE_2D or GL_TEXTURE_EXTERNAL_OES. The caller deletes the texture. */
-DMABROKER_API int dmabroker_egl_texture(const dmabroker_egl *egl, const dmabroker_egl_images *images, uint32_t index,
-                                        uint32_t *texture, uint32_t *target, dmabroker_error *error);
+DMABROKER_API int dmabroker_egl_texture(const dmabroker_egl* egl, const dmabroker_egl_images* images, uint32_t index,
+                                        uint32_t* texture, uint32_t* target, dmabroker_error* error);
 /** Destroys the EGLImages; textures made from them stay valid. */
-DMABROKER_API void dmabroker_egl_release(const dmabroker_egl *egl, dmabroker_egl_images *images);
+DMABROKER_API void dmabroker_egl_release(const dmabroker_egl* egl, dmabroker_egl_images* images);
 
 #ifdef __cplusplus
 }

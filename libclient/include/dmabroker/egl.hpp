@@ -48,7 +48,8 @@ public:
 
 private:
     friend Images import(const Image&, Display, std::uint32_t);
-    Images(const Image& image, Display display, std::uint32_t flags) : egl_{sizeof egl_, display.display, display.get_proc, display.drm_node}
+    Images(const Image& image, Display display, std::uint32_t flags)
+        : egl_{sizeof egl_, display.display, display.get_proc, display.drm_node}
     {
         images_.struct_size = sizeof images_;
         detail::call(dmabroker_egl_import, image.native(), &egl_, flags, &images_);

@@ -23,9 +23,9 @@ typedef struct dmabroker_gl_texture {
 } dmabroker_gl_texture;
 
 /** A context must be current, its functions come from `get_proc`. `flags`: 0 or DMABROKER_IMPORT_WRITE. */
-DMABROKER_API int dmabroker_gl_import(const dmabroker_image *image, dmabroker_get_proc get_proc, uint32_t flags,
-                                      dmabroker_gl_texture *texture, dmabroker_error *error);
-DMABROKER_API void dmabroker_gl_release(dmabroker_get_proc get_proc, dmabroker_gl_texture *texture);
+DMABROKER_API int dmabroker_gl_import(const dmabroker_image* image, dmabroker_get_proc get_proc, uint32_t flags,
+                                      dmabroker_gl_texture* texture, dmabroker_error* error);
+DMABROKER_API void dmabroker_gl_release(dmabroker_get_proc get_proc, dmabroker_gl_texture* texture);
 
 #ifdef __cplusplus
 }

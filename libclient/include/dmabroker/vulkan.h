@@ -44,11 +44,10 @@ typedef struct dmabroker_vulkan_images {
 /** `usage`: what the images will be used for; 0: TRANSFER_SRC and SAMPLED (with DMABROKER_IMPORT_WRITE
  *  also TRANSFER_DST and COLOR_ATTACHMENT where the format can). Opaque images always have their
  *  exporter's usage. `flags` as for EGL. */
-DMABROKER_API int dmabroker_vulkan_import(const dmabroker_image *image, const dmabroker_vulkan *vulkan,
-                                          VkImageUsageFlags usage, uint32_t flags, dmabroker_vulkan_images *images,
-                                          dmabroker_error *error);
+DMABROKER_API int dmabroker_vulkan_import(const dmabroker_image* image, const dmabroker_vulkan* vulkan, VkImageUsageFlags usage,
+                                          uint32_t flags, dmabroker_vulkan_images* images, dmabroker_error* error);
 /** Destroys images and memory. The caller waits for their last use first. */
-DMABROKER_API void dmabroker_vulkan_release(const dmabroker_vulkan *vulkan, dmabroker_vulkan_images *images);
+DMABROKER_API void dmabroker_vulkan_release(const dmabroker_vulkan* vulkan, dmabroker_vulkan_images* images);
 
 #ifdef __cplusplus
 }

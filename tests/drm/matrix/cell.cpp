@@ -18,7 +18,8 @@ Verdict verdict_of(const Words& answer)
 class Run {
 public:
     Run(Helper& exporter, Helper& importer, FourCC format, Extent size)
-        : exporter_(exporter), importer_(importer),
+        : exporter_(exporter),
+          importer_(importer),
           shape_{std::to_string(format.value), std::to_string(size.width), std::to_string(size.height)}
     {
         cell.format = format;
@@ -66,8 +67,8 @@ private:
 std::optional<Cell> run_cell(Helper& exporter, Helper& importer, FourCC format, Extent size, std::string& absent)
 {
     Run run(exporter, importer, format, size);
-    const Words made =
-        exporter.ask({"alloc", std::to_string(format.value), std::to_string(size.width), std::to_string(size.height), first_seed});
+    const Words made = exporter.ask(
+        {"alloc", std::to_string(format.value), std::to_string(size.width), std::to_string(size.height), first_seed});
     if (made[0] == "none") {
         absent = made[1];
         return std::nullopt;

@@ -16,8 +16,8 @@ struct Cell {
     FourCC format;
     Extent size;
     Verdict verdict = Verdict::failed;
-    std::string reason; ///< of a refusal or failure
-    std::string remark; ///< how it was read, when not plainly
+    std::string reason;      ///< of a refusal or failure
+    std::string remark;      ///< how it was read, when not plainly
     std::string not_written; ///< why the importer wrote nothing; empty when it did
 };
 

@@ -27,8 +27,7 @@ public:
     }
 
 private:
-    template <class Copy>
-    Outcome each_row(const dmabroker_image* image, std::uint32_t access, Pixels& pixels, Copy copy)
+    template <class Copy> Outcome each_row(const dmabroker_image* image, std::uint32_t access, Pixels& pixels, Copy copy)
     {
         dmabroker_error error{};
         dmabroker_cpu_mapping* mapping = nullptr;
@@ -43,8 +42,7 @@ private:
         return outcome;
     }
 
-    template <class Copy>
-    void walk(const dmabroker_image* image, dmabroker_cpu_mapping* mapping, Pixels& pixels, Copy copy)
+    template <class Copy> void walk(const dmabroker_image* image, dmabroker_cpu_mapping* mapping, Pixels& pixels, Copy copy)
     {
         const auto all = shapes(pixels.format, pixels.size);
         pixels.planes.resize(all.size());
@@ -68,8 +66,8 @@ Outcome declined(const dmabroker_error& error)
 
 Colour colour_of(const dmabroker_image_info& info)
 {
-    return {static_cast<ColourMatrix>(info.matrix), static_cast<ColourRange>(info.range), static_cast<ChromaSiting>(info.siting),
-            static_cast<AlphaMode>(info.alpha)};
+    return {static_cast<ColourMatrix>(info.matrix), static_cast<ColourRange>(info.range),
+            static_cast<ChromaSiting>(info.siting), static_cast<AlphaMode>(info.alpha)};
 }
 
 std::unique_ptr<Access> make_cpu_access() { return std::make_unique<CpuAccess>(); }

@@ -5,8 +5,8 @@
 #include "tests/drm/matrix/access.hpp"
 #include "tests/drm/matrix/egl_context.hpp"
 
-#include <GLES2/gl2ext.h>
 #include <dmabroker/gl.h>
+#include <GLES2/gl2ext.h>
 #include <optional>
 #include <stdexcept>
 #include <sys/stat.h>

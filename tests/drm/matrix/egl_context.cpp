@@ -4,12 +4,12 @@
 // rest of the matrix.
 #include "tests/drm/matrix/egl_context.hpp"
 
-#include <EGL/eglext.h>
-#include <GLES2/gl2ext.h>
 #include <cstring>
 #include <dlfcn.h>
+#include <EGL/eglext.h>
 #include <fcntl.h>
 #include <fmt/core.h>
+#include <GLES2/gl2ext.h>
 #include <stdexcept>
 
 namespace dmb::matrix {
@@ -107,8 +107,8 @@ public:
         glBindTexture(GL_TEXTURE_2D, name_);
         glTexParameteri(GL_TEXTURE_2D, GL_TEXTURE_MIN_FILTER, GL_NEAREST);
         glTexParameteri(GL_TEXTURE_2D, GL_TEXTURE_MAG_FILTER, GL_NEAREST);
-        glTexImage2D(GL_TEXTURE_2D, 0, GL_RGBA32F, static_cast<GLsizei>(size.width), static_cast<GLsizei>(size.height), 0, GL_RGBA,
-                     GL_FLOAT, texels ? texels->data() : nullptr);
+        glTexImage2D(GL_TEXTURE_2D, 0, GL_RGBA32F, static_cast<GLsizei>(size.width), static_cast<GLsizei>(size.height), 0,
+                     GL_RGBA, GL_FLOAT, texels ? texels->data() : nullptr);
     }
     FloatTexture(const FloatTexture&) = delete;
     FloatTexture& operator=(const FloatTexture&) = delete;

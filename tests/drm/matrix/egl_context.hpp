@@ -4,8 +4,8 @@
 #include "tests/drm/matrix/pattern.hpp"
 
 #include <EGL/egl.h>
-#include <GLES3/gl3.h>
 #include <expected>
+#include <GLES3/gl3.h>
 #include <string>
 
 namespace dmb::matrix {

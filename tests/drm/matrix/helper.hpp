@@ -11,7 +11,7 @@
 namespace dmb::matrix {
 
 using Words = std::vector<std::string>;
-std::string join(const Words&);        ///< separated by tabs, which no word has
+std::string join(const Words&); ///< separated by tabs, which no word has
 Words split(const std::string&);
 
 class Helper {
@@ -40,8 +40,7 @@ private:
 };
 
 /// The child's side: answers on descriptor 3 until the parent is gone.
-template <class Answer>
-void serve(Answer answer);
+template <class Answer> void serve(Answer answer);
 
 bool receive(int socket, std::string& text, int seconds); ///< false: closed, or nothing came in time
 bool send(int socket, const std::string& text);
@@ -49,8 +48,7 @@ inline constexpr int helper_socket = 3;
 
 } // namespace dmb::matrix
 
-template <class Answer>
-void dmb::matrix::serve(Answer answer)
+template <class Answer> void dmb::matrix::serve(Answer answer)
 {
     std::string question;
     while (receive(helper_socket, question, -1))

@@ -33,12 +33,15 @@ struct Options {
 /// Odd, so that chroma and blocks end beside the edge; the smallest; and one that every layout divides.
 constexpr Extent usual_sizes[] = {{61, 37}, {1, 1}, {128, 64}};
 /// One of each kind: 8, 16, 32 and 64 bits, planar, packed.
-constexpr FourCC usual_formats[] = {fourcc("XR24"), fourcc("R8  "), fourcc("RG16"), fourcc("AB4H"), fourcc("NV12"), fourcc("YUYV")};
+constexpr FourCC usual_formats[] = {fourcc("XR24"), fourcc("R8  "), fourcc("RG16"),
+                                    fourcc("AB4H"), fourcc("NV12"), fourcc("YUYV")};
 
 [[noreturn]] void usage_error(const std::string& what)
 {
-    fmt::print(stderr, "matrix: {}\nusage: matrix [--json FILE] [--exporter NAME] [--importer NAME] [--format FOURCC] [--size WxH] "
-                       "[--seconds LIMIT] [--thorough yes]\n", what);
+    fmt::print(stderr,
+               "matrix: {}\nusage: matrix [--json FILE] [--exporter NAME] [--importer NAME] [--format FOURCC] [--size WxH] "
+               "[--seconds LIMIT] [--thorough yes]\n",
+               what);
     std::exit(2);
 }
 
@@ -120,7 +123,8 @@ private:
 
     bool is_tried(FourCC format, Extent size) const
     {
-        return options_.thorough || size == usual_sizes[0] || std::ranges::find(usual_formats, format) != std::end(usual_formats);
+        return options_.thorough || size == usual_sizes[0] ||
+               std::ranges::find(usual_formats, format) != std::end(usual_formats);
     }
 
     /// Drivers start once per importer; only GBM displays belong to one device.
@@ -132,7 +136,8 @@ private:
         return importers_.emplace(key, Helper({"--role", "importer", importer, node, socket_}, options_.seconds)).first->second;
     }
 
-    void add(const Exporter& exporter, Helper& allocates, const std::string& importer, Helper& imports, FourCC format, Extent size)
+    void add(const Exporter& exporter, Helper& allocates, const std::string& importer, Helper& imports, FourCC format,
+             Extent size)
     {
         std::string absent;
         auto cell = run_cell(allocates, imports, format, size, absent);
@@ -147,11 +152,13 @@ private:
     }
 
     /// An exporter that is there allocates at least the format that every display has.
-    void not_allocated(const Exporter& exporter, const std::string& importer, FourCC format, Extent size, const std::string& why)
+    void not_allocated(const Exporter& exporter, const std::string& importer, FourCC format, Extent size,
+                       const std::string& why)
     {
         matrix.not_allocated[exporter.name].insert(to_string(format));
         if (format == fourcc("XR24"))
-            matrix.cells.push_back({exporter.name, importer, format, size, Verdict::failed, "cannot be allocated: " + why, {}, {}});
+            matrix.cells.push_back(
+                {exporter.name, importer, format, size, Verdict::failed, "cannot be allocated: " + why, {}, {}});
     }
 
     const Options& options_;

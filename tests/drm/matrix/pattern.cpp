@@ -26,20 +26,34 @@ struct Packed {
 };
 
 const Packed packed_formats[] = {
-    {fourcc("XR24"), "BGRX", {8, 8, 8, 8}},           {fourcc("AR24"), "BGRA", {8, 8, 8, 8}},
-    {fourcc("XB24"), "RGBX", {8, 8, 8, 8}},           {fourcc("AB24"), "RGBA", {8, 8, 8, 8}},
-    {fourcc("RX24"), "XBGR", {8, 8, 8, 8}},           {fourcc("RA24"), "ABGR", {8, 8, 8, 8}},
-    {fourcc("BX24"), "XRGB", {8, 8, 8, 8}},           {fourcc("BA24"), "ARGB", {8, 8, 8, 8}},
-    {fourcc("RG24"), "BGR", {8, 8, 8}},               {fourcc("BG24"), "RGB", {8, 8, 8}},
-    {fourcc("RG16"), "BGR", {5, 6, 5}},               {fourcc("BG16"), "RGB", {5, 6, 5}},
-    {fourcc("XR30"), "BGRX", {10, 10, 10, 2}},        {fourcc("AR30"), "BGRA", {10, 10, 10, 2}},
-    {fourcc("XB30"), "RGBX", {10, 10, 10, 2}},        {fourcc("AB30"), "RGBA", {10, 10, 10, 2}},
-    {fourcc("XR48"), "BGRX", {16, 16, 16, 16}},       {fourcc("AR48"), "BGRA", {16, 16, 16, 16}},
-    {fourcc("XB48"), "RGBX", {16, 16, 16, 16}},       {fourcc("AB48"), "RGBA", {16, 16, 16, 16}},
-    {fourcc("XR4H"), "BGRX", {16, 16, 16, 16}, true}, {fourcc("AR4H"), "BGRA", {16, 16, 16, 16}, true},
-    {fourcc("XB4H"), "RGBX", {16, 16, 16, 16}, true}, {fourcc("AB4H"), "RGBA", {16, 16, 16, 16}, true},
-    {fourcc("R8  "), "R", {8}},                       {fourcc("GR88"), "RG", {8, 8}},
-    {fourcc("RG88"), "GR", {8, 8}},                   {fourcc("R16 "), "R", {16}},
+    {fourcc("XR24"), "BGRX", {8, 8, 8, 8}},
+    {fourcc("AR24"), "BGRA", {8, 8, 8, 8}},
+    {fourcc("XB24"), "RGBX", {8, 8, 8, 8}},
+    {fourcc("AB24"), "RGBA", {8, 8, 8, 8}},
+    {fourcc("RX24"), "XBGR", {8, 8, 8, 8}},
+    {fourcc("RA24"), "ABGR", {8, 8, 8, 8}},
+    {fourcc("BX24"), "XRGB", {8, 8, 8, 8}},
+    {fourcc("BA24"), "ARGB", {8, 8, 8, 8}},
+    {fourcc("RG24"), "BGR", {8, 8, 8}},
+    {fourcc("BG24"), "RGB", {8, 8, 8}},
+    {fourcc("RG16"), "BGR", {5, 6, 5}},
+    {fourcc("BG16"), "RGB", {5, 6, 5}},
+    {fourcc("XR30"), "BGRX", {10, 10, 10, 2}},
+    {fourcc("AR30"), "BGRA", {10, 10, 10, 2}},
+    {fourcc("XB30"), "RGBX", {10, 10, 10, 2}},
+    {fourcc("AB30"), "RGBA", {10, 10, 10, 2}},
+    {fourcc("XR48"), "BGRX", {16, 16, 16, 16}},
+    {fourcc("AR48"), "BGRA", {16, 16, 16, 16}},
+    {fourcc("XB48"), "RGBX", {16, 16, 16, 16}},
+    {fourcc("AB48"), "RGBA", {16, 16, 16, 16}},
+    {fourcc("XR4H"), "BGRX", {16, 16, 16, 16}, true},
+    {fourcc("AR4H"), "BGRA", {16, 16, 16, 16}, true},
+    {fourcc("XB4H"), "RGBX", {16, 16, 16, 16}, true},
+    {fourcc("AB4H"), "RGBA", {16, 16, 16, 16}, true},
+    {fourcc("R8  "), "R", {8}},
+    {fourcc("GR88"), "RG", {8, 8}},
+    {fourcc("RG88"), "GR", {8, 8}},
+    {fourcc("R16 "), "R", {16}},
     {fourcc("GR32"), "RG", {16, 16}},
 };
 
@@ -54,15 +68,14 @@ struct Planar {
 };
 
 const Planar planar_formats[] = {
-    {fourcc("NV12"), 8, 2, 2, {"Y", "UV", ""}},   {fourcc("NV21"), 8, 2, 2, {"Y", "VU", ""}},
-    {fourcc("NV16"), 8, 2, 1, {"Y", "UV", ""}},   {fourcc("P010"), 10, 2, 2, {"Y", "UV", ""}},
-    {fourcc("P012"), 12, 2, 2, {"Y", "UV", ""}},  {fourcc("P016"), 16, 2, 2, {"Y", "UV", ""}},
-    {fourcc("YU12"), 8, 2, 2, {"Y", "U", "V"}},   {fourcc("YV12"), 8, 2, 2, {"Y", "V", "U"}},
-    {fourcc("YU16"), 8, 2, 1, {"Y", "U", "V"}},   {fourcc("YU24"), 8, 1, 1, {"Y", "U", "V"}},
+    {fourcc("NV12"), 8, 2, 2, {"Y", "UV", ""}},  {fourcc("NV21"), 8, 2, 2, {"Y", "VU", ""}},
+    {fourcc("NV16"), 8, 2, 1, {"Y", "UV", ""}},  {fourcc("P010"), 10, 2, 2, {"Y", "UV", ""}},
+    {fourcc("P012"), 12, 2, 2, {"Y", "UV", ""}}, {fourcc("P016"), 16, 2, 2, {"Y", "UV", ""}},
+    {fourcc("YU12"), 8, 2, 2, {"Y", "U", "V"}},  {fourcc("YV12"), 8, 2, 2, {"Y", "V", "U"}},
+    {fourcc("YU16"), 8, 2, 1, {"Y", "U", "V"}},  {fourcc("YU24"), 8, 1, 1, {"Y", "U", "V"}},
 };
 
-template <class List>
-auto find(const List& list, FourCC format) -> decltype(&list[0])
+template <class List> auto find(const List& list, FourCC format) -> decltype(&list[0])
 {
     for (const auto& entry : list)
         if (entry.format == format) return &entry;
@@ -181,8 +194,9 @@ std::uint64_t encode_texel(const Packed& format, const std::array<float, 4>& rgb
         if (format.channels[i] == 'X') continue;
         const float value = rgba[component(format.channels[i])];
         const double maximum = static_cast<double>((1u << format.bits[i]) - 1);
-        const std::uint64_t bits = format.half ? float_to_half(value)
-                                               : static_cast<std::uint64_t>(std::lround(std::clamp(double{value}, 0.0, 1.0) * maximum));
+        const std::uint64_t bits = format.half
+                                       ? float_to_half(value)
+                                       : static_cast<std::uint64_t>(std::lround(std::clamp(double{value}, 0.0, 1.0) * maximum));
         word |= bits << shift;
     }
     return word;
@@ -243,8 +257,8 @@ std::vector<PlaneShape> shapes(FourCC format, Extent size)
     std::vector<PlaneShape> out;
     for (unsigned p = 0; p < planar->plane_count(); ++p) {
         const bool luma = planar->planes[p] == "Y";
-        const Extent texels = luma ? size
-                                   : Extent{divide_up(size.width, planar->horizontal), divide_up(size.height, planar->vertical)};
+        const Extent texels =
+            luma ? size : Extent{divide_up(size.width, planar->horizontal), divide_up(size.height, planar->vertical)};
         out.push_back({texels, static_cast<std::uint32_t>(planar->planes[p].size()) * planar->sample()});
     }
     return out;
@@ -331,8 +345,8 @@ std::string distance(const Texels& expected, const Texels& actual, Extent size)
         for (std::size_t c = 0; c < 3; ++c) {
             const float got = std::clamp(actual[i][c], 0.0f, 1.0f);
             if (std::fabs(got - expected[i][c]) * 255.0f <= 2.0f) continue;
-            return fmt::format("converted, at {},{} channel {}: {:.1f}/255 instead of {:.1f}/255", i % size.width, i / size.width,
-                               "rgb"[c], got * 255.0f, expected[i][c] * 255.0f);
+            return fmt::format("converted, at {},{} channel {}: {:.1f}/255 instead of {:.1f}/255", i % size.width,
+                               i / size.width, "rgb"[c], got * 255.0f, expected[i][c] * 255.0f);
         }
     return {};
 }

@@ -11,7 +11,7 @@ struct Exporter {
     std::string backend; ///< "gbm"
     std::string node;    ///< of the device, for gbm
     bool software = true;
-    std::string absent;  ///< why it is not here; empty when it is
+    std::string absent; ///< why it is not here; empty when it is
 };
 struct Importer {
     std::string name; ///< also the api

@@ -47,8 +47,7 @@ struct Group {
     int cells = 0;
 };
 
-template <class Text>
-std::map<std::string, Group> gather(const Matrix& matrix, Verdict verdict, Text text)
+template <class Text> std::map<std::string, Group> gather(const Matrix& matrix, Verdict verdict, Text text)
 {
     std::map<std::string, Group> groups;
     for (const Cell& cell : matrix.cells) {

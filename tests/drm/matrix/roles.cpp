@@ -23,8 +23,7 @@ Words answer(const Outcome& outcome)
 }
 
 /// Whatever a role throws is an answer too.
-template <class Body>
-Words guarded(Body body)
+template <class Body> Words guarded(Body body)
 {
     try {
         return body();
@@ -38,7 +37,8 @@ unsigned number(const std::string& word) { return static_cast<unsigned>(std::sto
 /// format width height seed, from `at` on.
 Pixels pattern(const Words& words, std::size_t at)
 {
-    return make_pattern(FourCC{number(words.at(at))}, {number(words.at(at + 1)), number(words.at(at + 2))}, number(words.at(at + 3)));
+    return make_pattern(FourCC{number(words.at(at))}, {number(words.at(at + 1)), number(words.at(at + 2))},
+                        number(words.at(at + 3)));
 }
 
 class Connection {
