@@ -582,8 +582,8 @@ protected:
     {
         const pid_t pid = ::fork();
         if (pid == 0) {
-            ::signal(SIGQUIT, SIG_DFL);
-            ::raise(SIGQUIT);
+            ::signal(SIGABRT, SIG_DFL);
+            ::raise(SIGABRT);
             ::_exit(0);
         }
         int status = 0;
@@ -616,10 +616,10 @@ TEST_F(Secrets, p07_no_token_is_on_a_command_line_in_an_environment_or_in_a_core
     }
     if (test::under_valgrind()) GTEST_SKIP() << "valgrind dumps its own cores";
     const bool dumps = this_machine_dumps_cores();
-    ::kill(broker.pid(), SIGQUIT);
+    ::kill(broker.pid(), SIGABRT);
     ASSERT_TRUE(eventually([&] { return !broker.alive(); }, 20));
     const int status = broker.terminate();
-    EXPECT_EQ(WTERMSIG(status), SIGQUIT);
+    EXPECT_EQ(WTERMSIG(status), SIGABRT);
     EXPECT_FALSE(WCOREDUMP(status));
     if (!dumps) GTEST_SKIP() << "this machine dumps no cores, so that of the broker proves nothing";
 }
