@@ -120,7 +120,6 @@ def install(build):
     for name in ("video", "render"):
         if name not in {group.gr_name for group in grp.getgrall()}:
             must("groupadd", "--system", name)
-    must("ldconfig")
     must("systemctl", "daemon-reload")
 
 
