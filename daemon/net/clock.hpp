@@ -3,6 +3,7 @@
 #pragma once
 #include "proto/base/instant.hpp"
 
+#include <algorithm>
 #include <chrono>
 
 namespace dmb {
@@ -13,9 +14,11 @@ inline Instant now()
     return {static_cast<std::uint64_t>(std::chrono::nanoseconds(since).count())};
 }
 
+/// The clock counts with a sign: what lies beyond its end, in 292 years, is its end and not its past.
 inline std::chrono::steady_clock::time_point time_point(Instant at)
 {
-    return std::chrono::steady_clock::time_point(std::chrono::nanoseconds(static_cast<std::int64_t>(at.ns)));
+    const auto ns = static_cast<std::int64_t>(std::min<std::uint64_t>(at.ns, INT64_MAX));
+    return std::chrono::steady_clock::time_point(std::chrono::nanoseconds(ns));
 }
 
 } // namespace dmb
