@@ -101,13 +101,13 @@ Result<std::unique_ptr<dmabroker_image>> Client::allocate(const wire::Allocate& 
     candidates_ = (*reply)->candidates;
     contents_written = (*reply)->contents_written;
     if (!is_as_asked((*reply)->desc, request.spec.size, request.spec.format)) return connection_.end(wrong_image);
-    return hold(**reply, std::move(connection_.fds()));
+    return hold(**reply, wire::take_image_fds(connection_.fds(), 0, (*reply)->fd_count()));
 }
 
 Result<std::unique_ptr<dmabroker_image>> Client::open(const wire::Open& request)
 {
     wire::ImageReply* reply = TRY(connection_.ask<wire::ImageReply>(request));
-    return hold(*reply, std::move(connection_.fds()));
+    return hold(*reply, wire::take_image_fds(connection_.fds(), 0, reply->fd_count()));
 }
 
 Result<std::unique_ptr<dmabroker_image>> Client::register_image(const wire::Register& request, ImageFds fds)

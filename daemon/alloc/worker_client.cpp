@@ -79,6 +79,7 @@ void WorkerClient::received(wire::Decoded<wire::WorkerReply>& packet, wire::Pack
     }
     if (state_ != State::busy || packet.serial != serial_) return lost("it answered what was not asked", now);
     if (auto* image = std::get_if<wire::WorkerImage>(&packet.message)) return answered(take(*image, fds), now);
+    if (!std::holds_alternative<wire::ErrorReply>(packet.message)) return lost("it answered what was not asked", now);
     const auto& error = std::get<wire::ErrorReply>(packet.message);
     const bool printable = is_printable(error.reason);
     answered(std::unexpected(Error{error.code, printable ? error.reason : "the worker gave a reason that cannot be shown"}),
@@ -103,7 +104,7 @@ void WorkerClient::greeted(wire::WorkerHello& hello, Instant now)
 Result<Allocated> WorkerClient::take(wire::WorkerImage& answer, wire::PacketFds& received) const
 {
     Allocated out;
-    for (UniqueFd& fd : received) out.fds.push_back(std::move(fd));
+    out.fds = wire::take_image_fds(received, 0, received.size());
     const bool opaque = answer.desc.kind == MemoryKind::opaque;
     Image image =
         TRY(opaque ? Image::adopt(answer.desc, std::move(out.fds)) : Image::validate(answer.desc, std::move(out.fds)));

@@ -128,4 +128,39 @@ void Server::handle(Session& session, std::uint32_t serial, const wire::Inspect&
     sent(session, send(session, serial, wire::SnapshotReply{size}, {&fd, 1}));
 }
 
+void Server::handle(Session& session, std::uint32_t serial, const wire::FindCapabilities&, wire::PacketFds&)
+{
+    refuse(session, serial, {Errc::unsupported, "not yet"});
+}
+
+void Server::handle(Session& session, std::uint32_t serial, const wire::DefineCapabilities&, wire::PacketFds&)
+{
+    refuse(session, serial, {Errc::unsupported, "not yet"});
+}
+
+void Server::handle(Session& session, std::uint32_t serial, const wire::Join&, wire::PacketFds&)
+{
+    refuse(session, serial, {Errc::unsupported, "not yet"});
+}
+
+void Server::handle(Session& session, std::uint32_t serial, const wire::Move&, wire::PacketFds&)
+{
+    refuse(session, serial, {Errc::unsupported, "not yet"});
+}
+
+void Server::handle(Session& session, std::uint32_t serial, const wire::Refresh&, wire::PacketFds&)
+{
+    refuse(session, serial, {Errc::unsupported, "not yet"});
+}
+
+void Server::handle(Session& session, std::uint32_t serial, const wire::Why&, wire::PacketFds&)
+{
+    refuse(session, serial, {Errc::unsupported, "not yet"});
+}
+
+void Server::handle(Session& session, std::uint32_t serial, const wire::ManageProofs&, wire::PacketFds&)
+{
+    refuse(session, serial, {Errc::unsupported, "not yet"});
+}
+
 } // namespace dmb

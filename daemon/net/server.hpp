@@ -65,6 +65,13 @@ private:
     void handle(Session&, std::uint32_t serial, const wire::SetLease&, wire::PacketFds&);
     void handle(Session&, std::uint32_t serial, const wire::Release&, wire::PacketFds&);
     void handle(Session&, std::uint32_t serial, const wire::Inspect&, wire::PacketFds&);
+    void handle(Session&, std::uint32_t serial, const wire::FindCapabilities&, wire::PacketFds&);
+    void handle(Session&, std::uint32_t serial, const wire::DefineCapabilities&, wire::PacketFds&);
+    void handle(Session&, std::uint32_t serial, const wire::Join&, wire::PacketFds&);
+    void handle(Session&, std::uint32_t serial, const wire::Move&, wire::PacketFds&);
+    void handle(Session&, std::uint32_t serial, const wire::Refresh&, wire::PacketFds&);
+    void handle(Session&, std::uint32_t serial, const wire::Why&, wire::PacketFds&);
+    void handle(Session&, std::uint32_t serial, const wire::ManageProofs&, wire::PacketFds&);
     void allocated(ClientId, std::uint32_t serial, const AllocationAnswer&);
 
     template <class Message> Outbox::Sent send(Session&, std::uint32_t serial, const Message&, std::span<const int> fds = {});

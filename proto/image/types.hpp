@@ -155,6 +155,7 @@ struct DeviceId {
     std::uint64_t render_node = 0; ///< dev_t of /dev/dri/renderD* (or card*, where there is no render node)
     Uuid device_uuid{};            ///< VkPhysicalDeviceIDProperties::deviceUUID
     Uuid driver_uuid{};            ///< VkPhysicalDeviceIDProperties::driverUUID
+    std::uint32_t pci = 0;         ///< domain << 16 | bus << 8 | device << 3 | function
     friend bool operator==(const DeviceId&, const DeviceId&) = default;
 };
 

@@ -2,7 +2,8 @@
 // The broker's visible state as a value: what `dmabrokerctl list`, `devices` and `formats` show. Tokens
 // are secrets and never part of it; only how many there are.
 #pragma once
-#include "proto/image/image_desc.hpp"
+#include "proto/inspect/decision.hpp"
+#include "proto/inspect/proof.hpp"
 
 #include <vector>
 
@@ -14,6 +15,7 @@ struct DeviceInfo {
     Backend backend = Backend::memfd;
     BoundedText<64> node;     ///< "/dev/dri/renderD128", "/dev/udmabuf", or empty
     BoundedText<64> driver;   ///< kernel driver for GBM ("virtio_gpu"), Vulkan driver name else
+    BoundedText<96> version;  ///< of the driver, in its own words
     BoundedText<96> name;     ///< what a person would call it
     BoundedText<160> problem; ///< why it cannot be used; empty when it works
     bool software = false;
@@ -37,6 +39,14 @@ struct HolderInfo {
     friend bool operator==(const HolderInfo&, const HolderInfo&) = default;
 };
 
+/// What keeping a copy up to date costs.
+struct CopyInfo {
+    std::uint64_t count = 0;
+    std::uint64_t last_ns = 0;  ///< what the last one took
+    std::uint64_t total_ns = 0; ///< what all took
+    friend bool operator==(const CopyInfo&, const CopyInfo&) = default;
+};
+
 struct ImageInfo {
     ImageId id;
     ClientId owner; ///< who is charged; 0 when only a lease keeps the image
@@ -47,6 +57,9 @@ struct ImageInfo {
     std::uint32_t tokens = 0;
     std::uint64_t lease_left_ns = 0; ///< 0: none; UINT64_MAX: for ever
     std::uint64_t age_ns = 0;
+    RequestId request; ///< whose decision it came from; 0: registered
+    ImageId source;    ///< it is a copy of that image, for participants who cannot import it; 0: it is not
+    CopyInfo copying;  ///< of a copy
     friend bool operator==(const ImageInfo&, const ImageInfo&) = default;
 };
 
@@ -78,6 +91,7 @@ struct Snapshot {
     std::vector<ImageInfo> images;
     std::vector<DeviceInfo> devices;
     std::vector<FormatSupport> formats;
+    std::vector<Proof> proofs;
     friend bool operator==(const Snapshot&, const Snapshot&) = default;
 };
 

@@ -64,6 +64,22 @@ template <class... Messages> bool read_any(WireIn& in, Opcode opcode, std::size_
     return ((opcode == Messages::opcode && (read_body(in, fd_count, reuse<Messages>(out)), true)) || ...);
 }
 
+/// Sized by doubling: these are rare, and their size is not known beforehand.
+template <class T> Result<std::vector<std::byte>> encode_large(const T& value, const char* what)
+{
+    for (std::size_t size = limits::packet_bytes; size <= limits::snapshot_bytes; size *= 2) {
+        std::vector<std::byte> bytes(size);
+        try {
+            WireOut& out = writer(bytes);
+            out(value);
+            bytes.resize(static_cast<std::size_t>(out.position() - bytes.data()));
+            return bytes;
+        } catch (const cereal::Exception&) {
+        }
+    }
+    return fail(Errc::internal, "the {} is larger than {} bytes", what, limits::snapshot_bytes);
+}
+
 } // namespace
 
 template <class Message> Result<std::size_t> encode(const Message& message, std::uint32_t serial, std::span<std::byte> to)
@@ -91,21 +107,8 @@ template <class Variant> Result<> decode(std::span<const std::byte> packet, std:
     }
 }
 
-Result<std::vector<std::byte>> encode_snapshot(const Snapshot& snapshot)
-{
-    // Sized by doubling: snapshots are rare and their size is not known beforehand.
-    for (std::size_t size = limits::packet_bytes; size <= limits::snapshot_bytes; size *= 2) {
-        std::vector<std::byte> bytes(size);
-        try {
-            WireOut& out = writer(bytes);
-            out(snapshot);
-            bytes.resize(static_cast<std::size_t>(out.position() - bytes.data()));
-            return bytes;
-        } catch (const cereal::Exception&) {
-        }
-    }
-    return fail(Errc::internal, "the snapshot is larger than {} bytes", limits::snapshot_bytes);
-}
+Result<std::vector<std::byte>> encode_snapshot(const Snapshot& snapshot) { return encode_large(snapshot, "snapshot"); }
+Result<std::vector<std::byte>> encode_capabilities(const Capabilities& table) { return encode_large(table, "table"); }
 
 Result<Snapshot> decode_snapshot(std::span<const std::byte> bytes)
 {
@@ -139,24 +142,32 @@ MESSAGE(SnapshotReply)
 MESSAGE(Done)
 MESSAGE(ImageRevoked)
 MESSAGE(Goodbye)
+MESSAGE(FindCapabilities)
+MESSAGE(DefineCapabilities)
+MESSAGE(CapabilitiesReply)
+MESSAGE(Join)
+MESSAGE(Move)
+MESSAGE(Refresh)
+MESSAGE(Refreshed)
+MESSAGE(Why)
+MESSAGE(WhyReply)
+MESSAGE(ManageProofs)
+MESSAGE(ImageReplaced)
 MESSAGE(WorkerHello)
 MESSAGE(WorkerAllocate)
 MESSAGE(WorkerImage)
+MESSAGE(WorkerProve)
+MESSAGE(WorkerProof)
+MESSAGE(WorkerRead)
+MESSAGE(WorkerPixels)
+MESSAGE(WorkerWrite)
+MESSAGE(WorkerBlit)
+MESSAGE(WorkerDone)
 #undef MESSAGE
 
 template Result<> decode(std::span<const std::byte>, std::size_t, Decoded<Request>&);
 template Result<> decode(std::span<const std::byte>, std::size_t, Decoded<Reply>&);
 template Result<> decode(std::span<const std::byte>, std::size_t, Decoded<WorkerRequest>&);
 template Result<> decode(std::span<const std::byte>, std::size_t, Decoded<WorkerReply>&);
-
-std::string_view name(Verdict verdict)
-{
-    switch (verdict) {
-    case Verdict::chosen: return "chosen";
-    case Verdict::refused: return "refused";
-    case Verdict::failed: return "failed";
-    }
-    return "";
-}
 
 } // namespace dmb::wire

@@ -13,7 +13,7 @@ namespace dmb {
 template <class A> void serialize(A& a, Extent& v) { a(FIELD(width), FIELD(height)); }
 template <class A> void serialize(A& a, Plane& v) { a(FIELD(memory), FIELD(stride), FIELD(offset)); }
 template <class A> void serialize(A& a, Memory& v) { a(FIELD(size)); }
-template <class A> void serialize(A& a, DeviceId& v) { a(FIELD(render_node), FIELD(device_uuid), FIELD(driver_uuid)); }
+template <class A> void serialize(A& a, DeviceId& v) { a(FIELD(render_node), FIELD(device_uuid), FIELD(driver_uuid), FIELD(pci)); }
 template <class A> void serialize(A& a, Colour& v) { a(FIELD(matrix), FIELD(range), FIELD(siting), FIELD(alpha)); }
 template <class A> void serialize(A& a, OpaqueInfo& v)
 {
@@ -26,17 +26,18 @@ template <class A> void serialize(A& a, ImageDesc& v)
 }
 template <class A> void serialize(A& a, DeviceInfo& v)
 {
-    a(FIELD(id), FIELD(backend), FIELD(node), FIELD(driver), FIELD(name), FIELD(problem), FIELD(software));
+    a(FIELD(id), FIELD(backend), FIELD(node), FIELD(driver), FIELD(version), FIELD(name), FIELD(problem), FIELD(software));
 }
 template <class A> void serialize(A& a, FormatSupport& v)
 {
     a(FIELD(device), FIELD(format), FIELD(modifier), FIELD(plane_count), FIELD(usage));
 }
 template <class A> void serialize(A& a, HolderInfo& v) { a(FIELD(client), FIELD(handles), FIELD(rights)); }
+template <class A> void serialize(A& a, CopyInfo& v) { a(FIELD(count), FIELD(last_ns), FIELD(total_ns)); }
 template <class A> void serialize(A& a, ImageInfo& v)
 {
     a(FIELD(id), FIELD(owner), FIELD(owner_uid), FIELD(label), FIELD(desc), FIELD(holders), FIELD(tokens), FIELD(lease_left_ns),
-      FIELD(age_ns));
+      FIELD(age_ns), FIELD(request), FIELD(source), FIELD(copying));
 }
 template <class A> void serialize(A& a, ClientInfo& v)
 {
@@ -46,8 +47,42 @@ template <class A> void serialize(A& a, PoolInfo& v) { a(FIELD(bytes), FIELD(ima
 template <class A> void serialize(A& a, Snapshot& v)
 {
     a(FIELD(server), FIELD(pid), FIELD(uptime_ns), FIELD(open_fds), FIELD(pool), FIELD(clients), FIELD(images), FIELD(devices),
-      FIELD(formats));
+      FIELD(formats), FIELD(proofs));
 }
+template <class A> void serialize(A& a, Device& v)
+{
+    a(FIELD(id), FIELD(node), FIELD(driver), FIELD(version), FIELD(software));
+}
+template <class A> void serialize(A& a, LayoutRules& v)
+{
+    a(FIELD(stride_alignment), FIELD(offset_alignment), FIELD(contiguous));
+}
+template <class A> void serialize(A& a, Capability& v)
+{
+    a(FIELD(kind), FIELD(format), FIELD(modifier), FIELD(plane_count), FIELD(external_only), FIELD(usage), FIELD(max_size));
+}
+template <class A> void serialize(A& a, Capabilities& v) { a(FIELD(device), FIELD(api), FIELD(rules), FIELD(rows)); }
+template <class A> void serialize(A& a, Candidate& v) { a(FIELD(backend), FIELD(device), FIELD(verdict), FIELD(reason)); }
+template <class A> void serialize(A& a, Removal& v)
+{
+    a(FIELD(who), FIELD(demand), FIELD(backend), FIELD(format), FIELD(modifier), FIELD(reason));
+}
+template <class A> void serialize(A& a, PartyView& v)
+{
+    a(FIELD(name), FIELD(pid), FIELD(api), FIELD(device), FIELD(pair_count), FIELD(any), FIELD(modifiers), FIELD(wants));
+}
+template <class A> void serialize(A& a, Decision& v)
+{
+    a(FIELD(id), FIELD(image), FIELD(pid), FIELD(label), FIELD(age_ns), FIELD(size), FIELD(formats), FIELD(usage),
+      FIELD(outcome), FIELD(rung), FIELD(participants), FIELD(common), FIELD(removals), FIELD(culprits), FIELD(nearest),
+      FIELD(candidates));
+}
+template <class A> void serialize(A& a, ProofKey& v)
+{
+    a(FIELD(backend), FIELD(exporter), FIELD(api), FIELD(importer), FIELD(format), FIELD(modifier), FIELD(usage),
+      FIELD(size_class));
+}
+template <class A> void serialize(A& a, Proof& v) { a(FIELD(key), FIELD(result), FIELD(reason), FIELD(cost_ns), FIELD(pitch)); }
 
 namespace wire {
 
@@ -59,17 +94,24 @@ template <class A> void serialize(A& a, HelloReply& v)
 {
     a(FIELD(version), FIELD(features), FIELD(client), FIELD(manager), FIELD(server));
 }
-template <class A> void serialize(A& a, Candidate& v) { a(FIELD(backend), FIELD(device), FIELD(verdict), FIELD(reason)); }
-template <class A> void serialize(A& a, ErrorReply& v) { a(FIELD(code), FIELD(reason), FIELD(candidates)); }
+template <class A> void serialize(A& a, ErrorReply& v) { a(FIELD(code), FIELD(reason), FIELD(request), FIELD(candidates)); }
 template <class A> void serialize(A& a, AllocateSpec& v)
 {
     a(FIELD(size), FIELD(format), FIELD(modifiers), FIELD(usage), FIELD(backends), FIELD(minimum_rung), FIELD(colour),
       FIELD(device));
 }
-template <class A> void serialize(A& a, Allocate& v) { a(FIELD(spec), FIELD(label), FIELD(lease_ns), FIELD(has_contents)); }
+template <class A> void serialize(A& a, Participant& v)
+{
+    a(FIELD(name), FIELD(capabilities), FIELD(usage), FIELD(formats), FIELD(modifiers), FIELD(minimum_rung), FIELD(rules),
+      FIELD(max_size), FIELD(no_external_only), FIELD(is_protected));
+}
+template <class A> void serialize(A& a, Allocate& v)
+{
+    a(FIELD(spec), FIELD(label), FIELD(lease_ns), FIELD(has_contents), FIELD(alternatives), FIELD(participants));
+}
 template <class A> void serialize(A& a, ImageReply& v)
 {
-    a(FIELD(handle), FIELD(image), FIELD(rights), FIELD(protection), FIELD(contents_written), FIELD(has_fds), FIELD(desc),
+    a(FIELD(handle), FIELD(image), FIELD(request), FIELD(source), FIELD(rights), FIELD(protection), FIELD(contents_written), FIELD(has_fds), FIELD(desc),
       FIELD(candidates));
 }
 template <class A> void serialize(A& a, Open& v) { a(FIELD(token), FIELD(rights), FIELD(usage)); }
@@ -89,8 +131,27 @@ template <class A> void serialize(A&, Done&) {}
 template <class A> void serialize(A& a, ImageRevoked& v) { a(FIELD(handle)); }
 template <class A> void serialize(A& a, Goodbye& v) { a(FIELD(code), FIELD(reason)); }
 template <class A> void serialize(A& a, WorkerHello& v) { a(FIELD(devices), FIELD(formats)); }
-template <class A> void serialize(A& a, WorkerAllocate& v) { a(FIELD(device), FIELD(spec), FIELD(has_contents)); }
+template <class A> void serialize(A& a, WorkerAllocate& v) { a(FIELD(device), FIELD(spec), FIELD(rules), FIELD(has_contents)); }
 template <class A> void serialize(A& a, WorkerImage& v) { a(FIELD(desc), FIELD(contents_written)); }
+
+template <class A> void serialize(A& a, Join& v) { a(FIELD(token), FIELD(rights), FIELD(participant)); }
+template <class A> void serialize(A& a, Move& v) { a(FIELD(handle)); }
+template <class A> void serialize(A& a, Refresh& v) { a(FIELD(handle)); }
+template <class A> void serialize(A& a, Refreshed& v) { a(FIELD(cost_ns)); }
+template <class A> void serialize(A& a, FindCapabilities& v) { a(FIELD(digest)); }
+template <class A> void serialize(A& a, DefineCapabilities& v) { a(FIELD(part), FIELD(row_count), FIELD(last), FIELD(digest)); }
+template <class A> void serialize(A& a, CapabilitiesReply& v) { a(FIELD(known)); }
+template <class A> void serialize(A& a, Why& v) { a(FIELD(request), FIELD(image)); }
+template <class A> void serialize(A& a, WhyReply& v) { a(FIELD(decision)); }
+template <class A> void serialize(A& a, ManageProofs& v) { a(FIELD(action)); }
+template <class A> void serialize(A& a, ImageReplaced& v) { a(FIELD(handle), FIELD(successor), FIELD(request)); }
+template <class A> void serialize(A& a, WorkerProve& v) { a(FIELD(api), FIELD(device), FIELD(usage), FIELD(desc)); }
+template <class A> void serialize(A& a, WorkerProof& v) { a(FIELD(result), FIELD(reason)); }
+template <class A> void serialize(A& a, WorkerRead& v) { a(FIELD(desc)); }
+template <class A> void serialize(A& a, WorkerPixels& v) { a(FIELD(cost_ns)); }
+template <class A> void serialize(A& a, WorkerWrite& v) { a(FIELD(desc)); }
+template <class A> void serialize(A& a, WorkerBlit& v) { a(FIELD(source), FIELD(destination)); }
+template <class A> void serialize(A& a, WorkerDone& v) { a(FIELD(cost_ns)); }
 
 } // namespace wire
 

@@ -60,9 +60,10 @@ WORDS(ColourMatrix)
 WORDS(ColourRange)
 WORDS(ChromaSiting)
 WORDS(AlphaMode)
-namespace wire {
 WORDS(Verdict)
-}
+WORDS(Api)
+WORDS(Demand)
+WORDS(ProofResult)
 #undef WORDS
 
 template <Text A, class T, std::size_t N> void CEREAL_SAVE_FUNCTION_NAME(A& a, const BoundedVector<T, N>& v)
@@ -118,6 +119,19 @@ template <class T> std::string write(const char* root, const T& value)
     return std::move(stream).str();
 }
 
+template <class T> Result<T> read(const char* root, std::string_view text)
+{
+    try {
+        std::istringstream stream{std::string(text)};
+        cereal::JSONInputArchive archive(stream);
+        T value;
+        archive(cereal::make_nvp(root, value));
+        return value;
+    } catch (const std::exception& e) {
+        return fail(Errc::invalid_argument, "not the JSON form of {}: {}", root, e.what());
+    }
+}
+
 /// What rapidjson may see. It parses recursively: a deep nest would end our stack before it ends the
 /// parse; and its fractions meet undefined behaviour, so there are only whole numbers. Brackets inside
 /// strings are text, or they could hide others.
@@ -145,6 +159,8 @@ bool is_plain(std::string_view text)
 std::string to_json(const ImageDesc& desc) { return write("image", desc); }
 std::string to_json(const Snapshot& snapshot) { return write("snapshot", snapshot); }
 std::string to_json(const Candidates& candidates) { return write("candidates", candidates); }
+std::string to_json(const Decision& decision) { return write("decision", decision); }
+std::string to_json(const Capabilities& table) { return write("capabilities", table); }
 
 Result<ImageDesc> image_desc_from_json(std::string_view text)
 {
@@ -152,15 +168,17 @@ Result<ImageDesc> image_desc_from_json(std::string_view text)
         return fail(Errc::invalid_argument,
                     "an image description has at most {} bytes, 32 levels and whole numbers, and this has not",
                     limits::packet_bytes);
-    try {
-        std::istringstream stream{std::string(text)};
-        cereal::JSONInputArchive archive(stream);
-        ImageDesc desc;
-        archive(cereal::make_nvp("image", desc));
-        return desc;
-    } catch (const std::exception& e) {
-        return fail(Errc::invalid_argument, "not an image description: {}", e.what());
-    }
+    return read<ImageDesc>("image", text);
+}
+
+Result<Capabilities> capabilities_from_json(std::string_view text)
+{
+    if (text.size() > limits::snapshot_bytes || !is_plain(text))
+        return fail(Errc::invalid_argument, "a capability table has at most {} bytes, 32 levels and whole numbers, and this has not",
+                    limits::snapshot_bytes);
+    Capabilities table = TRY(read<Capabilities>("capabilities", text));
+    make_canonical(table);
+    return table;
 }
 
 } // namespace dmb::wire

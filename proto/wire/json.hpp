@@ -12,9 +12,13 @@ namespace dmb::wire {
 std::string to_json(const ImageDesc&);
 std::string to_json(const Snapshot&);
 std::string to_json(const Candidates&);
+std::string to_json(const Decision&);
+std::string to_json(const Capabilities&);
 
 /// The reverse of to_json(ImageDesc). Unknown words and missing fields are errors; the result is as
 /// untrusted as one from a packet.
 Result<ImageDesc> image_desc_from_json(std::string_view);
+/// The reverse of to_json(Capabilities), made canonical: recorded tables.
+Result<Capabilities> capabilities_from_json(std::string_view);
 
 } // namespace dmb::wire

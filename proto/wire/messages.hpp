@@ -35,9 +35,27 @@ enum class Opcode : std::uint16_t {
     done,
     image_revoked,
     goodbye,
+    find_capabilities,
+    define_capabilities,
+    capabilities_reply,
+    join,
+    move,
+    refresh,
+    refreshed,
+    why,
+    why_reply,
+    manage_proofs,
+    image_replaced,
     worker_hello = 64,
     worker_allocate,
     worker_image,
+    worker_prove,
+    worker_proof,
+    worker_read,
+    worker_pixels,
+    worker_write,
+    worker_blit,
+    worker_done,
 };
 
 using Name = BoundedText<limits::name_bytes>;
@@ -64,21 +82,8 @@ struct HelloReply {
     friend bool operator==(const HelloReply&, const HelloReply&) = default;
 };
 
-/// What became of one way to serve a request. The list of these is the answer to "why".
-enum class Verdict : std::uint8_t {
-    chosen = 1,
-    refused = 2, ///< could not serve it: the reason says what removed it
-    failed = 3,  ///< was tried and failed
-};
-constexpr bool is_valid(Verdict v) { return v >= Verdict::chosen && v <= Verdict::failed; }
-std::string_view name(Verdict);
-struct Candidate {
-    Backend backend = Backend::memfd;
-    BoundedText<64> device; ///< node or name; empty for system memory
-    Verdict verdict = Verdict::refused;
-    BoundedText<160> reason;
-    friend bool operator==(const Candidate&, const Candidate&) = default;
-};
+using dmb::Candidate;
+using dmb::Verdict;
 using Candidates = BoundedVector<Candidate, limits::candidates>;
 
 /// The typed answer to a request that failed.
@@ -86,6 +91,7 @@ struct ErrorReply {
     static constexpr Opcode opcode = Opcode::error_reply;
     Errc code = Errc::internal;
     BoundedText<240> reason;
+    RequestId request;     ///< of a negotiation, for `why`; else 0
     Candidates candidates; ///< of an allocation; else empty
     std::size_t fd_count() const { return 0; }
     friend bool operator==(const ErrorReply&, const ErrorReply&) = default;
@@ -102,6 +108,22 @@ struct AllocateSpec {
     Name device; ///< node, name or UUID of the device it must come from; empty: any
     friend bool operator==(const AllocateSpec&, const AllocateSpec&) = default;
 };
+/// One who will use the image, as far as it decides what the image may be. Everything but the usage and
+/// the preferences is hard.
+struct Participant {
+    Name name;
+    Digest capabilities{}; ///< of a table stated by anybody; zero: none, whatever the demands below allow
+    Usage usage;
+    BoundedVector<FourCC, limits::formats> formats;     ///< acceptable ones, best first; empty: any
+    BoundedVector<Modifier, limits::modifiers> modifiers; ///< acceptable ones, best first; empty: any
+    Rung minimum_rung = Rung::copy;
+    LayoutRules rules;             ///< beyond those of its table
+    Extent max_size;               ///< 0: any
+    bool no_external_only = false; ///< samples with sampler2D
+    bool is_protected = false;     ///< needs memory that the CPU cannot read
+    friend bool operator==(const Participant&, const Participant&) = default;
+};
+
 /// With initial contents: one sealed memfd, planes tightly packed (row_bytes × rows) one after the other.
 struct Allocate {
     static constexpr Opcode opcode = Opcode::allocate;
@@ -109,14 +131,18 @@ struct Allocate {
     Name label;
     std::uint64_t lease_ns = 0; ///< 0: lives as long as somebody holds it; `forever`: until revoked
     bool has_contents = false;
+    BoundedVector<FourCC, limits::formats> alternatives; ///< formats as good as the spec's or nearly; none with contents
+    std::vector<Participant> participants;               ///< at most limits::participants
     std::size_t fd_count() const { return has_contents ? 1 : 0; }
     friend bool operator==(const Allocate&, const Allocate&) = default;
 };
-/// Answers Allocate, Open and Register (Register: without descriptors, the client has them).
+/// Answers Allocate, Open, Join, Move and Register (Register: without descriptors, the client has them).
 struct ImageReply {
     static constexpr Opcode opcode = Opcode::image_reply;
     HandleId handle;
     ImageId image;
+    RequestId request; ///< for `why`; 0: nothing was negotiated
+    ImageId source;    ///< of a copy: what it is a copy of, see Refresh; else 0
     Rights rights;
     Protection protection = Protection::none;
     bool contents_written = false; ///< false: the client writes its initial contents itself
@@ -134,6 +160,86 @@ struct Open {
     Usage usage;                 ///< empty or CPU only: a reader may get a read-only descriptor
     std::size_t fd_count() const { return 0; }
     friend bool operator==(const Open&, const Open&) = default;
+};
+/// Open, by one who says what it can import. If it cannot import the image as it is, the image is negotiated
+/// anew for all its participants; where nothing serves them all, the joiner gets a copy of its own.
+struct Join {
+    static constexpr Opcode opcode = Opcode::join;
+    Token token;
+    Rights rights = Right::read;
+    Participant participant;
+    std::size_t fd_count() const { return 0; }
+    friend bool operator==(const Join&, const Join&) = default;
+};
+/// After ImageReplaced: a hold on the successor, with the same rights. The old hold stays until released.
+struct Move {
+    static constexpr Opcode opcode = Opcode::move;
+    HandleId handle;
+    std::size_t fd_count() const { return 0; }
+    friend bool operator==(const Move&, const Move&) = default;
+};
+/// Copies a copy's source into it once more.
+struct Refresh {
+    static constexpr Opcode opcode = Opcode::refresh;
+    HandleId handle;
+    std::size_t fd_count() const { return 0; }
+    friend bool operator==(const Refresh&, const Refresh&) = default;
+};
+struct Refreshed {
+    static constexpr Opcode opcode = Opcode::refreshed;
+    std::uint64_t cost_ns = 0; ///< of this copy
+    std::size_t fd_count() const { return 0; }
+    friend bool operator==(const Refreshed&, const Refreshed&) = default;
+};
+/// Does the broker know a table? Known ones need not be sent; from now on it stays known for this client.
+struct FindCapabilities {
+    static constexpr Opcode opcode = Opcode::find_capabilities;
+    Digest digest{};
+    std::size_t fd_count() const { return 0; }
+    friend bool operator==(const FindCapabilities&, const FindCapabilities&) = default;
+};
+/// A table, in parts of at most limits::capability_part rows, in canonical order; only the last has a digest.
+struct DefineCapabilities {
+    static constexpr Opcode opcode = Opcode::define_capabilities;
+    Capabilities part; ///< device, api and rules are the first part's
+    std::uint32_t row_count = 0; ///< of the whole table
+    bool last = true;
+    Digest digest{}; ///< of the whole table
+    std::size_t fd_count() const { return 0; }
+    friend bool operator==(const DefineCapabilities&, const DefineCapabilities&) = default;
+};
+/// Answers FindCapabilities, and DefineCapabilities (known: the table is complete).
+struct CapabilitiesReply {
+    static constexpr Opcode opcode = Opcode::capabilities_reply;
+    bool known = false;
+    std::size_t fd_count() const { return 0; }
+    friend bool operator==(const CapabilitiesReply&, const CapabilitiesReply&) = default;
+};
+/// The decision behind a request, or behind an image if `request` is 0; the last one if both are 0.
+struct Why {
+    static constexpr Opcode opcode = Opcode::why;
+    RequestId request;
+    ImageId image;
+    std::size_t fd_count() const { return 0; }
+    friend bool operator==(const Why&, const Why&) = default;
+};
+struct WhyReply {
+    static constexpr Opcode opcode = Opcode::why_reply;
+    Decision decision;
+    std::size_t fd_count() const { return 0; }
+    friend bool operator==(const WhyReply&, const WhyReply&) = default;
+};
+enum class ProofAction : std::uint8_t {
+    clear = 1, ///< forget all: everything is tried again when it is next needed
+    warm = 2,  ///< try whatever the devices here could share, in the background
+};
+constexpr bool is_valid(ProofAction a) { return a >= ProofAction::clear && a <= ProofAction::warm; }
+/// Needs the manager socket. Answered by Done at once.
+struct ManageProofs {
+    static constexpr Opcode opcode = Opcode::manage_proofs;
+    ProofAction action = ProofAction::clear;
+    std::size_t fd_count() const { return 0; }
+    friend bool operator==(const ManageProofs&, const ManageProofs&) = default;
 };
 struct Register {
     static constexpr Opcode opcode = Opcode::register_image;
@@ -214,6 +320,16 @@ struct ImageRevoked {
     std::size_t fd_count() const { return 0; }
     friend bool operator==(const ImageRevoked&, const ImageRevoked&) = default;
 };
+/// Event (serial 0): somebody joined who could not use this image, and there is one now that everybody can
+/// use. See Move. The old image stays as it is for whoever keeps it.
+struct ImageReplaced {
+    static constexpr Opcode opcode = Opcode::image_replaced;
+    HandleId handle;
+    ImageId successor;
+    RequestId request; ///< why
+    std::size_t fd_count() const { return 0; }
+    friend bool operator==(const ImageReplaced&, const ImageReplaced&) = default;
+};
 /// Event (serial 0): the last packet before the broker closes the connection.
 struct Goodbye {
     static constexpr Opcode opcode = Opcode::goodbye;
@@ -235,6 +351,7 @@ struct WorkerAllocate {
     static constexpr Opcode opcode = Opcode::worker_allocate;
     std::uint8_t device = 0; ///< index into WorkerHello::devices
     AllocateSpec spec;
+    LayoutRules rules;
     bool has_contents = false;
     std::size_t fd_count() const { return has_contents ? 1 : 0; }
     friend bool operator==(const WorkerAllocate&, const WorkerAllocate&) = default;
@@ -247,9 +364,65 @@ struct WorkerImage {
     friend bool operator==(const WorkerImage&, const WorkerImage&) = default;
 };
 
-using Request = std::variant<Hello, Allocate, Open, Register, MintToken, RevokeToken, RevokeImage, SetLease, Release, Inspect>;
-using Reply = std::variant<HelloReply, ErrorReply, ImageReply, TokenReply, SnapshotReply, Done, ImageRevoked, Goodbye>;
-using WorkerRequest = std::variant<WorkerAllocate>;
-using WorkerReply = std::variant<WorkerHello, WorkerImage, ErrorReply>;
+/// To a worker started with "prove": import this image through that API of that device, use it so, and compare what
+/// is seen with the pattern of proof_pattern.hpp; with `render`, draw the inverse and let the CPU or the exporter look.
+struct WorkerProve {
+    static constexpr Opcode opcode = Opcode::worker_prove;
+    Api api = Api::cpu;
+    Device device; ///< the importer's
+    Usage usage;
+    ImageDesc desc;
+    std::size_t fd_count() const { return desc.memories.size(); }
+    friend bool operator==(const WorkerProve&, const WorkerProve&) = default;
+};
+struct WorkerProof {
+    static constexpr Opcode opcode = Opcode::worker_proof;
+    ProofResult result = ProofResult::impossible;
+    BoundedText<160> reason;
+    std::size_t fd_count() const { return 0; }
+    friend bool operator==(const WorkerProof&, const WorkerProof&) = default;
+};
+/// All planes, tightly packed one after the other, into a sealed memfd.
+struct WorkerRead {
+    static constexpr Opcode opcode = Opcode::worker_read;
+    ImageDesc desc;
+    std::size_t fd_count() const { return desc.memories.size(); }
+    friend bool operator==(const WorkerRead&, const WorkerRead&) = default;
+};
+struct WorkerPixels {
+    static constexpr Opcode opcode = Opcode::worker_pixels;
+    std::uint64_t cost_ns = 0;
+    std::size_t fd_count() const { return 1; }
+    friend bool operator==(const WorkerPixels&, const WorkerPixels&) = default;
+};
+/// The reverse. The pixels are the last descriptor.
+struct WorkerWrite {
+    static constexpr Opcode opcode = Opcode::worker_write;
+    ImageDesc desc;
+    std::size_t fd_count() const { return desc.memories.size() + 1; }
+    friend bool operator==(const WorkerWrite&, const WorkerWrite&) = default;
+};
+/// Same size and format, by the GPU: the source's descriptors come first. At most limits::packet_fds together.
+struct WorkerBlit {
+    static constexpr Opcode opcode = Opcode::worker_blit;
+    ImageDesc source;
+    ImageDesc destination;
+    std::size_t fd_count() const { return source.memories.size() + destination.memories.size(); }
+    friend bool operator==(const WorkerBlit&, const WorkerBlit&) = default;
+};
+/// Answers WorkerWrite and WorkerBlit.
+struct WorkerDone {
+    static constexpr Opcode opcode = Opcode::worker_done;
+    std::uint64_t cost_ns = 0;
+    std::size_t fd_count() const { return 0; }
+    friend bool operator==(const WorkerDone&, const WorkerDone&) = default;
+};
+
+using Request = std::variant<Hello, Allocate, Open, Register, MintToken, RevokeToken, RevokeImage, SetLease, Release, Inspect,
+                             FindCapabilities, DefineCapabilities, Join, Move, Refresh, Why, ManageProofs>;
+using Reply = std::variant<HelloReply, ErrorReply, ImageReply, TokenReply, SnapshotReply, Done, ImageRevoked, Goodbye,
+                           CapabilitiesReply, Refreshed, WhyReply, ImageReplaced>;
+using WorkerRequest = std::variant<WorkerAllocate, WorkerProve, WorkerRead, WorkerWrite, WorkerBlit>;
+using WorkerReply = std::variant<WorkerHello, WorkerImage, ErrorReply, WorkerProof, WorkerPixels, WorkerDone>;
 
 } // namespace dmb::wire

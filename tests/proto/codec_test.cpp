@@ -284,7 +284,7 @@ TEST(Codec, the_largest_messages_fit_into_a_packet)
     const std::string text(240, 'x');
     Candidates candidates;
     while (!candidates.full()) candidates.push_back({Backend::gbm, text.c_str(), Verdict::refused, text.c_str()});
-    EXPECT_LT(encoded(ErrorReply{Errc::no_backend, text.c_str(), candidates}).size(), 4096u);
+    EXPECT_LT(encoded(ErrorReply{Errc::no_backend, text.c_str(), {17}, candidates}).size(), 4096u);
     Allocate allocate;
     while (!allocate.spec.modifiers.full()) allocate.spec.modifiers.push_back(modifier_invalid);
     EXPECT_LT(encoded(allocate).size(), 1024u);

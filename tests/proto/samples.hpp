@@ -44,7 +44,7 @@ inline ImageDesc sample_opaque_desc()
     desc.format = fourcc("AB24");
     desc.modifier = modifier_invalid;
     desc.usage = UsageFlag::sample | UsageFlag::render;
-    desc.device = {0xe280, sample_uuid(0x10), sample_uuid(0x80)};
+    desc.device = {0xe280, sample_uuid(0x10), sample_uuid(0x80), 0x0300};
     desc.opaque = {37, 0x17, 8, 2, true, true};
     desc.memories = {{1310720}};
     return desc;
@@ -74,13 +74,77 @@ inline wire::AllocateSpec sample_spec()
 
 inline DeviceInfo sample_device()
 {
-    return {{0xe280, sample_uuid(0x10), sample_uuid(0x80)},
+    return {{0xe280, sample_uuid(0x10), sample_uuid(0x80), 0x0300},
             Backend::vulkan,
             "/dev/dri/renderD128",
             "radv",
+            "Mesa 25.0.7",
             "A graphics card",
             "no modifiers",
             true};
+}
+
+inline Proof sample_proof()
+{
+    return {{Backend::gbm, "i915 6.12 renderD128", Api::egl, "radeonsi Mesa 25.0.7 renderD129", fourcc("XR24"),
+             {0x0100'0000'0000'0002}, UsageFlag::sample, 4},
+            ProofResult::crashed,
+            "crashed (Segmentation fault) while sampling",
+            2'000'000,
+            7680};
+}
+
+inline Capabilities sample_capabilities()
+{
+    return {{{0xe281, {}, {}, 0x0400}, "/dev/dri/renderD129", "radeonsi", "Mesa 25.0.7", false},
+            Api::egl,
+            {64, 256, true},
+            {{MemoryKind::dma_buf, fourcc("NV12"), modifier_linear, 2, true, UsageFlag::sample, {4096, 2304}},
+             {MemoryKind::dma_buf, fourcc("XR24"), {0x0200'0000'0000'0901}, 1, false, UsageFlag::sample | UsageFlag::render, {}}}};
+}
+
+inline Digest sample_digest()
+{
+    Digest digest;
+    for (std::size_t i = 0; i < digest.size(); ++i) digest[i] = static_cast<std::uint8_t>(0xd0 + i);
+    return digest;
+}
+
+inline wire::Participant sample_participant()
+{
+    return {"encoder",
+            sample_digest(),
+            UsageFlag::encode,
+            {fourcc("NV12"), fourcc("P010")},
+            {modifier_linear},
+            Rung::linear,
+            {64, 4096, true},
+            {4096, 2304},
+            true,
+            true};
+}
+
+inline Decision sample_decision()
+{
+    Decision d;
+    d.id = {17};
+    d.image = {41};
+    d.pid = 901;
+    d.label = "wall";
+    d.age_ns = 3'000'000;
+    d.size = {1920, 1080};
+    d.formats = {fourcc("XR24")};
+    d.usage = UsageFlag::render | UsageFlag::encode;
+    d.outcome = "no layout of XR24 1920x1080 that everyone can use";
+    d.rung = Rung::linear;
+    d.participants = {
+        {"encoder", 907, Api::v4l2, "i915 renderD129", 12, true, {modifier_linear}, "encode, stride a multiple of 64"}};
+    d.common = {modifier_linear};
+    d.removals = {{"renderer", Demand::rung, Backend::gbm, fourcc("XR24"), modifier_linear, "rung linear, below tiled"}};
+    d.culprits = {"renderer"};
+    d.nearest = "drop the renderer's minimum rung: gbm on renderD129, LINEAR";
+    for (const Candidate& candidate : sample_candidates()) d.candidates.push_back(candidate);
+    return d;
 }
 
 inline Snapshot sample_snapshot()
@@ -100,9 +164,13 @@ inline Snapshot sample_snapshot()
                  {{{7}, 1, Rights::all()}, {{8}, 2, Right::read}},
                  3,
                  wire::forever,
-                 5'000'000}};
+                 5'000'000,
+                 {17},
+                 {40},
+                 {3, 1'500'000, 4'600'000}}};
     s.devices = {sample_device()};
     s.formats = {{0, fourcc("XR24"), {0x0100'0000'0000'0002}, 2, UsageFlag::sample | UsageFlag::render}};
+    s.proofs = {sample_proof()};
     return s;
 }
 
@@ -111,7 +179,7 @@ template <class Visit> void for_each_sample(Visit visit)
 {
     using namespace wire;
     visit("hello", Hello{magic, 1, 1, 0, "painter"});
-    visit("allocate", Allocate{sample_spec(), "wall", 600'000'000'000, true});
+    visit("allocate", Allocate{sample_spec(), "wall", 600'000'000'000, true, {fourcc("AR24")}, {sample_participant()}});
     visit("open", Open{sample_token(), Right::read | Right::write, UsageFlag::sample});
     visit("register", Register{sample_desc(), "camera", forever});
     visit("mint_token", MintToken{{3}, Right::read, true, true, 60'000'000'000});
@@ -120,25 +188,44 @@ template <class Visit> void for_each_sample(Visit visit)
     visit("set_lease", SetLease{{3}, 1'000'000'000});
     visit("release", Release{{3}});
     visit("inspect", Inspect{{41}});
+    visit("find_capabilities", FindCapabilities{sample_digest()});
+    visit("define_capabilities", DefineCapabilities{sample_capabilities(), 2, true, sample_digest()});
+    visit("join", Join{sample_token(), Right::read, sample_participant()});
+    visit("move", Move{{3}});
+    visit("refresh", Refresh{{3}});
+    visit("why", Why{{17}, {41}});
+    visit("manage_proofs", ManageProofs{ProofAction::warm});
     visit("hello_reply", HelloReply{1, 0, {7}, true, "dmabrokerd 0.1.0"});
-    visit("error_reply", ErrorReply{Errc::no_backend, "nothing can serve NV12 6x4", sample_candidates()});
+    visit("error_reply", ErrorReply{Errc::no_backend, "nothing can serve NV12 6x4", {17}, sample_candidates()});
     visit(
         "image_reply",
-        ImageReply{{3}, {41}, Rights::all(), Protection::read_only_descriptor, true, true, sample_desc(), sample_candidates()});
+        ImageReply{{3}, {41}, {17}, {40}, Rights::all(), Protection::read_only_descriptor, true, true, sample_desc(), sample_candidates()});
     visit("token_reply", TokenReply{sample_token(), Right::read});
     visit("snapshot_reply", SnapshotReply{1234});
     visit("done", Done{});
     visit("image_revoked", ImageRevoked{{3}});
     visit("goodbye", Goodbye{Errc::too_many_requests, "64 wrong tokens"});
+    visit("capabilities_reply", CapabilitiesReply{true});
+    visit("refreshed", Refreshed{1'500'000});
+    visit("why_reply", WhyReply{sample_decision()});
+    visit("image_replaced", ImageReplaced{{3}, {42}, {18}});
     visit("worker_hello", WorkerHello{{sample_device()}, {{0, fourcc("XR24"), modifier_linear, 1, UsageFlag::render}}});
-    visit("worker_allocate", WorkerAllocate{2, sample_spec(), true});
+    visit("worker_allocate", WorkerAllocate{2, sample_spec(), {64, 4096, true}, true});
     visit("worker_image", WorkerImage{sample_opaque_desc(), true});
+    visit("worker_prove", WorkerProve{Api::egl, sample_capabilities().device, UsageFlag::sample, sample_desc()});
+    visit("worker_proof", WorkerProof{ProofResult::wrong_pixels, "(3, 5) is black"});
+    visit("worker_read", WorkerRead{sample_opaque_desc()});
+    visit("worker_pixels", WorkerPixels{1'200'000});
+    visit("worker_write", WorkerWrite{sample_desc()});
+    visit("worker_blit", WorkerBlit{sample_opaque_desc(), sample_desc()});
+    visit("worker_done", WorkerDone{900'000});
 }
 
 /// Events have serial 0; everything else here has 5.
 template <class Message> constexpr std::uint32_t sample_serial()
 {
-    return Message::opcode == wire::Opcode::image_revoked || Message::opcode == wire::Opcode::goodbye ? 0 : 5;
+    using enum wire::Opcode;
+    return Message::opcode == image_revoked || Message::opcode == goodbye || Message::opcode == image_replaced ? 0 : 5;
 }
 
 template <class Message, class Variant> inline constexpr bool is_in = false;
