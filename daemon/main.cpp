@@ -8,6 +8,7 @@
 #include "daemon/net/activation.hpp"
 #include "daemon/net/clock.hpp"
 #include "daemon/net/listener.hpp"
+#include "daemon/net/proof_file.hpp"
 #include "daemon/net/server.hpp"
 #include "daemon/net/worker_process.hpp"
 #include "daemon/options.hpp"
@@ -95,6 +96,15 @@ std::vector<std::unique_ptr<WorkerProcess>> make_workers(asio::io_context& io, S
     return out;
 }
 
+/// Those that work for all devices: started when first needed, ended when idle.
+std::unique_ptr<WorkerProcess> make_helper(asio::io_context& io, Server& server, const Options& options, const char* kind)
+{
+    constexpr std::uint64_t idle_ns = 10'000'000'000;
+    const WorkerTiming timing{.request_ns = options.worker_timeout_s * 1'000'000'000ULL, .idle_ns = idle_ns};
+    return std::make_unique<WorkerProcess>(io, server, std::vector<std::string>{options.worker, kind}, DeviceInfo{}, BackendSet{},
+                                           timing, [](Instant) {});
+}
+
 Result<> run(const Options& options)
 {
     const Notifier notifier = Notifier::from_environment();
@@ -114,7 +124,17 @@ Result<> run(const Options& options)
     for (const auto& worker : workers) allocators.push_back(&worker->client());
 
     Pool pool(options.pool_bytes);
-    Broker broker(options.limits, allocators, pool, server);
+    ProofFile proof_file(options.cache);
+    Proofs proofs(proof_file.load());
+    proofs.on_change([&](const Proof* found) { found ? proof_file.append(*found) : proof_file.clear(); });
+    Helpers helpers;
+    workers.push_back(make_helper(io, server, options, "system"));
+    helpers.system = &workers.back()->client();
+    if (options.gpu) {
+        workers.push_back(make_helper(io, server, options, "prove"));
+        helpers.prover = &workers.back()->client();
+    }
+    Broker broker(options.limits, allocators, pool, proofs, helpers, server);
     broker_pointer = &broker;
     server.serve(broker);
 

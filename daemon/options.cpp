@@ -2,6 +2,8 @@
 // CLI11 stays in this file. Sizes take K, M and G (1024 each).
 #include "daemon/options.hpp"
 
+#include "daemon/net/proof_file.hpp"
+
 #include <CLI/CLI.hpp>
 #include <cstdlib>
 #include <filesystem>
@@ -48,6 +50,7 @@ std::optional<Options> parse_options(int argc, char** argv, int& exit_code)
 {
     Options options;
     options.socket = default_socket();
+    options.cache = ProofFile::default_folder();
     CLI::App app("Allocates images and shares them between processes.", "dmabrokerd");
     app.set_version_flag("--version", "dmabrokerd " DMB_VERSION);
     app.add_option("--socket", options.socket, "listen there for clients, and on PATH.manager for managers");
@@ -62,6 +65,7 @@ std::optional<Options> parse_options(int argc, char** argv, int& exit_code)
     app.add_option("--worker-timeout", options.worker_timeout_s, "seconds a worker has for one request")
         ->check(CLI::Range(1, 3600));
     app.add_option("--pool-bytes", options.pool_bytes, "freed memory kept for reuse")->transform(CLI::AsSizeValue(false));
+    app.add_option("--cache", options.cache, "folder for results of trials; empty: keep none");
     app.add_flag("--debuggable", options.debuggable, "allow core dumps and debuggers, which see every token");
     add_limits(app, options.limits);
     try {

@@ -17,6 +17,7 @@ struct Options {
     std::uint32_t worker_timeout_s = 10;
     Limits limits;
     std::uint64_t pool_bytes = 256ULL << 20;
+    std::string cache;       ///< folder; empty: nothing is kept
     bool debuggable = false; ///< core dumps, and debuggers of the same user
 };
 

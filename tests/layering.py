@@ -37,7 +37,7 @@ SYSTEM = ["clock", "socket"]
 # daemon/core reads no clock and knows no socket, codec or event loop.
 RULES = {
     "proto/base/": (["proto/base/"], SYSTEM),
-    "proto/image/": (["proto/base/", "proto/image/"], SYSTEM),
+    "proto/image/": (["proto/base/", "proto/image/"], SYSTEM + ["drm"]),
     "proto/sync/": (["proto/base/", "proto/sync/"], SYSTEM + ["drm"]),
     "proto/stream/": (["proto/base/", "proto/image/", "proto/sync/", "proto/stream/"], SYSTEM),
     "proto/inspect/": (["proto/base/", "proto/image/", "proto/inspect/"], SYSTEM),
@@ -46,7 +46,7 @@ RULES = {
     "daemon/policy/": (PASSIVE + ["daemon/policy/"], ["socket"]),
     "daemon/alloc/": (PROTO + ["daemon/alloc/", "daemon/device/"], SYSTEM),
     "daemon/core/": (PASSIVE + ["daemon/core/", "daemon/policy/", "daemon/device/", "daemon/alloc/backend.hpp",
-                                "daemon/alloc/allocator.hpp", "daemon/alloc/allocated.hpp", "daemon/alloc/pool.hpp",
+                                "daemon/alloc/allocator.hpp", "daemon/alloc/helper.hpp", "daemon/alloc/allocated.hpp", "daemon/alloc/pool.hpp",
                                 "daemon/alloc/memfd.hpp"], []),
     "daemon/net/": (PROTO + ["daemon/net/", "daemon/core/", "daemon/policy/", "daemon/alloc/", "daemon/device/"],
                     SYSTEM + ["asio", "systemd"]),

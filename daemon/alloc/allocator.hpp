@@ -3,6 +3,7 @@
 // workers answer later. The list of backends is in main.cpp.
 #pragma once
 #include "daemon/alloc/allocated.hpp"
+#include "daemon/alloc/helper.hpp"
 #include "proto/base/instant.hpp"
 #include "proto/wire/messages.hpp"
 
@@ -11,7 +12,7 @@
 
 namespace dmb {
 
-using Completion = std::move_only_function<void(Result<Allocated>)>;
+using Completion = std::move_only_function<void(Result<Allocated>, Instant now)>;
 
 class Allocator {
 public:
@@ -26,8 +27,11 @@ public:
     virtual bool starting() const { return false; }
     /// Not empty: this very request is not worth trying on that device any more.
     virtual BoundedText<160> refusal(std::uint8_t /*device*/, const wire::AllocateSpec&) const { return {}; }
-    /// `contents` is borrowed until `done` was called, -1 for none. `done` is called exactly once.
-    virtual void allocate(std::uint8_t device, const wire::AllocateSpec&, int contents, Instant now, Completion done) = 0;
+    /// `contents` is duplicated, -1 for none. `done` is called exactly once. Errors as for Helper.
+    virtual void allocate(std::uint8_t device, const wire::AllocateSpec&, const LayoutRules&, int contents, Instant now,
+                          Completion done) = 0;
+    /// Who can look into what it allocated; null: anybody who can map it.
+    virtual Helper* helper() { return nullptr; }
 };
 
 } // namespace dmb

@@ -52,10 +52,10 @@ BackendSet SystemDmaBufAllocator::offers() const
     return set;
 }
 
-Result<Allocated> SystemDmaBufAllocator::make_image(const wire::AllocateSpec& spec)
+Result<Allocated> SystemDmaBufAllocator::make_image(const wire::AllocateSpec& spec, const LayoutRules& rules)
 {
     Allocated out;
-    out.desc = TRY(linear_layout(spec.size, spec.format));
+    out.desc = TRY(linear_layout(spec.size, spec.format, rules));
     out.desc.kind = MemoryKind::dma_buf;
     out.desc.backend = device_.backend;
     out.desc.rung = Rung::system_dma_buf;
@@ -71,9 +71,10 @@ Result<Allocated> SystemDmaBufAllocator::make_image(const wire::AllocateSpec& sp
     return out;
 }
 
-void SystemDmaBufAllocator::allocate(std::uint8_t, const wire::AllocateSpec& spec, int, Instant, Completion done)
+void SystemDmaBufAllocator::allocate(std::uint8_t, const wire::AllocateSpec& spec, const LayoutRules& rules, int, Instant now,
+                                       Completion done)
 {
-    done(make_image(spec));
+    done(make_image(spec, rules), now);
 }
 
 UdmabufAllocator::UdmabufAllocator() : SystemDmaBufAllocator(Backend::udmabuf, "/dev/udmabuf", "system memory (udmabuf)")

@@ -41,10 +41,10 @@ Result<MemoryKey> key_of(int fd)
     return MemoryKey{info.stx_mnt_id, info.stx_ino};
 }
 
-Result<Allocated> make_image(const wire::AllocateSpec& spec)
+Result<Allocated> make_image(const wire::AllocateSpec& spec, const LayoutRules& rules)
 {
     Allocated out;
-    out.desc = TRY(linear_layout(spec.size, spec.format, software_stride_alignment));
+    out.desc = TRY(linear_layout(spec.size, spec.format, rules, software_stride_alignment));
     out.desc.kind = MemoryKind::memfd;
     out.desc.backend = Backend::memfd;
     out.desc.rung = Rung::system_dma_buf;
@@ -110,9 +110,10 @@ BackendSet MemfdAllocator::offers() const
     return set;
 }
 
-void MemfdAllocator::allocate(std::uint8_t, const wire::AllocateSpec& spec, int, Instant, Completion done)
+void MemfdAllocator::allocate(std::uint8_t, const wire::AllocateSpec& spec, const LayoutRules& rules, int, Instant now,
+                              Completion done)
 {
-    done(make_image(spec));
+    done(make_image(spec, rules), now);
 }
 
 } // namespace dmb

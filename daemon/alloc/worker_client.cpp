@@ -9,6 +9,8 @@
 #include "proto/image/fd_identity.hpp"
 
 #include <algorithm>
+#include <cerrno>
+#include <fcntl.h>
 #include <utility>
 
 namespace dmb {
@@ -42,9 +44,22 @@ void make_printable(DeviceInfo& device)
 {
     if (!is_printable(device.node)) device.node = "?";
     if (!is_printable(device.driver)) device.driver = "?";
+    if (!is_printable(device.version)) device.version = "?";
     if (!is_printable(device.name)) device.name = "?";
     if (!is_printable(device.problem)) device.problem = "the driver gave a reason that cannot be shown";
 }
+
+/// What a worker says for itself is never that it crashed or hung.
+Error as_declined(const wire::ErrorReply& reply)
+{
+    const bool printable = is_printable(reply.reason);
+    const bool claims =
+        reply.code == Errc::disconnected || reply.code == Errc::timed_out || reply.code == Errc::shutting_down;
+    return {claims ? Errc::backend_failed : reply.code,
+            printable ? reply.reason : BoundedText<240>("the worker gave a reason that cannot be shown")};
+}
+
+Result<std::uint64_t> cost_of(wire::WorkerDone& done, wire::PacketFds&) { return done.cost_ns; }
 
 } // namespace
 
@@ -56,13 +71,19 @@ WorkerClient::WorkerClient(std::string name, DeviceInfo placeholder, BackendSet 
       link_(link),
       timing_(timing),
       changed_(std::move(changed)),
+      state_(timing.idle_ns != 0 ? State::idle : State::down),
       backoff_ns_(first_backoff_ns)
 {
     placeholder_.problem = "its worker is still starting";
-    devices_ = {placeholder_};
+    if (timing.idle_ns == 0) devices_ = {placeholder_};
 }
 
 void WorkerClient::start(Instant now)
+{
+    if (state_ != State::idle) launch(now);
+}
+
+void WorkerClient::launch(Instant now)
 {
     if (const auto started = link_.start(); !started) return give_up(started.error(), now);
     state_ = State::hello;
@@ -75,15 +96,13 @@ void WorkerClient::received(wire::Decoded<wire::WorkerReply>& packet, wire::Pack
 {
     if (auto* hello = std::get_if<wire::WorkerHello>(&packet.message)) {
         if (state_ == State::hello && is_sound(*hello)) return greeted(*hello, now);
-        return lost("it sent a hello that makes no sense", now);
+        return lost("it sent a hello that makes no sense", WorkerEnd::killed, now);
     }
-    if (state_ != State::busy || packet.serial != serial_) return lost("it answered what was not asked", now);
-    if (auto* image = std::get_if<wire::WorkerImage>(&packet.message)) return answered(take(*image, fds), now);
-    if (!std::holds_alternative<wire::ErrorReply>(packet.message)) return lost("it answered what was not asked", now);
-    const auto& error = std::get<wire::ErrorReply>(packet.message);
-    const bool printable = is_printable(error.reason);
-    answered(std::unexpected(Error{error.code, printable ? error.reason : "the worker gave a reason that cannot be shown"}),
-             now);
+    if (state_ != State::busy || packet.serial != serial_)
+        return lost("it answered what was not asked", WorkerEnd::killed, now);
+    if (const auto* error = std::get_if<wire::ErrorReply>(&packet.message))
+        return answered(std::unexpected(as_declined(*error)), now);
+    answered(Answer{packet.message, fds}, now);
 }
 
 void WorkerClient::greeted(wire::WorkerHello& hello, Instant now)
@@ -101,10 +120,10 @@ void WorkerClient::greeted(wire::WorkerHello& hello, Instant now)
 
 /// The worker is ours, the driver in it is not: what it made is checked like a stranger's, except for
 /// opaque memory, which nobody but its driver can judge.
-Result<Allocated> WorkerClient::take(wire::WorkerImage& answer, wire::PacketFds& received) const
+Result<Allocated> WorkerClient::take(wire::WorkerImage& answer, wire::PacketFds& received)
 {
     Allocated out;
-    out.fds = wire::take_image_fds(received, 0, received.size());
+    out.fds = wire::take_image_fds(received, 0, answer.desc.memories.size());
     const bool opaque = answer.desc.kind == MemoryKind::opaque;
     Image image =
         TRY(opaque ? Image::adopt(answer.desc, std::move(out.fds)) : Image::validate(answer.desc, std::move(out.fds)));
@@ -120,15 +139,15 @@ Result<Allocated> WorkerClient::take(wire::WorkerImage& answer, wire::PacketFds&
     return out;
 }
 
-void WorkerClient::answered(Result<Allocated> result, Instant now)
+void WorkerClient::answered(Result<Answer> result, Instant now)
 {
     Job job = std::move(jobs_.front());
     jobs_.pop_front();
     state_ = State::ready;
-    deadline_ = never;
+    deadline_ = timing_.idle_ns != 0 ? after(now, timing_.idle_ns) : never;
     backoff_ns_ = first_backoff_ns;
     next(now);
-    job.done(std::move(result));
+    job.done(std::move(result), now);
 }
 
 // --- requests --------------------------------------------------------------------------------------
@@ -139,10 +158,64 @@ BoundedText<160> WorkerClient::refusal(std::uint8_t device, const wire::Allocate
     return found != crashes_.end() && found->second >= most_crashes ? "this request crashed or hung its driver twice" : "";
 }
 
-void WorkerClient::allocate(std::uint8_t device, const wire::AllocateSpec& spec, int contents, Instant now, Completion done)
+/// `Message` is the reply that is expected, `convert` makes the result of it.
+template <class Message, class T, class Take>
+void WorkerClient::ask(wire::WorkerRequest request, std::span<const int> fds, Instant now, Done<T> done, Take convert)
 {
-    if (state_ == State::given_up) return done(fail(Errc::backend_failed, "{}", placeholder_.problem.view()));
-    jobs_.push_back({device, spec, contents, std::move(done)});
+    ask(std::move(request), fds, now, [done = std::move(done), convert](Result<Answer> answer, Instant at) mutable {
+        if (!answer) return done(std::unexpected(answer.error()), at);
+        auto* message = std::get_if<Message>(&answer->message);
+        if (!message) return done(fail(Errc::backend_failed, "the worker gave an answer to another question"), at);
+        done(convert(*message, answer->fds), at);
+    });
+}
+
+void WorkerClient::allocate(std::uint8_t device, const wire::AllocateSpec& spec, const LayoutRules& rules, int contents,
+                            Instant now, Completion done)
+{
+    const wire::WorkerAllocate request{.device = device, .spec = spec, .rules = rules, .has_contents = contents >= 0};
+    ask<wire::WorkerImage, Allocated>(request, {&contents, request.fd_count()}, now, std::move(done), &WorkerClient::take);
+}
+
+void WorkerClient::prove(const wire::WorkerProve& request, std::span<const int> fds, Instant now, Done<wire::WorkerProof> done)
+{
+    ask<wire::WorkerProof, wire::WorkerProof>(request, fds, now, std::move(done),
+                                              [](wire::WorkerProof& proof, wire::PacketFds&) -> Result<wire::WorkerProof> {
+                                                  if (!is_printable(proof.reason)) proof.reason = "?";
+                                                  return proof;
+                                              });
+}
+
+void WorkerClient::read(const ImageDesc& desc, std::span<const int> fds, Instant now, Done<Pixels> done)
+{
+    ask<wire::WorkerPixels, Pixels>(
+        wire::WorkerRead{desc}, fds, now, std::move(done), [](wire::WorkerPixels& pixels, wire::PacketFds& got) -> Result<Pixels> {
+            if (identify(got[0].get(), FdUse::contents).type != FdType::sealed_memfd)
+                return fail(Errc::backend_failed, "the worker gave pixels in something that is no sealed memfd");
+            return Pixels{std::move(got[0]), pixels.cost_ns};
+        });
+}
+
+void WorkerClient::write(const ImageDesc& desc, std::span<const int> fds, Instant now, Done<std::uint64_t> done)
+{
+    ask<wire::WorkerDone, std::uint64_t>(wire::WorkerWrite{desc}, fds, now, std::move(done), cost_of);
+}
+
+void WorkerClient::blit(const wire::WorkerBlit& request, std::span<const int> fds, Instant now, Done<std::uint64_t> done)
+{
+    ask<wire::WorkerDone, std::uint64_t>(request, fds, now, std::move(done), cost_of);
+}
+
+void WorkerClient::ask(wire::WorkerRequest request, std::span<const int> fds, Instant now, Answered done)
+{
+    if (state_ == State::given_up) return done(fail(Errc::shutting_down, "{}", placeholder_.problem.view()), now);
+    wire::PacketFds copies;
+    for (const int fd : fds) {
+        copies.push_back(UniqueFd::adopt(::fcntl(fd, F_DUPFD_CLOEXEC, 3)));
+        if (!copies[copies.size() - 1]) return done(fail_errno(Errc::internal, "duplicating a descriptor", errno), now);
+    }
+    jobs_.push_back({std::move(request), std::move(copies), std::move(done)});
+    if (state_ == State::idle) launch(now);
     if (state_ == State::ready) next(now);
 }
 
@@ -153,8 +226,9 @@ void WorkerClient::next(Instant now)
     state_ = State::busy;
     deadline_ = after(now, timing_.request_ns);
     if (++serial_ == 0) ++serial_;
-    const wire::WorkerAllocate request{.device = job.device, .spec = job.spec, .has_contents = job.contents >= 0};
-    if (const auto sent = link_.send(request, serial_, job.contents); !sent)
+    BoundedVector<int, limits::packet_fds> fds;
+    for (const UniqueFd& fd : job.fds) fds.push_back(fd.get());
+    if (const auto sent = link_.send(job.request, serial_, {fds.data(), fds.size()}); !sent)
         deadline_ = now; // expire() treats it like a worker that hangs; not here, where a caller holds references
 }
 
@@ -163,39 +237,48 @@ void WorkerClient::next(Instant now)
 void WorkerClient::expire(Instant now)
 {
     if (now < deadline_) return;
-    if (state_ == State::down) return start(now);
+    if (state_ == State::down) return launch(now);
     link_.kill();
+    if (state_ == State::ready) { // nothing to do for a while
+        state_ = State::idle;
+        deadline_ = never;
+        return;
+    }
     failed({Errc::timed_out, BoundedText<240>(fmt::format("worker {} did not answer in time and was killed", name_))}, now);
 }
 
-void WorkerClient::lost(std::string_view why, Instant now)
+void WorkerClient::lost(std::string_view why, WorkerEnd end, Instant now)
 {
-    if (state_ == State::down || state_ == State::given_up) return;
+    if (state_ == State::idle || state_ == State::down || state_ == State::given_up) return;
     link_.kill();
-    failed({Errc::backend_failed, BoundedText<240>(fmt::format("worker {} is gone: {}", name_, why))}, now);
+    const Errc code = end == WorkerEnd::crashed ? Errc::disconnected : Errc::shutting_down;
+    failed({code, BoundedText<240>(fmt::format("worker {} is gone: {}", name_, why))}, now);
 }
 
 void WorkerClient::failed(Error error, Instant now)
 {
     log::warning("{}", error.reason.view());
     const State before = state_;
-    state_ = State::down;
-    deadline_ = after(now, backoff_ns_);
+    const bool wanted = timing_.idle_ns == 0 || jobs_.size() > (before == State::busy ? 1u : 0u);
+    state_ = wanted ? State::down : State::idle;
+    deadline_ = wanted ? after(now, backoff_ns_) : never;
     backoff_ns_ = std::min(2 * backoff_ns_, last_backoff_ns);
     if (before == State::hello) return failed_to_start(error, now);
     if (before != State::busy) return;
     Job job = std::move(jobs_.front());
     jobs_.pop_front();
-    if (crashes_.size() >= most_shapes) crashes_.clear();
-    ++crashes_[shape_of(job.device, job.spec)];
-    job.done(std::unexpected(error));
+    if (const auto* allocate = std::get_if<wire::WorkerAllocate>(&job.request)) {
+        if (crashes_.size() >= most_shapes) crashes_.clear();
+        ++crashes_[shape_of(allocate->device, allocate->spec)];
+    }
+    job.done(std::unexpected(error), now);
 }
 
 void WorkerClient::failed_to_start(const Error& error, Instant now)
 {
     if (++failed_starts_ >= most_failed_starts) return give_up(error, now);
     show_problem(error.reason.view(), now);
-    fail_all(error);
+    fail_all(error, now);
 }
 
 void WorkerClient::give_up(const Error& error, Instant now)
@@ -204,20 +287,20 @@ void WorkerClient::give_up(const Error& error, Instant now)
     state_ = State::given_up;
     deadline_ = never;
     show_problem(error.reason.view(), now);
-    fail_all(error);
+    fail_all(error, now);
 }
 
 void WorkerClient::show_problem(std::string_view problem, Instant now)
 {
     placeholder_.problem = problem;
-    devices_ = {placeholder_};
+    if (!offers_.empty()) devices_ = {placeholder_};
     formats_.clear();
     changed_(now);
 }
 
-void WorkerClient::fail_all(const Error& error)
+void WorkerClient::fail_all(const Error& error, Instant now)
 {
-    for (Job& job : std::exchange(jobs_, {})) job.done(std::unexpected(error));
+    for (Job& job : std::exchange(jobs_, {})) job.done(std::unexpected(error), now);
 }
 
 } // namespace dmb

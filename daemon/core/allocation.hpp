@@ -4,66 +4,94 @@
 #include "daemon/alloc/allocator.hpp"
 #include "daemon/alloc/pool.hpp"
 #include "daemon/core/negotiate.hpp"
+#include "daemon/core/proving.hpp"
 
 #include <memory>
+#include <set>
 #include <vector>
 
 namespace dmb {
+
+/// What is wanted, and by whom.
+struct Wish {
+    wire::AllocateSpec spec;
+    std::vector<FourCC> alternatives;
+    std::vector<Party> parties;
+    friend bool operator==(const Wish&, const Wish&) = default;
+};
 
 /// What an allocation came to. `candidates`: what was preferred but could not serve, what
 /// was tried and failed, and last the one that served; on failure those tried, then all refused.
 struct Outcome {
     Result<Allocated> memory;
     std::vector<wire::Candidate> candidates;
+    std::shared_ptr<const Negotiation> plan;
+    Wish wish; ///< as it was given
 };
 
 class Allocations {
 public:
-    using Done = std::move_only_function<void(Outcome)>;
+    using Done = std::move_only_function<void(Outcome, Instant now)>;
 
-    Allocations(std::vector<Allocator*> allocators, Pool& pool);
+    Allocations(std::vector<Allocator*> allocators, Pool& pool, Proofs& proofs, const Helpers&);
 
     /// `done` is called once, before this returns or later, unless the client is forgotten first.
-    void start(ClientId, const wire::AllocateSpec&, UniqueFd contents, Instant now, Done done);
+    void start(ClientId, Wish, UniqueFd contents, Instant now, Done done);
     /// Requests of this client that still wait for a device are dropped.
     void forget(ClientId);
     /// An allocator's devices are other ones now.
     void devices_changed(Instant now);
+    /// Tries what the devices here could share with each other, in the background.
+    void warm_up(Instant now, std::vector<Party> importers);
 
     /// All devices, in the order of the snapshot.
     const std::vector<Offer>& offers() const { return offers_; }
+    /// Whose memory this is; null for a client's, and for that of a device that is gone.
+    const Offer* offer_of(const ImageDesc&) const;
+    Allocator& allocator_of(const Offer& offer) const { return *allocators_[offer.allocator]; }
+    const std::vector<Allocator*>& allocators() const { return allocators_; }
+    Negotiation negotiated_now(const Wish&) const;
+    Proving& proving() { return proving_; }
+    const Proofs& proofs() const { return proofs_; }
 
 private:
     struct Job {
         ClientId client;
-        wire::AllocateSpec spec;
+        Wish wish;
         UniqueFd contents;
-        Instant now;
+        Instant began;
         Done done;
         std::shared_ptr<const Negotiation> plan;
         std::size_t next = 0; ///< in plan.choices
         std::vector<wire::Candidate> failed;
         Errc last_error = Errc::no_backend;
+        std::set<std::pair<std::size_t, Modifier>> tried; ///< by proving: offer and modifier
     };
     using JobPointer = std::unique_ptr<Job>;
 
     bool must_wait(const wire::AllocateSpec&) const;
-    std::shared_ptr<const Negotiation> negotiated(const wire::AllocateSpec&);
-    bool serve_from_pool(ClientId, const wire::AllocateSpec&, Done&);
-    void plan(JobPointer);
-    void attempt(JobPointer);
-    void attempted(JobPointer, Result<Allocated>);
-    void succeed(JobPointer, Allocated, const char* reason);
-    void give_up(JobPointer);
+    std::shared_ptr<const Negotiation> negotiated(const Wish&);
+    /// Takes the wish if it can.
+    bool serve_from_pool(ClientId, Wish&, Instant now, Done&);
+    std::optional<Allocated> take_pooled(ClientId, const Negotiation&, const Choice&, const Wish&);
+    void plan(JobPointer, Instant now);
+    void attempt(JobPointer, Instant now);
+    bool prove_first(JobPointer&, Instant now);
+    void attempted(JobPointer, Result<Allocated>, Instant now);
+    void note_crash(const Job&, Errc);
+    void succeed(JobPointer, Allocated, const char* reason, Instant now);
+    void give_up(JobPointer, Instant now);
     /// Of the choice being tried; a copy, because a worker that restarts has other devices.
     DeviceInfo device_of(const Job&) const;
 
     std::vector<Allocator*> allocators_;
     Pool& pool_;
+    Proofs& proofs_;
+    Proving proving_;
     std::vector<Offer> offers_;
     std::vector<JobPointer> waiting_;
     /// The last request's plan: clients ask for the same again and again.
-    wire::AllocateSpec last_spec_;
+    Wish last_wish_;
     std::shared_ptr<const Negotiation> last_plan_; ///< null: none, or not valid any more
 };
 

@@ -50,24 +50,34 @@ Result<Amount> estimate(const wire::Allocate& request)
 {
     TRY(check_label(request.label));
     TRY(check_label(request.spec.device));
-    const ImageDesc layout = TRY(linear_layout(request.spec.size, request.spec.format));
-    return Amount{.bytes = layout.total_size(), .images = 1, .fds = 1, .tokens = 0};
+    Amount amount{.bytes = 0, .images = 1, .fds = 1, .tokens = 0};
+    amount.bytes = TRY(linear_layout(request.spec.size, request.spec.format)).total_size();
+    for (const FourCC format : request.alternatives)
+        amount.bytes = std::max(amount.bytes, TRY(linear_layout(request.spec.size, format)).total_size());
+    return amount;
 }
 
 Error cut_for_guessing() { return {Errc::too_many_requests, "too many tokens that do not exist; the connection is cut"}; }
 
 bool is_broker_memfd(const ImageDesc& desc) { return desc.kind == MemoryKind::memfd && desc.backend == Backend::memfd; }
 
+} // namespace
+
 /// A reader that cannot be kept from writing in another way, and needs no GPU.
-bool may_be_read_only(const wire::Open& request, const ImageDesc& desc)
+bool Broker::may_be_read_only(const wire::Open& request, const ImageDesc& desc)
 {
     return !request.rights.has(Right::write) && Usage(UsageFlag::cpu_read).has(request.usage) && is_broker_memfd(desc);
 }
 
-} // namespace
-
-Broker::Broker(const Limits& limits, std::vector<Allocator*> allocators, Pool& pool, EventSink& events)
-    : limits_(limits), pool_(pool), events_(events), allocations_(std::move(allocators), pool), users_(limits.uid)
+Broker::Broker(const Limits& limits, std::vector<Allocator*> allocators, Pool& pool, Proofs& proofs, const Helpers& helpers,
+               EventSink& events)
+    : limits_(limits),
+      pool_(pool),
+      events_(events),
+      proofs_(proofs),
+      allocations_(std::move(allocators), pool, proofs, helpers),
+      copying_(helpers.system, allocations_.allocators()),
+      users_(limits.uid)
 {
 }
 
@@ -106,33 +116,44 @@ void Broker::disconnect(ClientId id, Instant now)
 void Broker::allocate(ClientId id, const wire::Allocate& request, UniqueFd contents, Instant now, AllocationDone done)
 {
     ClientRecord& record = client(id);
+    Wish wish;
     auto charge = [&]() -> Result<Charge> {
+        wish = TRY(wish_of(request));
         const Amount amount = TRY(estimate(request));
         TRY(check_contents(request.spec, contents));
         return Charge::take(record.account, record.uid_account, amount);
     }();
-    if (!charge) return done({std::unexpected(charge.error()), {}});
+    if (!charge) return done({std::unexpected(charge.error()), {}, {}});
     const Order order{request.label, request.lease_ns, now};
-    allocations_.start(id, request.spec, std::move(contents), now,
-                       [this, id, order, charge = std::move(*charge), done = std::move(done)](Outcome outcome) mutable {
-                           allocated(id, order, std::move(charge), std::move(outcome), std::move(done));
-                       });
+    allocations_.start(
+        id, std::move(wish), std::move(contents), now,
+        [this, id, order, charge = std::move(*charge), done = std::move(done)](Outcome outcome, Instant) mutable {
+            allocated(id, order, std::move(charge), std::move(outcome), std::move(done));
+        });
 }
 
 void Broker::allocated(ClientId id, const Order& order, Charge charge, Outcome outcome, AllocationDone done)
 {
     const auto found = clients_.find(id);
     if (found == clients_.end()) return; // it left meanwhile; the memory goes with this call
-    AllocationAnswer answer{std::unexpected(Error{}), std::move(outcome.candidates)};
+    AllocationAnswer answer{std::unexpected(Error{}), outcome.candidates, decisions_.next_id()};
+    DecisionRecord decision{.id = answer.request};
     answer.held = [&]() -> Result<Held> {
         Allocated memory = TRY(std::move(outcome.memory));
         const bool contents_written = memory.contents_written;
+        decision.memory = memory.desc;
         ImageRecord* image = TRY(add_image(found->second, std::move(memory), std::move(charge), order));
+        image->decision = decide(found->second, std::move(decision), std::move(outcome), order, image->id);
         Result<Held> held = hold(found->second, *image, Rights::all(), {});
         if (held) held->contents_written = contents_written;
         else free_if_unused(*image, order.now);
         return held;
     }();
+    if (!answer.held && outcome.plan) {
+        if (decision.memory) decision.note = answer.held.error().reason;
+        decision.memory.reset();
+        decide(found->second, std::move(decision), std::move(outcome), order, {});
+    }
     done(answer);
 }
 
@@ -168,6 +189,8 @@ Result<Held> Broker::hold(ClientRecord& record, ImageRecord& image, Rights right
 Held Broker::describe(const Hold& hold, const ImageRecord& image) const
 {
     Held out{.handle = hold.handle, .image = image.id, .rights = hold.rights, .desc = &image.memory.desc, .fds = {}};
+    if (image.decision) out.request = image.decision->id;
+    out.source = image.copy.source;
     for (const UniqueFd& fd : image.memory.fds) out.fds.push_back(fd.get());
     return out;
 }

@@ -2,7 +2,7 @@
 // What the core tells without being asked. The core never calls into a connection: whoever implements
 // this may note the event, and must not call the broker back from it.
 #pragma once
-#include "proto/base/strong.hpp"
+#include "proto/inspect/decision.hpp"
 
 namespace dmb {
 
@@ -10,6 +10,7 @@ class EventSink {
 public:
     virtual ~EventSink() = default;
     virtual void image_revoked(ClientId, HandleId) = 0;
+    virtual void image_replaced(ClientId, HandleId, ImageId successor, RequestId) = 0;
 };
 
 } // namespace dmb

@@ -1,24 +1,23 @@
 // SPDX-License-Identifier: MIT
-// Every offer is either a choice or refused with the first reason that removed it. The order among them
-// is preference: a GPU's own memory for a GPU, plain memory for the CPU; software drivers last, because
-// what they allocate is system memory anyway.
+// Layouts that nobody blocks are ranked: formats as the participants prefer them, then a GPU's own memory for
+// a GPU and plain memory for the CPU, then the better rung, then modifiers as preferred. Ranks of several
+// participants are summed, which is why their order does not matter. Software drivers come last,
+// because what they allocate is system memory anyway. Where every layout is blocked, the one with the
+// fewest blockers tells whom to blame and what to change.
 #include "daemon/core/negotiate.hpp"
 
+#include "daemon/core/reasons.hpp"
+
 #include <algorithm>
+#include <bit>
 #include <numeric>
+#include <tuple>
 
 namespace dmb {
 namespace {
 
-using Text = BoundedText<160>;
-
-template <class... Args> Text text(fmt::format_string<Args...> format, Args&&... args)
-{
-    Text out;
-    const auto end = fmt::format_to_n(out.data(), Text::max_size(), format, std::forward<Args>(args)...);
-    out.set_size(std::min(end.size, Text::max_size()));
-    return out;
-}
+constexpr std::size_t most_removals = 16;
+constexpr std::size_t most_common = 32;
 
 int gpu_preference(Backend backend)
 {
@@ -34,8 +33,6 @@ int gpu_preference(Backend backend)
     return 9;
 }
 
-bool is_system(Backend backend) { return gpu_preference(backend) >= 3; }
-
 int preference(const DeviceInfo& device, bool cpu_only)
 {
     const int gpu = gpu_preference(device.backend);
@@ -44,89 +41,258 @@ int preference(const DeviceInfo& device, bool cpu_only)
     return device.software && !is_system(device.backend) ? gpu + 6 : gpu;
 }
 
-bool accepts(const wire::AllocateSpec& spec, Modifier modifier)
+/// Position in a list of preferences; 0 without a list.
+template <class List, class T> std::size_t position(const List& list, const T& value)
 {
-    return spec.modifiers.empty() || std::ranges::find(spec.modifiers, modifier) != spec.modifiers.end();
+    return list.empty() ? 0 : static_cast<std::size_t>(std::ranges::find(list, value) - list.begin());
 }
 
-/// How far the rows of one device came: the furthest step names the reason.
-struct Match {
-    std::vector<Modifier> modifiers; ///< of rows that fit in every way
-    bool format = false;
-    bool modifier = false;
-    bool usage = false;
-    Rung best = Rung::copy; ///< among those with format, modifier and usage
+std::size_t format_rank(const Question& question, FourCC format)
+{
+    std::size_t sum = format == question.spec.format ? 0 : 1 + position(question.alternatives, format);
+    for (const Party& party : question.parties) sum += position(party.demands.formats, format);
+    return sum;
+}
+
+std::size_t modifier_rank(const Question& question, Modifier modifier)
+{
+    std::size_t sum = position(question.spec.modifiers, modifier);
+    for (const Party& party : question.parties) sum += position(party.demands.modifiers, modifier);
+    return sum;
+}
+
+/// Smaller is better.
+struct Rank {
+    std::size_t format = 0;
+    int place = 0; ///< hardware, system memory, software driver
+    int rung = 0;
+    int preference = 0;
+    std::size_t modifier = 0;
+    std::size_t offer = 0;
+    std::size_t row = 0;
+    friend auto operator<=>(const Rank&, const Rank&) = default;
 };
 
-Match match_rows(const wire::AllocateSpec& spec, const Offer& offer)
+Rank rank(const Question& question, const Layout& layout, std::size_t row, bool cpu_only)
 {
-    Match match;
-    for (const FormatSupport& row : offer.formats) {
-        if (row.device != offer.index || row.format != spec.format) continue;
-        match.format = true;
-        if (!accepts(spec, row.modifier)) continue;
-        match.modifier = true;
-        if (!row.usage.has(spec.usage)) continue;
-        match.usage = true;
-        const Rung rung = best_rung(*offer.device, row.modifier);
-        match.best = std::max(match.best, rung);
-        if (rung >= spec.minimum_rung) match.modifiers.push_back(row.modifier);
+    const DeviceInfo& device = *question.offers[layout.offer].device;
+    const int preferred = preference(device, cpu_only);
+    const bool hardware = !device.software && !is_system(device.backend);
+    return {.format = format_rank(question, layout.row->format),
+            .place = hardware ? 0 : preferred < 0 ? -1 : preferred < 6 ? 1 : 2,
+            .rung = hardware ? -static_cast<int>(layout.rung) : 0,
+            .preference = preferred,
+            .modifier = modifier_rank(question, layout.row->modifier),
+            .offer = layout.offer,
+            .row = row};
+}
+
+/// All layouts, best first.
+std::vector<std::size_t> ranked(const Question& question, const Layouts& layouts, bool cpu_only)
+{
+    std::vector<std::pair<Rank, std::size_t>> ranks;
+    ranks.reserve(layouts.all().size());
+    for (std::size_t i = 0; i < layouts.all().size(); ++i)
+        ranks.emplace_back(rank(question, layouts.all()[i], i, cpu_only), i);
+    std::ranges::sort(ranks);
+    std::vector<std::size_t> order;
+    order.reserve(ranks.size());
+    for (const auto& [_, i] : ranks) order.push_back(i);
+    return order;
+}
+
+/// Everybody takes whatever the driver prefers: it need not be told a list.
+bool takes_any(const Question& question)
+{
+    if (!question.spec.modifiers.empty() || question.spec.minimum_rung > Rung::system_dma_buf) return false;
+    return std::ranges::all_of(question.parties, [](const Party& party) {
+        return !party.table && party.demands.modifiers.empty() && party.demands.minimum_rung <= Rung::system_dma_buf;
+    });
+}
+
+void add_choice(Negotiation& out, const Question& question, const Layout& layout, bool any)
+{
+    const Offer& offer = question.offers[layout.offer];
+    auto found = std::ranges::find_if(
+        out.choices, [&](const Choice& c) { return c.offer == layout.offer && c.format == layout.row->format; });
+    if (found == out.choices.end()) {
+        out.choices.push_back({offer.allocator, offer.index, layout.offer, layout.row->format, {},
+                               exporter_usage(question, *offer.device)});
+        found = out.choices.end() - 1;
     }
-    return match;
+    auto& modifiers = found->modifiers;
+    const bool known = std::ranges::find(modifiers, layout.row->modifier) != modifiers.end();
+    if (!any && !known && !modifiers.full()) modifiers.push_back(layout.row->modifier);
 }
 
-/// GPUs of one model share a name, and those without a DRM node have no other word but the UUID.
-bool is_called(const DeviceInfo& device, std::string_view wanted)
+/// Of every offer: why this request is hopeless there, or empty.
+std::vector<Reason> refusals(const Question& question)
 {
-    if (wanted == device.node.view() || wanted == device.name.view()) return true;
-    const auto uuid = parse_uuid(wanted);
-    return uuid && *uuid != Uuid{} && *uuid == device.id.device_uuid;
+    std::vector<Reason> out(question.offers.size());
+    for (std::size_t i = 0; question.refusal && i < out.size(); ++i) out[i] = question.refusal(question.offers[i]);
+    return out;
 }
 
-/// What the request itself rules out.
-Text refuse_unwanted(const wire::AllocateSpec& spec, const DeviceInfo& device)
+/// What was tried and did not work is not tried again. True when there is such a thing.
+bool ask_proofs(const Question& question, Layouts& layouts)
 {
-    if (!spec.backends.empty() && !spec.backends.has(device.backend)) return "not among the backends asked for";
-    if (!spec.device.empty() && !is_called(device, spec.device.view()))
-        return text("not the device asked for ({})", spec.device.view());
-    return {};
+    bool found = false;
+    for (std::size_t i = 0; question.disproof && i < layouts.all().size(); ++i) {
+        const Layout& layout = layouts.all()[i];
+        if (layout.blockers != 0) continue;
+        for (Who who = 0; who < layouts.who_count(); ++who) {
+            const Party* party = who == 0 ? nullptr : &question.parties[who - 1];
+            if (question.disproof(question.offers[layout.offer], party, layout.row->format, layout.row->modifier).empty()) continue;
+            layouts.block(i, who, Demand::proof);
+            found = true;
+        }
+    }
+    return found;
 }
 
-Text refuse_match(const wire::AllocateSpec& spec, const DeviceInfo& device, const Match& match)
+/// Alignments that have no common multiple: everybody who has one is to blame.
+void combine_rules(const Question& question, Layouts& layouts, Negotiation& out)
 {
-    if (!match.format) return text("{} could not be allocated there", to_string(spec.format));
-    if (!match.modifier)
-        return text("has {}, with none of the {} modifiers asked for", to_string(spec.format), spec.modifiers.size());
-    if (!match.usage) return text("{} there cannot serve {}", to_string(spec.format), to_string(spec.usage));
-    if (match.modifiers.empty())
-        return text("gives rung {} at best, {} or better was asked for", name(match.best), name(spec.minimum_rung));
-    if (device.backend == Backend::vulkan_opaque && spec.usage.has_any(usage_cpu))
-        return "opaque memory cannot be mapped by the CPU";
-    return {};
+    bool possible = true;
+    for (const Party& party : question.parties) {
+        for (const LayoutRules& rules : {party.demands.rules, party.table ? party.table->rules : LayoutRules{}}) {
+            const auto combined = combine(out.rules, rules);
+            possible = possible && combined;
+            if (combined) out.rules = *combined;
+        }
+    }
+    if (possible) return;
+    for (std::size_t i = 0; i < layouts.all().size(); ++i)
+        for (Who who = 1; who < layouts.who_count(); ++who) {
+            const Party& party = question.parties[who - 1];
+            const LayoutRules own = party.table ? party.table->rules : LayoutRules{};
+            if (party.demands.rules != LayoutRules{} || own != LayoutRules{}) layouts.block(i, who, Demand::rules);
+        }
 }
 
-Choice choose(const wire::AllocateSpec& spec, const Offer& offer, const Match& match)
+Usage usage_of_all(const Question& question)
 {
-    Choice choice{.allocator = offer.allocator, .device = offer.index, .modifiers = {}};
-    const auto fits = [&](Modifier m) { return std::ranges::find(match.modifiers, m) != match.modifiers.end(); };
-    for (const Modifier modifier : spec.modifiers)
-        if (fits(modifier)) choice.modifiers.push_back(modifier);
-    const bool narrowed = spec.modifiers.empty() && spec.minimum_rung > Rung::system_dma_buf;
-    for (std::size_t i = 0; narrowed && i < match.modifiers.size() && !choice.modifiers.full(); ++i)
-        choice.modifiers.push_back(match.modifiers[i]);
-    return choice;
+    Usage usage = question.spec.usage;
+    for (const Party& party : question.parties) usage = usage | party.demands.usage;
+    return usage;
+}
+
+// --- verdicts on offers ----------------------------------------------------------------------------
+
+/// The layout of this offer that came furthest names the reason.
+Reason layouts_reason(const Question& question, const Layouts& layouts, std::size_t offer)
+{
+    std::size_t best = layouts.all().size();
+    const auto fewer = [&](std::size_t a, std::size_t b) {
+        const Layout &x = layouts.all()[a], &y = layouts.all()[b];
+        const auto step = [&](std::size_t i) { return layouts.demands(i, 0) ? first_of(layouts.demands(i, 0)) : Demand{100}; };
+        return std::tuple(-static_cast<int>(step(a)), std::popcount(x.blockers)) <
+               std::tuple(-static_cast<int>(step(b)), std::popcount(y.blockers));
+    };
+    for (std::size_t i = 0; i < layouts.all().size(); ++i)
+        if (layouts.all()[i].offer == offer && (best == layouts.all().size() || fewer(i, best))) best = i;
+    if (best == layouts.all().size())
+        return std::string_view(fmt::format("{} could not be allocated there", to_string(question.spec.format)));
+    const Layout& layout = layouts.all()[best];
+    const Who who = static_cast<Who>(std::countr_zero(layout.blockers));
+    return reason_for(question, layout, who, first_of(layouts.demands(best, who)));
+}
+
+/// Every offer that is no choice, with its reason.
+void judge_offers(const Question& question, const Layouts& layouts, const std::vector<Reason>& refused, bool cpu_only,
+                  Negotiation& out)
+{
+    std::vector<std::size_t> order(question.offers.size());
+    std::iota(order.begin(), order.end(), std::size_t{0});
+    std::ranges::stable_sort(order, {}, [&](std::size_t i) { return preference(*question.offers[i].device, cpu_only); });
+    bool chosen = false;
+    for (const std::size_t i : order) {
+        const Offer& offer = question.offers[i];
+        if (std::ranges::find(out.choices, i, &Choice::offer) != out.choices.end()) {
+            chosen = true;
+            continue;
+        }
+        const Demands unfit = unwanted(question.spec, *offer.device);
+        const bool wanted = unfit == 0;
+        Reason reason = unfit ? unwanted_reason(question.spec, first_of(unfit)) : offer.device->problem;
+        const bool passes = std::ranges::any_of(layouts.all(), [&](const Layout& l) { return l.offer == i && l.blockers == 0; });
+        if (reason.empty()) reason = passes ? refused[i] : layouts_reason(question, layouts, i);
+        out.refused.push_back(candidate(*offer.device, wire::Verdict::refused, reason.view()));
+        if (wanted && !chosen) out.passed_over.push_back(out.refused.back());
+    }
+}
+
+// --- why -------------------------------------------------------------------------------------------
+
+bool accepts_a_copy(const Party& party)
+{
+    return party.demands.minimum_rung <= Rung::blit && !party.demands.is_protected;
+}
+
+/// Fewest blockers, then fewest demands, then the better rank.
+std::size_t nearest_layout(const Layouts& layouts, std::span<const std::size_t> order)
+{
+    const auto cost = [&](std::size_t i) {
+        int demands = 0;
+        for (Who who = 0; who < layouts.who_count(); ++who) demands += std::popcount(layouts.demands(i, who));
+        return std::pair(std::popcount(layouts.all()[i].blockers), demands);
+    };
+    return *std::ranges::min_element(order, {}, cost);
+}
+
+/// The best layout that the request and all who accept no copy can live with, for as many as possible.
+void serve_by_copies(const Question& question, const Layouts& layouts, std::span<const std::size_t> order,
+                     const std::vector<Reason>& refused, Negotiation& out)
+{
+    if (question.spec.minimum_rung > Rung::blit) return;
+    std::uint32_t strict = 1;
+    for (std::size_t i = 0; i < question.parties.size(); ++i)
+        if (!accepts_a_copy(question.parties[i])) strict |= 1u << (i + 1);
+    std::vector<std::size_t> possible;
+    for (const std::size_t i : order)
+        if (!(layouts.all()[i].blockers & strict) && refused[layouts.all()[i].offer].empty()) possible.push_back(i);
+    if (possible.empty()) return;
+    const std::uint32_t blocked = layouts.all()[nearest_layout(layouts, possible)].blockers;
+    for (const std::size_t i : possible)
+        if (layouts.all()[i].blockers == blocked) add_choice(out, question, layouts.all()[i], false);
+    for (Who who = 1; who < layouts.who_count(); ++who)
+        if (blocked & 1u << who) out.copied.push_back(who);
+}
+
+void blame(const Question& question, const Layouts& layouts, std::span<const std::size_t> order, Negotiation& out)
+{
+    const std::size_t nearest = nearest_layout(layouts, order);
+    for (Who who = 0; who < layouts.who_count(); ++who) {
+        if (!(layouts.all()[nearest].blockers & 1u << who)) continue;
+        if (who > 0) out.culprits.push_back(who);
+        out.removals.push_back(removal(question, layouts, nearest, who));
+    }
+    out.nearest = nearest_change(question, layouts, nearest);
+}
+
+/// What removed the layouts that come before the first choice; on failure, all of them.
+void explain(const Question& question, const Layouts& layouts, std::span<const std::size_t> order, Negotiation& out)
+{
+    for (const std::size_t i : order) {
+        const Layout& layout = layouts.all()[i];
+        if (out.common.size() == most_common) break;
+        if (layouts.is_common(i) && std::ranges::find(out.common, layout.row->modifier) == out.common.end())
+            out.common.push_back(layout.row->modifier);
+    }
+    for (const std::size_t i : order) {
+        const std::uint32_t blockers = layouts.all()[i].blockers;
+        if (blockers == 0 || out.removals.size() >= most_removals) break;
+        const Removal found = removal(question, layouts, i, static_cast<Who>(std::countr_zero(blockers)));
+        const auto same = [&](const Removal& r) {
+            return r.who == found.who && r.demand == found.demand && r.modifier == found.modifier && r.format == found.format;
+        };
+        if (std::ranges::none_of(out.removals, same)) out.removals.push_back(found);
+    }
 }
 
 } // namespace
 
 bool is_cpu_only(Usage usage) { return !usage.empty() && usage_cpu.has(usage); }
-
-Rung best_rung(const DeviceInfo& device, Modifier modifier)
-{
-    if (is_system(device.backend)) return Rung::system_dma_buf;
-    const bool implicit_linear = modifier == modifier_invalid && device.software && device.backend != Backend::vulkan_opaque;
-    return implicit_linear || modifier == modifier_linear ? Rung::linear : Rung::tiled;
-}
 
 wire::Candidate candidate(const DeviceInfo& device, wire::Verdict verdict, std::string_view reason)
 {
@@ -135,29 +301,26 @@ wire::Candidate candidate(const DeviceInfo& device, wire::Verdict verdict, std::
     return out;
 }
 
-Negotiation negotiate(const wire::AllocateSpec& spec, std::span<const Offer> offers, const Refusal& refusal)
+Negotiation negotiate(const Question& question)
 {
-    std::vector<std::size_t> order(offers.size());
-    std::iota(order.begin(), order.end(), std::size_t{0});
-    const bool cpu_only = is_cpu_only(spec.usage);
-    std::ranges::stable_sort(order, {}, [&](std::size_t i) { return preference(*offers[i].device, cpu_only); });
-
     Negotiation out;
-    for (const std::size_t i : order) {
-        const Offer& offer = offers[i];
-        Text reason = refuse_unwanted(spec, *offer.device);
-        const bool wanted = reason.empty();
-        Match match;
-        if (reason.empty()) reason = offer.device->problem;
-        if (reason.empty()) reason = refuse_match(spec, *offer.device, match = match_rows(spec, offer));
-        if (reason.empty() && refusal) reason = refusal(offer);
-        if (reason.empty()) {
-            out.choices.push_back(choose(spec, offer, match));
-            continue;
-        }
-        out.refused.push_back(candidate(*offer.device, wire::Verdict::refused, reason.view()));
-        if (wanted && out.choices.empty()) out.passed_over.push_back(out.refused.back());
+    out.usage = usage_of_all(question);
+    const bool cpu_only = is_cpu_only(out.usage);
+    Layouts layouts(question);
+    combine_rules(question, layouts, out);
+    const bool disproved = ask_proofs(question, layouts);
+    const std::vector<std::size_t> order = ranked(question, layouts, cpu_only);
+    const std::vector<Reason> refused = refusals(question);
+    const bool any = !disproved && takes_any(question);
+    for (const std::size_t i : order)
+        if (layouts.all()[i].blockers == 0 && refused[layouts.all()[i].offer].empty())
+            add_choice(out, question, layouts.all()[i], any);
+    if (out.choices.empty() && !question.parties.empty() && !order.empty()) {
+        blame(question, layouts, order, out);
+        serve_by_copies(question, layouts, order, refused, out);
     }
+    judge_offers(question, layouts, refused, cpu_only, out);
+    if (!question.parties.empty()) explain(question, layouts, order, out);
     return out;
 }
 

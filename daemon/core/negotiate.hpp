@@ -1,47 +1,42 @@
 // SPDX-License-Identifier: MIT
-// Which ways there are to serve an allocation, best first, and why the others are not. A pure function.
+// Which ways there are to serve everybody, best first, and why the others are not. A pure function: the
+// same question has the same answer, in whatever order the participants are listed.
 #pragma once
-#include "proto/wire/messages.hpp"
-
-#include <functional>
-#include <span>
-#include <vector>
+#include "daemon/core/layouts.hpp"
 
 namespace dmb {
-
-/// One (device, backend) that might serve.
-struct Offer {
-    const DeviceInfo* device = nullptr;
-    std::span<const FormatSupport> formats; ///< of all devices of its allocator
-    std::uint8_t index = 0;                 ///< of this device among them
-    std::size_t allocator = 0;              ///< position in the broker's list
-};
-
-/// Text when this very request is known to be hopeless there (it crashed the driver before).
-using Refusal = std::function<BoundedText<160>(const Offer&)>;
 
 struct Choice {
     std::size_t allocator = 0;
     std::uint8_t device = 0;
-    /// The acceptable modifiers of the request that were proven there, in the request's order; empty:
-    /// the request accepts any.
+    std::size_t offer = 0;
+    FourCC format;
+    /// The layouts that fit everybody, best first; empty: everybody takes any.
     BoundedVector<Modifier, limits::modifiers> modifiers;
+    Usage usage; ///< what its allocator must make it for
 };
 
 struct Negotiation {
     std::vector<Choice> choices;          ///< best first
-    std::vector<wire::Candidate> refused; ///< in the same order of preference
+    LayoutRules rules;                    ///< of all together
+    Usage usage;                          ///< of all together
+    std::vector<wire::Candidate> refused; ///< offers that are no choice, in the same order of preference
     /// Those of them that the request would have accepted and that come before the first choice: why it
     /// was not something better.
     std::vector<wire::Candidate> passed_over;
+
+    std::vector<Modifier> common;  ///< layouts in every table, demands aside
+    std::vector<Removal> removals; ///< of what would be better than the first choice, or came nearest to one
+    std::vector<Who> culprits;     ///< without choices: if these went, there would be one
+    BoundedText<240> nearest;      ///< without choices: the smallest change that would make one
+    /// Parties that nothing can serve together with the rest but who accept a copy; the choices serve the rest.
+    std::vector<Who> copied;
 };
 
-Negotiation negotiate(const wire::AllocateSpec&, std::span<const Offer>, const Refusal& = {});
+Negotiation negotiate(const Question&);
 
 /// Only the CPU will touch it: nothing is to be gained from waiting for a GPU.
 bool is_cpu_only(Usage);
 wire::Candidate candidate(const DeviceInfo&, wire::Verdict, std::string_view reason);
-/// The best an image with this modifier can be; the allocator tells what it became.
-Rung best_rung(const DeviceInfo&, Modifier);
 
 } // namespace dmb

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT
 // The images and who holds them. Plain records: the rules are in broker.cpp.
 #pragma once
-#include "daemon/alloc/allocated.hpp"
+#include "daemon/core/copying.hpp"
+#include "daemon/core/decisions.hpp"
+#include "daemon/core/tables.hpp"
 #include "daemon/core/token_table.hpp"
 #include "daemon/policy/peer.hpp"
 #include "daemon/policy/quota.hpp"
@@ -21,6 +23,14 @@ struct Hold {
     Rights rights;
     LineagePointer origin;    ///< of the token it was opened with; null: made by this client
     std::size_t position = 0; ///< in ImageRecord::holds
+    std::shared_ptr<const Party> party; ///< what the holder said of itself; null: nothing
+};
+
+/// An image that was made because somebody could not import another one.
+struct CopyRecord {
+    ImageId source; ///< 0: it is no copy
+    CopyRoute route;
+    CopyInfo info;
 };
 
 struct ImageRecord {
@@ -37,6 +47,9 @@ struct ImageRecord {
     bool was_shared = false; ///< a client other than the owner opened it
     std::vector<Hold*> holds;
     std::vector<Token> tokens; ///< those alive
+    DecisionPointer decision;  ///< null: registered
+    ImageId successor;         ///< which everybody who joined can import; 0: none
+    CopyRecord copy;
 
     bool has_lease(Instant now) const { return lease_end > now; }
 };
@@ -50,6 +63,7 @@ struct ClientRecord {
     std::shared_ptr<Account> uid_account;
     std::uint32_t last_handle = 0;
     std::uint32_t wrong_tokens = 0;
+    StatedTables stated;
     std::unordered_map<HandleId, Hold> holds;
 };
 

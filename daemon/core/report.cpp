@@ -50,6 +50,9 @@ ImageInfo Broker::describe(const ImageRecord& image, Instant now) const
     out.tokens = static_cast<std::uint32_t>(image.tokens.size());
     out.lease_left_ns = time_left(now, image.lease_end);
     out.age_ns = time_left(image.created, now);
+    if (image.decision) out.request = image.decision->id;
+    out.source = image.copy.source;
+    out.copying = image.copy.info;
     return out;
 }
 
@@ -85,6 +88,7 @@ Result<Snapshot> Broker::inspect(ClientId id, ImageId wanted, Instant now) const
     std::ranges::sort(out.clients, {}, &ClientInfo::id);
     std::ranges::sort(out.images, {}, &ImageInfo::id);
     add_devices(out, allocations_.offers());
+    if (asking.manager) out.proofs = proofs_.all();
     return out;
 }
 

@@ -5,6 +5,7 @@
 
 #include "daemon/alloc/memfd.hpp"
 #include "daemon/net/clock.hpp"
+#include "proto/wire/digest.hpp"
 
 #include <algorithm>
 #include <filesystem>
@@ -55,8 +56,14 @@ void Server::allocated(ClientId id, std::uint32_t serial, const AllocationAnswer
     if (!session) return;
     session->state = Session::State::ready;
     if (result.held) answer(*session, serial, *result.held, result.candidates, true);
-    else refuse(*session, serial, result.held.error(), result.candidates);
-    if (!session->reading && session->state == Session::State::ready) wait(*session);
+    else refuse(*session, serial, result.held.error(), result.candidates, result.request);
+    go_on(*session);
+}
+
+/// After an answer that may have come late: reads the next request, if nobody else will.
+void Server::go_on(Session& session)
+{
+    if (!session.reading && session.state == Session::State::ready) wait(session);
 }
 
 void Server::handle(Session& session, std::uint32_t serial, const wire::Open& request, wire::PacketFds&)
@@ -128,39 +135,65 @@ void Server::handle(Session& session, std::uint32_t serial, const wire::Inspect&
     sent(session, send(session, serial, wire::SnapshotReply{size}, {&fd, 1}));
 }
 
-void Server::handle(Session& session, std::uint32_t serial, const wire::FindCapabilities&, wire::PacketFds&)
+void Server::handle(Session& session, std::uint32_t serial, const wire::FindCapabilities& request, wire::PacketFds&)
 {
-    refuse(session, serial, {Errc::unsupported, "not yet"});
+    const Result<bool> known = broker_->find_table(session.id, request);
+    if (known) sent(session, send(session, serial, wire::CapabilitiesReply{*known}));
+    else refuse(session, serial, known.error());
 }
 
-void Server::handle(Session& session, std::uint32_t serial, const wire::DefineCapabilities&, wire::PacketFds&)
+void Server::handle(Session& session, std::uint32_t serial, const wire::DefineCapabilities& request, wire::PacketFds&)
 {
-    refuse(session, serial, {Errc::unsupported, "not yet"});
+    const auto known = [&]() -> Result<bool> {
+        std::optional<Capabilities> whole = TRY(broker_->define_table(session.id, request));
+        if (!whole) return false;
+        const Digest digest = TRY(wire::digest_of(*whole));
+        if (digest != request.digest)
+            return fail(Errc::invalid_argument, "the table's digest is {}, not what the client says", to_string(digest));
+        TRY(broker_->keep_table(session.id, digest, std::move(*whole)));
+        return true;
+    }();
+    if (known) sent(session, send(session, serial, wire::CapabilitiesReply{*known}));
+    else refuse(session, serial, known.error());
 }
 
-void Server::handle(Session& session, std::uint32_t serial, const wire::Join&, wire::PacketFds&)
+void Server::handle(Session& session, std::uint32_t serial, const wire::Join& request, wire::PacketFds&)
 {
-    refuse(session, serial, {Errc::unsupported, "not yet"});
+    session.state = Session::State::waiting;
+    broker_->join(session.id, request, now(),
+                  [this, id = session.id, serial](const AllocationAnswer& answer) { allocated(id, serial, answer); });
 }
 
-void Server::handle(Session& session, std::uint32_t serial, const wire::Move&, wire::PacketFds&)
+void Server::handle(Session& session, std::uint32_t serial, const wire::Move& request, wire::PacketFds&)
 {
-    refuse(session, serial, {Errc::unsupported, "not yet"});
+    const Result<Held> held = broker_->move(session.id, request, now());
+    if (held) answer(session, serial, *held, {}, true);
+    else refuse(session, serial, held.error());
 }
 
-void Server::handle(Session& session, std::uint32_t serial, const wire::Refresh&, wire::PacketFds&)
+void Server::handle(Session& session, std::uint32_t serial, const wire::Refresh& request, wire::PacketFds&)
 {
-    refuse(session, serial, {Errc::unsupported, "not yet"});
+    session.state = Session::State::waiting;
+    broker_->refresh(session.id, request, now(), [this, id = session.id, serial](const Result<std::uint64_t>& cost) {
+        Session* asking = find(id);
+        if (!asking) return;
+        asking->state = Session::State::ready;
+        if (cost) sent(*asking, send(*asking, serial, wire::Refreshed{*cost}));
+        else refuse(*asking, serial, cost.error());
+        go_on(*asking);
+    });
 }
 
-void Server::handle(Session& session, std::uint32_t serial, const wire::Why&, wire::PacketFds&)
+void Server::handle(Session& session, std::uint32_t serial, const wire::Why& request, wire::PacketFds&)
 {
-    refuse(session, serial, {Errc::unsupported, "not yet"});
+    Result<Decision> decision = broker_->why(session.id, request, now());
+    if (decision) sent(session, send(session, serial, wire::WhyReply{std::move(*decision)}));
+    else refuse(session, serial, decision.error());
 }
 
-void Server::handle(Session& session, std::uint32_t serial, const wire::ManageProofs&, wire::PacketFds&)
+void Server::handle(Session& session, std::uint32_t serial, const wire::ManageProofs& request, wire::PacketFds&)
 {
-    refuse(session, serial, {Errc::unsupported, "not yet"});
+    answer(session, serial, broker_->manage_proofs(session.id, request, now()));
 }
 
 } // namespace dmb

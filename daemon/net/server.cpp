@@ -247,10 +247,11 @@ void Server::sent(Session& session, Outbox::Sent sent)
     }
 }
 
-void Server::refuse(Session& session, std::uint32_t serial, const Error& error, std::span<const wire::Candidate> candidates)
+void Server::refuse(Session& session, std::uint32_t serial, const Error& error, std::span<const wire::Candidate> candidates,
+                    RequestId request)
 {
     if (error.code == Errc::too_many_requests || error.code == Errc::protocol_violation) return violation(session, error);
-    wire::ErrorReply reply{.code = error.code, .reason = error.reason, .candidates = {}};
+    wire::ErrorReply reply{.code = error.code, .reason = error.reason, .request = request, .candidates = {}};
     fill(reply.candidates, candidates);
     sent(session, send(session, serial, reply));
 }
@@ -266,6 +267,8 @@ void Server::answer(Session& session, std::uint32_t serial, const Held& held, st
 {
     image_reply_.handle = held.handle;
     image_reply_.image = held.image;
+    image_reply_.request = held.request;
+    image_reply_.source = held.source;
     image_reply_.rights = held.rights;
     image_reply_.protection = held.protection;
     image_reply_.contents_written = held.contents_written;
@@ -279,6 +282,11 @@ void Server::answer(Session& session, std::uint32_t serial, const Held& held, st
     [[maybe_unused]] const auto released = broker_->release(session.id, held.handle, now());
     refuse(session, serial,
            {Errc::quota_exceeded, "too many descriptors are on their way to clients that do not take them; try again"});
+}
+
+void Server::image_replaced(ClientId id, HandleId handle, ImageId successor, RequestId request)
+{
+    if (Session* session = find(id)) sent(*session, send(*session, 0, wire::ImageReplaced{handle, successor, request}));
 }
 
 void Server::image_revoked(ClientId id, HandleId handle)

@@ -43,6 +43,7 @@ public:
     void settle();
 
     void image_revoked(ClientId, HandleId) override;
+    void image_replaced(ClientId, HandleId, ImageId successor, RequestId) override;
 
     /// For other sockets of this thread: limits::packet_bytes, contents die with the handler.
     std::span<std::byte> buffer() { return in_; }
@@ -73,11 +74,12 @@ private:
     void handle(Session&, std::uint32_t serial, const wire::Why&, wire::PacketFds&);
     void handle(Session&, std::uint32_t serial, const wire::ManageProofs&, wire::PacketFds&);
     void allocated(ClientId, std::uint32_t serial, const AllocationAnswer&);
+    void go_on(Session&);
 
     template <class Message> Outbox::Sent send(Session&, std::uint32_t serial, const Message&, std::span<const int> fds = {});
     void answer(Session&, std::uint32_t serial, const Result<>&);
     void answer(Session&, std::uint32_t serial, const Held&, std::span<const wire::Candidate>, bool with_fds);
-    void refuse(Session&, std::uint32_t serial, const Error&, std::span<const wire::Candidate> = {});
+    void refuse(Session&, std::uint32_t serial, const Error&, std::span<const wire::Candidate> = {}, RequestId = {});
     void sent(Session&, Outbox::Sent);
 
     void violation(Session&, const Error&);

@@ -12,7 +12,9 @@
 #include <csignal>
 #include <cstring>
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -20,6 +22,7 @@ namespace dmb {
 namespace {
 
 constexpr int socket_in_child = 3;
+constexpr int longest_exit_ms = 20;
 
 /// Only async-signal-safe calls: this is a forked child.
 [[noreturn]] void become(char* const* argv, int socket, pid_t broker)
@@ -91,24 +94,38 @@ void WorkerProcess::readable()
     const std::uint64_t generation = generation_;
     const Instant at = now();
     Result<std::optional<wire::Packet>> packet = wire::receive(socket_->native_handle(), server_.buffer(), wire::Wait::no);
-    if (!packet) return client_.lost(packet.error().reason.view(), at);
+    if (!packet) return client_.lost(packet.error().reason.view(), end_of_process(), at);
     if (*packet) {
         wire::Decoded<wire::WorkerReply> reply;
         const std::span<const std::byte> bytes(server_.buffer().data(), (*packet)->size);
         const auto decoded = wire::decode(bytes, (*packet)->fds.size(), reply);
-        if (!decoded) return client_.lost(decoded.error().reason.view(), at);
+        if (!decoded) return client_.lost(decoded.error().reason.view(), WorkerEnd::killed, at);
         client_.received(reply, (*packet)->fds, at);
     }
     if (socket_ && generation == generation_) wait();
 }
 
-Result<> WorkerProcess::send(const wire::WorkerAllocate& request, std::uint32_t serial, int contents)
+Result<> WorkerProcess::send(const wire::WorkerRequest& request, std::uint32_t serial, std::span<const int> fds)
 {
     std::vector<std::byte> packet(limits::packet_bytes);
-    const std::size_t size = TRY(wire::encode(request, serial, packet));
-    const std::span<const int> fds(&contents, contents >= 0 ? 1 : 0);
+    const std::size_t size =
+        TRY(std::visit([&](const auto& message) { return wire::encode(message, serial, packet); }, request));
     if (TRY(wire::send(socket_->native_handle(), std::span(packet).first(size), fds, wire::Wait::no))) return {};
     return fail(Errc::backend_failed, "the worker does not read its socket");
+}
+
+/// After its socket ended. The kernel closes descriptors an instant before the exit status is there; a worker that
+/// merely closed its socket lives on, and is not waited for longer than that.
+WorkerEnd WorkerProcess::end_of_process() const
+{
+    const UniqueFd process = UniqueFd::adopt(static_cast<int>(::syscall(SYS_pidfd_open, pid_, 0)));
+    pollfd ended{process.get(), POLLIN, 0};
+    siginfo_t info{};
+    if (!process || ::poll(&ended, 1, longest_exit_ms) != 1) return WorkerEnd::killed;
+    if (::waitid(P_PID, static_cast<id_t>(pid_), &info, WEXITED | WNOHANG | WNOWAIT) != 0) return WorkerEnd::killed;
+    const bool by_signal = info.si_code == CLD_KILLED || info.si_code == CLD_DUMPED;
+    const bool from_outside = info.si_status == SIGKILL || info.si_status == SIGTERM || info.si_status == SIGINT;
+    return by_signal && !from_outside ? WorkerEnd::crashed : WorkerEnd::killed;
 }
 
 void WorkerProcess::kill()

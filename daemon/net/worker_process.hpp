@@ -24,12 +24,13 @@ public:
     void reap();
 
     Result<> start() override;
-    Result<> send(const wire::WorkerAllocate&, std::uint32_t serial, int contents) override;
+    Result<> send(const wire::WorkerRequest&, std::uint32_t serial, std::span<const int> fds) override;
     void kill() override;
 
 private:
     void wait();
     void readable();
+    WorkerEnd end_of_process() const;
 
     asio::io_context& io_;
     Server& server_;

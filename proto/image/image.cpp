@@ -12,7 +12,7 @@
 namespace dmb {
 namespace {
 
-constexpr std::uint64_t plane_alignment = 4096;
+constexpr std::uint32_t plane_alignment = 4096;
 constexpr std::uint64_t row_alignment = 16;
 
 /// INVALID too: where the layout is implicit, drivers still report a stride per row of pixels.
@@ -138,8 +138,12 @@ Result<Image> Image::validate(ImageDesc desc, ImageFds fds)
     return adopt(std::move(desc), std::move(fds));
 }
 
-Result<ImageDesc> linear_layout(Extent size, FourCC code, std::uint32_t stride_alignment)
+Result<ImageDesc> linear_layout(Extent size, FourCC code, const LayoutRules& rules, std::uint32_t stride_alignment)
 {
+    const auto aligned = combine(rules, {stride_alignment, plane_alignment, false});
+    if (!aligned)
+        return fail(Errc::bad_layout, "strides that are multiples of both {} and {} bytes would be too far apart",
+                    rules.stride_alignment, stride_alignment);
     TRY(check_size(size));
     const FormatInfo* format = find_format(code);
     if (!format) return fail(Errc::unknown_format, "format {} is not known", to_string(code));
@@ -148,8 +152,8 @@ Result<ImageDesc> linear_layout(Extent size, FourCC code, std::uint32_t stride_a
     desc.format = code;
     Checked end = 0;
     for (std::size_t i = 0; i < format->plane_count; ++i) {
-        const Checked offset = align_up(end, plane_alignment);
-        const Checked stride = align_up(row_bytes(*format, i, size.width), stride_alignment);
+        const Checked offset = align_up(end, aligned->offset_alignment);
+        const Checked stride = align_up(row_bytes(*format, i, size.width), aligned->stride_alignment);
         const Checked rows = align_up(plane_extent(*format, i, size).height, row_alignment);
         desc.planes.push_back({0, static_cast<std::uint32_t>(stride.value()), offset.value()});
         end = offset + stride * rows;

@@ -3,7 +3,7 @@
 // arithmetic is done here and nowhere else.
 #pragma once
 #include "proto/base/unique_fd.hpp"
-#include "proto/image/image_desc.hpp"
+#include "proto/image/capabilities.hpp"
 
 #include <span>
 
@@ -44,9 +44,10 @@ inline constexpr std::uint32_t gpu_stride_alignment = 256;
 /// not know modifiers. No GPU takes such memory anyway.
 inline constexpr std::uint32_t software_stride_alignment = 64;
 
-/// A linear layout for system memory: strides are multiples of `stride_alignment`, planes begin on pages,
+/// A linear layout for system memory: strides are multiples of `stride_alignment`, planes begin on pages, both as the
+/// rules want it besides,
 /// and each plane has room for rows up to a multiple of 16, because software GPU drivers draw whole
 /// blocks. One memory object of whole pages.
-Result<ImageDesc> linear_layout(Extent, FourCC, std::uint32_t stride_alignment = gpu_stride_alignment);
+Result<ImageDesc> linear_layout(Extent, FourCC, const LayoutRules& = {}, std::uint32_t stride_alignment = gpu_stride_alignment);
 
 } // namespace dmb

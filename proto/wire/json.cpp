@@ -161,6 +161,12 @@ std::string to_json(const Snapshot& snapshot) { return write("snapshot", snapsho
 std::string to_json(const Candidates& candidates) { return write("candidates", candidates); }
 std::string to_json(const Decision& decision) { return write("decision", decision); }
 std::string to_json(const Capabilities& table) { return write("capabilities", table); }
+std::string to_json(const Proof& proof)
+{
+    std::string text = write("proof", proof);
+    std::ranges::replace(text, '\n', ' '); // in strings they are escaped
+    return text;
+}
 
 Result<ImageDesc> image_desc_from_json(std::string_view text)
 {
@@ -179,6 +185,14 @@ Result<Capabilities> capabilities_from_json(std::string_view text)
     Capabilities table = TRY(read<Capabilities>("capabilities", text));
     make_canonical(table);
     return table;
+}
+
+Result<Proof> proof_from_json(std::string_view text)
+{
+    if (text.size() > limits::packet_bytes || !is_plain(text))
+        return fail(Errc::invalid_argument, "a proof has at most {} bytes, 32 levels and whole numbers, and this has not",
+                    limits::packet_bytes);
+    return read<Proof>("proof", text);
 }
 
 } // namespace dmb::wire

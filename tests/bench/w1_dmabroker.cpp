@@ -57,7 +57,7 @@ struct Broker {
         if (pid != 0) return;
         ::prctl(PR_SET_PDEATHSIG, SIGKILL);
         place(false);
-        ::execl(binary, binary, "--socket", socket.c_str(), "--no-gpu", "--log-level", "error", nullptr);
+        ::execl(binary, binary, "--socket", socket.c_str(), "--no-gpu", "--cache", "", "--log-level", "error", nullptr);
         ::_exit(127);
     }
     ~Broker()

@@ -14,7 +14,17 @@ namespace dmb::test {
 
 struct Events : EventSink {
     void image_revoked(ClientId client, HandleId handle) override { revoked.emplace_back(client, handle); }
+    void image_replaced(ClientId client, HandleId handle, ImageId successor, RequestId) override
+    {
+        replaced.push_back({client, handle, successor});
+    }
+    struct Replaced {
+        ClientId client;
+        HandleId handle;
+        ImageId successor;
+    };
     std::vector<std::pair<ClientId, HandleId>> revoked;
+    std::vector<Replaced> replaced;
 };
 
 /// What a test keeps of an answer.
@@ -34,7 +44,7 @@ protected:
     void SetUp() override
     {
         pool.emplace(64ULL << 20);
-        broker.emplace(limits, std::vector<Allocator*>{&memfd}, *pool, events);
+        broker.emplace(limits, std::vector<Allocator*>{&memfd}, *pool, proofs, Helpers{}, events);
         join(alice);
         join(bob);
     }
@@ -110,6 +120,7 @@ protected:
     Limits limits;
     Events events;
     MemfdAllocator memfd;
+    Proofs proofs;
     std::optional<Pool> pool;
     std::optional<Broker> broker;
 };

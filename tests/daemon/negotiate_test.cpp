@@ -33,7 +33,7 @@ protected:
     {
         std::vector<Offer> offers;
         for (std::size_t i = 0; i < devices.size(); ++i) offers.push_back({&devices[i].info, devices[i].formats, 0, i});
-        return negotiate(spec, offers, refusal);
+        return negotiate({spec, {}, {}, offers, refusal, {}});
     }
     std::vector<Backend> order()
     {

@@ -156,7 +156,7 @@ TEST_F(Reuse, the_colour_is_the_new_request_s)
 TEST_F(Reuse, the_oldest_goes_when_the_pool_is_full)
 {
     pool.emplace(3 * 64 * 256);
-    broker.emplace(limits, std::vector<Allocator*>{&memfd}, *pool, events);
+    broker.emplace(limits, std::vector<Allocator*>{&memfd}, *pool, proofs, Helpers{}, events);
     join(alice);
     std::vector<Got> images;
     for (int i = 0; i < 5; ++i) images.push_back(std::move(*allocate(alice)));

@@ -19,7 +19,7 @@ struct SlowGpu : Allocator {
         return set;
     }
     bool starting() const override { return !known; }
-    void allocate(std::uint8_t, const wire::AllocateSpec&, int, Instant, Completion done) override
+    void allocate(std::uint8_t, const wire::AllocateSpec&, const LayoutRules&, int, Instant, Completion done) override
     {
         running.push_back(std::move(done));
     }
@@ -35,7 +35,7 @@ protected:
     void SetUp() override
     {
         pool.emplace(64ULL << 20);
-        broker.emplace(limits, std::vector<Allocator*>{&memfd, &gpu}, *pool, events);
+        broker.emplace(limits, std::vector<Allocator*>{&memfd, &gpu}, *pool, proofs, Helpers{}, events);
         join(alice);
         join(bob);
     }
@@ -82,7 +82,7 @@ TEST_F(Waiting, a_failure_becomes_a_candidate_and_the_next_choice_serves)
 {
     greet();
     ask(alice, UsageFlag::render);
-    std::exchange(gpu.running, {})[0](fail(Errc::timed_out, "hung"));
+    std::exchange(gpu.running, {})[0](fail(Errc::timed_out, "hung"), now);
     EXPECT_EQ(answers, std::vector{Errc{}});
     EXPECT_EQ(seen, (std::vector<std::pair<Backend, wire::Verdict>>{{Backend::gbm, wire::Verdict::failed},
                                                                     {Backend::memfd, wire::Verdict::chosen}}));
@@ -94,7 +94,7 @@ TEST_F(Waiting, when_every_choice_failed_the_last_reason_counts)
     BackendSet only;
     only.add(Backend::gbm);
     ask(alice, UsageFlag::render, only);
-    std::exchange(gpu.running, {})[0](fail(Errc::timed_out, "hung"));
+    std::exchange(gpu.running, {})[0](fail(Errc::timed_out, "hung"), now);
     EXPECT_EQ(answers, std::vector{Errc::timed_out});
     EXPECT_EQ(used(alice), Amount{});
 }
@@ -106,7 +106,7 @@ TEST_F(Waiting, an_image_that_was_not_asked_for_is_a_failure)
     Allocated wrong;
     wrong.desc = *linear_layout({32, 32}, fourcc("AB24"));
     wrong.desc.backend = Backend::gbm;
-    std::exchange(gpu.running, {})[0](std::move(wrong));
+    std::exchange(gpu.running, {})[0](std::move(wrong), now);
     EXPECT_EQ(seen.front().second, wire::Verdict::failed);
 }
 
@@ -123,7 +123,7 @@ TEST_F(Waiting, a_client_that_leaves_gets_nothing_and_costs_nothing)
     memory.desc = *linear_layout({64, 64}, fourcc("AB24"));
     memory.desc.backend = Backend::gbm;
     memory.fds.push_back(*create_memfd("late", 4096, 0));
-    std::exchange(gpu.running, {})[0](std::move(memory));
+    std::exchange(gpu.running, {})[0](std::move(memory), now);
     EXPECT_TRUE(answers.empty());
     EXPECT_EQ(broker->image_count(), 0u);
 }

@@ -14,7 +14,7 @@ struct FakeLink : WorkerLink {
         if (missing) return fail(Errc::backend_failed, "no such program");
         return {};
     }
-    Result<> send(const wire::WorkerAllocate& request, std::uint32_t request_serial, int) override
+    Result<> send(const wire::WorkerRequest& request, std::uint32_t request_serial, std::span<const int>) override
     {
         sent.push_back(request);
         serial = request_serial;
@@ -26,7 +26,7 @@ struct FakeLink : WorkerLink {
     bool missing = false, broken = false;
     int started = 0, killed = 0;
     std::uint32_t serial = 0;
-    std::vector<wire::WorkerAllocate> sent;
+    std::vector<wire::WorkerRequest> sent;
 };
 
 class Worker : public FdTest {
@@ -63,8 +63,8 @@ protected:
     }
     void ask(std::uint8_t device = 0)
     {
-        client->allocate(device, spec, -1, now,
-                         [this](Result<Allocated> made) { answers.push_back(made ? Errc{} : made.error().code); });
+        client->allocate(device, spec, {}, -1, now,
+                         [this](Result<Allocated> made, Instant) { answers.push_back(made ? Errc{} : made.error().code); });
     }
     void pass(std::uint64_t ns)
     {
@@ -136,11 +136,11 @@ TEST_F(Worker, a_crash_costs_the_request_it_served_and_no_other)
     greet();
     ask();
     ask();
-    client->lost("the peer closed the connection", now);
-    EXPECT_EQ(answers, std::vector{Errc::backend_failed});
+    client->lost("the peer closed the connection", WorkerEnd::killed, now);
+    EXPECT_EQ(answers, std::vector{Errc::shutting_down});
     revive();
     answer(link.serial);
-    EXPECT_EQ(answers, (std::vector{Errc::backend_failed, Errc{}}));
+    EXPECT_EQ(answers, (std::vector{Errc::shutting_down, Errc{}}));
 }
 
 TEST_F(Worker, the_request_that_crashed_it_twice_is_refused_from_then_on)
@@ -149,7 +149,7 @@ TEST_F(Worker, the_request_that_crashed_it_twice_is_refused_from_then_on)
     for (int i = 0; i < 2; ++i) {
         EXPECT_TRUE(client->refusal(0, spec).empty());
         ask();
-        client->lost("crash", now);
+        client->lost("crash", WorkerEnd::killed, now);
         revive();
     }
     EXPECT_FALSE(client->refusal(0, spec).empty());
@@ -163,7 +163,7 @@ TEST_F(Worker, restarts_back_off)
     greet();
     std::vector<std::uint64_t> waits;
     for (int i = 0; i < 8; ++i) {
-        client->lost("crash", now);
+        client->lost("crash", WorkerEnd::killed, now);
         waits.push_back(time_left(now, client->deadline()));
         pass(waits.back());
         greet();
@@ -182,7 +182,7 @@ TEST_F(Worker, one_that_failed_to_start_is_not_waited_for_and_can_still_come)
     EXPECT_NE(client->devices()[0].problem.view().find("in time"), std::string_view::npos);
     revive();
     EXPECT_TRUE(client->devices()[0].problem.empty());
-    client->lost("a later crash", now);
+    client->lost("a later crash", WorkerEnd::killed, now);
     EXPECT_TRUE(client->starting());
 }
 
@@ -198,7 +198,7 @@ TEST_F(Worker, one_that_never_says_hello_is_given_up)
     EXPECT_EQ(client->deadline(), never) << "an idle broker sleeps";
     EXPECT_EQ(answers, std::vector{Errc::timed_out});
     ask();
-    EXPECT_EQ(answers.back(), Errc::backend_failed);
+    EXPECT_EQ(answers.back(), Errc::shutting_down);
     EXPECT_FALSE(client->devices()[0].problem.empty());
 }
 
@@ -223,9 +223,9 @@ TEST_F(Worker, nonsense_is_answered_with_a_restart)
     ask();
     answer(link.serial + 1);
     EXPECT_EQ(link.killed, 3) << "an answer to another request";
-    EXPECT_EQ(answers, std::vector{Errc::backend_failed});
+    EXPECT_EQ(answers, std::vector{Errc::shutting_down});
     revive();
-    client->lost("again", now);
+    client->lost("again", WorkerEnd::killed, now);
     pass(10 * second);
     wire::WorkerHello hello;
     hello.formats.push_back({3, fourcc("XR24"), modifier_linear, 1, {}});

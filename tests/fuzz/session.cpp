@@ -54,7 +54,8 @@ public:
         set.add(Backend::gbm);
         return set;
     }
-    void allocate(std::uint8_t, const wire::AllocateSpec& spec, int contents, Instant now, Completion done) override
+    void allocate(std::uint8_t, const wire::AllocateSpec& spec, const LayoutRules&, int contents, Instant now,
+                  Completion done) override
     {
         waiting_.push_back({spec, contents, now, std::move(done)});
     }
@@ -63,8 +64,8 @@ public:
         if (waiting_.empty()) return;
         Waiting first = std::move(waiting_.front());
         waiting_.pop_front();
-        if (!succeed) return first.done(fail(Errc::backend_failed, "the worker crashed"));
-        memory_.allocate(0, first.spec, first.contents, first.now, std::move(first.done));
+        if (!succeed) return first.done(fail(Errc::disconnected, "the worker crashed"), first.now);
+        memory_.allocate(0, first.spec, {}, first.contents, first.now, std::move(first.done));
     }
     bool idle() const { return waiting_.empty(); }
 
@@ -330,7 +331,8 @@ private:
     MemfdAllocator memfd_;
     LateAllocator late_;
     Pool pool_{1 << 20};
-    Broker broker_{limits_, {&memfd_, &late_}, pool_, server_};
+    Proofs proofs_;
+    Broker broker_{limits_, {&memfd_, &late_}, pool_, proofs_, Helpers{}, server_};
 };
 
 } // namespace

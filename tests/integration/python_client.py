@@ -537,7 +537,7 @@ def main():
         sys.exit(__doc__)
     with tempfile.TemporaryDirectory() as folder:
         path = folder + "/broker"
-        broker = subprocess.Popen([sys.argv[1], "--socket", path, "--no-gpu", "--log-level", "warning"], preexec_fn=die_with_parent)
+        broker = subprocess.Popen([sys.argv[1], "--socket", path, "--no-gpu", "--cache", "", "--log-level", "warning"], preexec_fn=die_with_parent)
         try:
             deadline = time.monotonic() + 30
             while not listens(path) and broker.poll() is None and time.monotonic() < deadline:

@@ -96,7 +96,7 @@ TEST_F(Channel, packets_keep_their_borders)
 
 TEST_F(Channel, descriptors_received_past_the_limit_are_closed)
 {
-    for (const std::size_t count : {5u, 32u, 253u}) {
+    for (const std::size_t count : {9u, 32u, 253u}) {
         send_raw(8, 1, count);
         EXPECT_EQ(take_error(), Errc::protocol_violation) << count;
     }
@@ -106,9 +106,9 @@ TEST_F(Channel, descriptors_received_past_the_limit_are_closed)
 
 TEST_F(Channel, two_control_messages_with_descriptors_count_together)
 {
-    send_raw(8, 2, 2);
-    EXPECT_EQ(take().value()->fds.size(), 4u);
-    send_raw(8, 2, 3);
+    send_raw(8, 2, 4);
+    EXPECT_EQ(take().value()->fds.size(), 8u);
+    send_raw(8, 2, 5);
     EXPECT_EQ(take_error(), Errc::protocol_violation);
 }
 

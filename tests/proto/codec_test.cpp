@@ -103,7 +103,7 @@ TEST(Codec, the_number_of_descriptors_must_be_exact)
 
 TEST(Codec, an_unknown_opcode_is_unsupported_and_keeps_its_serial)
 {
-    for (const std::uint16_t opcode : std::initializer_list<std::uint16_t>{0, 19, 63, 64, 67, 255, 0xffff}) {
+    for (const std::uint16_t opcode : std::initializer_list<std::uint16_t>{0, 30, 63, 64, 74, 255, 0xffff}) {
         Bytes bytes = encoded(Done{}, 99);
         poke(bytes, 0, opcode);
         Decoded<Request> out;

@@ -240,7 +240,7 @@ TEST(LinearLayout, passes_its_own_check_and_is_aligned_for_every_gpu)
 TEST(LinearLayout, rows_are_packed_as_software_drivers_want_them)
 {
     for (const std::uint32_t width : {1u, 15u, 16u, 17u, 61u, 97u, 128u, 1000u}) {
-        const ImageDesc desc = linear_layout({width, 3}, fourcc("AB24"), software_stride_alignment).value();
+        const ImageDesc desc = linear_layout({width, 3}, fourcc("AB24"), {}, software_stride_alignment).value();
         EXPECT_EQ(desc.planes[0].stride, (width * 4 + 63) / 64 * 64);
     }
 }

@@ -52,7 +52,7 @@ BrokerProcess::BrokerProcess(std::vector<std::string> arguments, Debuggable debu
     : folder_(make_folder()), socket_(folder_ + "/broker")
 {
     if (debuggable == Debuggable::when_needed && ::geteuid() != 0) arguments.push_back("--debuggable");
-    arguments.insert(arguments.begin(), {"--socket", socket_});
+    arguments.insert(arguments.begin(), {"--socket", socket_, "--cache", folder_ + "/cache"});
     const std::string binary = daemon_binary();
     pid_ = ::fork();
     if (pid_ < 0) throw std::runtime_error("fork failed");

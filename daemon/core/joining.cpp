@@ -1,0 +1,330 @@
+// SPDX-License-Identifier: MIT
+// A participant that comes later. The image as it is, if its table has that layout and a trial does not say otherwise;
+// else one image for everybody, if all holders said what they can import: they are told and may move; else a copy
+// of its own. Between the steps anything may have ended, so each one looks up the client, the token and the
+// image again. Nothing that exists is taken from anybody.
+#include "daemon/core/joining.hpp"
+
+#include "daemon/core/reasons.hpp"
+#include "proto/image/modifier_name.hpp"
+
+#include <algorithm>
+
+namespace dmb {
+namespace {
+
+/// Whoever can import memory at all can draw and sample; what the CPU, a display or a video engine can do with it
+/// is not for the importer to say.
+Usage usable(const ImageDesc& desc)
+{
+    Usage usage = desc.usage | UsageFlag::sample | UsageFlag::render | UsageFlag::storage;
+    const bool rows = desc.kind == MemoryKind::memfd || (desc.backend == Backend::client && desc.modifier == modifier_linear);
+    if (is_system(desc.backend) || rows) usage = usage | usage_cpu;
+    return usage;
+}
+
+Properties properties(const ImageDesc& desc)
+{
+    return {desc.kind, desc.backend, desc.device, desc.format, desc.modifier, desc.size, desc.rung, usable(desc)};
+}
+
+LayoutRules rules_of(const Party& party)
+{
+    if (!party.table) return party.demands.rules;
+    return combine(party.demands.rules, party.table->rules).value_or(party.demands.rules);
+}
+
+std::string shape(const ImageDesc& desc) { return fmt::format("{} {}", to_string(desc.format), describe(desc.modifier)); }
+
+Party for_a_copy(Party party)
+{
+    party.demands.minimum_rung = Rung::copy; // of the copy; the image's own rung is higher
+    return party;
+}
+
+} // namespace
+
+// --- does it fit? ----------------------------------------------------------------------------------
+
+/// In words: why this image is nothing for the party. Empty when it fits.
+BoundedText<160> Broker::misfit(const ImageRecord& image, const Party& party) const
+{
+    const ImageDesc& desc = image.memory.desc;
+    const Offer* offer = allocations_.offer_of(desc);
+    if (const auto broken = broken_rule(rules_of(party), desc); !broken.empty()) return broken;
+    const Demands demands = broken_demands(party, properties(desc));
+    if (demands == 0) return offer ? disproof(proofs_, *offer->device, &party, desc.format, desc.modifier, desc.size) : "";
+    const DeviceInfo stranger{.id = desc.device, .backend = desc.backend, .name = "a client"};
+    const FormatSupport row{0, desc.format, desc.modifier, static_cast<std::uint8_t>(desc.planes.size()), usable(desc)};
+    const Offer shown{offer ? offer->device : &stranger, {&row, 1}, 0, 0};
+    const wire::AllocateSpec spec{.size = desc.size, .format = desc.format};
+    return reason_for({spec, {}, {&party, 1}, {&shown, 1}, {}, {}}, {0, &row, desc.rung, 2}, 1, first_of(demands));
+}
+
+/// True: a trial was started and goes on with the joining.
+bool Broker::prove_for(JoiningPointer& joining, const ImageRecord& image, Instant now)
+{
+    const ImageDesc& desc = image.memory.desc;
+    const Offer* offer = allocations_.offer_of(desc);
+    if (joining->proven || !offer) return false;
+    joining->proven = true;
+    Trial trial{&allocations_.allocator_of(*offer), offer->index, desc.format, desc.modifier, {}, desc.size, {joining->party}};
+    if (allocations_.proving().untried(trial).empty()) return false;
+    allocations_.proving().run(std::move(trial), now, [this, joining = std::move(joining)](Instant at) mutable {
+        join_image(std::move(joining), at);
+    });
+    return true;
+}
+
+// --- the steps -------------------------------------------------------------------------------------
+
+Result<Broker::JoiningPointer> Broker::begin_joining(ClientId id, const wire::Join& request, Instant now)
+{
+    ClientRecord& record = client(id);
+    if (tokens_.deadline() <= now) expire(now);
+    const TokenRecord* token = tokens_.find(request.token);
+    if (!token) return std::unexpected(wrong_token(record, request.token));
+    const ImageRecord& image = images_.at(token->image);
+    TRY(check_token(*token, {request.token, request.rights, request.participant.usage}, image.memory.desc));
+    auto joining = std::make_unique<Joining>();
+    joining->client = id;
+    joining->token = request.token;
+    joining->rights = request.rights;
+    joining->party = TRY(party_of(request.participant, &record));
+    joining->image = image.id;
+    return joining;
+}
+
+void Broker::join(ClientId id, const wire::Join& request, Instant now, AllocationDone done)
+{
+    auto joining = begin_joining(id, request, now);
+    if (!joining) return done({std::unexpected(joining.error()), {}, {}});
+    (*joining)->done = std::move(done);
+    join_image(std::move(*joining), now);
+}
+
+void Broker::join_image(JoiningPointer joining, Instant now)
+{
+    auto found = images_.find(joining->image);
+    while (found != images_.end() && images_.contains(found->second.successor)) found = images_.find(found->second.successor);
+    if (found == images_.end()) return finish_joining(std::move(joining), fail(Errc::not_found, "the image is gone"), now);
+    ImageRecord& image = found->second;
+    joining->image = image.id;
+    const bool fits = misfit(image, joining->party).empty();
+    if (fits && prove_for(joining, image, now)) return;
+    if (fits) return finish_joining(std::move(joining), hold_joined(*joining, image), now);
+    joining->misfit = misfit(image, joining->party);
+    renegotiate(std::move(joining), image, now);
+}
+
+/// Everybody who has to do with the image, if all of them are known.
+std::optional<Wish> Broker::wish_of_all(const ImageRecord& image, const Party& joiner) const
+{
+    if (!image.decision || image.copy.source != ImageId{} || image.revoked) return std::nullopt;
+    Wish wish = image.decision->wish;
+    for (const Hold* hold : image.holds) {
+        if (!hold->party) return std::nullopt;
+        if (hold->party->client != ClientId{} && std::ranges::find(wish.parties, *hold->party) == wish.parties.end())
+            wish.parties.push_back(*hold->party);
+    }
+    wish.parties.push_back(joiner);
+    if (wish.parties.size() > limits::participants) return std::nullopt;
+    return wish;
+}
+
+void Broker::renegotiate(JoiningPointer joining, ImageRecord& image, Instant now)
+{
+    std::optional<Wish> wish = wish_of_all(image, joining->party);
+    if (!wish) return make_copy(std::move(joining), image, now);
+    const Negotiation plan = allocations_.negotiated_now(*wish);
+    if (plan.choices.empty() || !plan.copied.empty()) return make_copy(std::move(joining), image, now);
+    joining->making = Joining::Making::successor;
+    make_image(std::move(joining), image, std::move(*wish), now);
+}
+
+void Broker::make_copy(JoiningPointer joining, const ImageRecord& image, Instant now)
+{
+    const ImageDesc& desc = image.memory.desc;
+    const auto refuse = [&](std::string_view why) {
+        const std::string reason(joining->misfit.view());
+        Result<Held> refused = fail(Errc::no_backend, "it cannot use the image ({}): {}; {}", shape(desc), reason, why);
+        finish_joining(std::move(joining), std::move(refused), now);
+    };
+    if (joining->party.demands.minimum_rung > Rung::blit)
+        return refuse(fmt::format("a copy is below the rung {} that it demands", name(joining->party.demands.minimum_rung)));
+    if (joining->rights.has(Right::write)) return refuse("in a copy, what it writes would reach nobody");
+    Wish wish{.spec = {.size = desc.size, .format = desc.format, .usage = joining->party.demands.usage, .colour = desc.colour},
+              .alternatives = {},
+              .parties = {for_a_copy(joining->party)}};
+    joining->making = Joining::Making::copy;
+    make_image(std::move(joining), image, std::move(wish), now);
+}
+
+void Broker::make_image(JoiningPointer joining, const ImageRecord& image, Wish wish, Instant now)
+{
+    ClientRecord& record = client(joining->client);
+    const Amount amount{.bytes = image.memory.desc.total_size(), .images = 1, .fds = 1, .tokens = 0};
+    Result<Charge> charge = Charge::take(record.account, record.uid_account, amount);
+    if (!charge) return finish_joining(std::move(joining), std::unexpected(charge.error()), now);
+    joining->charge = std::move(*charge);
+    const ClientId id = joining->client;
+    allocations_.start(id, std::move(wish), {}, now,
+                       [this, joining = std::move(joining)](Outcome outcome, Instant at) mutable {
+                           image_made(std::move(joining), std::move(outcome), at);
+                       });
+}
+
+/// Allocated; now the pixels.
+void Broker::image_made(JoiningPointer joining, Outcome outcome, Instant now)
+{
+    const auto image = images_.find(joining->image);
+    if (image == images_.end()) return finish_joining(std::move(joining), fail(Errc::not_found, "the image is gone"), now);
+    if (!clients_.contains(joining->client)) return;
+    joining->outcome = std::move(outcome);
+    if (!joining->outcome.memory) return image_failed(std::move(joining), joining->outcome.memory.error(), now);
+    const CopyEnd from = end_of(image->second.memory), to = end_of(*joining->outcome.memory);
+    copying_.run(from, to, {}, now, [this, joining = std::move(joining)](const Result<Copied>& copied, Instant at) mutable {
+        image_filled(std::move(joining), copied, at);
+    });
+}
+
+/// One for everybody could not be had after all: then one for the joiner.
+void Broker::image_failed(JoiningPointer joining, const Error& error, Instant now)
+{
+    const auto image = images_.find(joining->image);
+    joining->charge = {};
+    if (joining->making == Joining::Making::successor && image != images_.end())
+        return make_copy(std::move(joining), image->second, now);
+    Result<Held> refused =
+        fail(error.code, "it cannot use the image: {}; and a copy failed: {}", joining->misfit.view(), error.reason.view());
+    finish_joining(std::move(joining), std::move(refused), now);
+}
+
+void Broker::image_filled(JoiningPointer joining, const Result<Copied>& copied, Instant now)
+{
+    if (!clients_.contains(joining->client)) return;
+    if (!copied) return image_failed(std::move(joining), copied.error(), now);
+    Result<Held> held = add_joined(*joining, *copied, now);
+    finish_joining(std::move(joining), std::move(held), now);
+}
+
+/// The new image enters the books, and its holder with it.
+Result<Held> Broker::add_joined(Joining& joining, const Copied& copied, Instant now)
+{
+    ClientRecord& record = client(joining.client);
+    const auto source = images_.find(joining.image);
+    if (source == images_.end()) return fail(Errc::not_found, "the image is gone");
+    const bool is_copy = joining.making == Joining::Making::copy;
+    Allocated memory = std::move(*joining.outcome.memory);
+    if (is_copy) memory.desc.rung = copied.route.rung();
+    const Order order{source->second.label, 0, now};
+    DecisionRecord decision{.id = decisions_.next_id(), .memory = memory.desc};
+    decision.note.assign(fmt::format("{} {}x{}, rung {}: {}; {}", shape(memory.desc), memory.desc.size.width,
+                                     memory.desc.size.height, name(memory.desc.rung),
+                                     is_copy ? fmt::format("a copy of image {}", source->first.value)
+                                             : fmt::format("replaces image {}", source->first.value),
+                                     joining.misfit.view()));
+    ImageRecord* image = TRY(add_image(record, std::move(memory), std::move(joining.charge), order));
+    image->decision = decide(record, std::move(decision), std::move(joining.outcome), order, image->id);
+    if (is_copy) image->copy = {joining.image, copied.route, {1, copied.cost_ns, copied.cost_ns}};
+    Result<Held> held = hold_joined(joining, *image);
+    if (!held) free_if_unused(*image, now);
+    else if (!is_copy) replace(source->second, *image);
+    return held;
+}
+
+void Broker::replace(ImageRecord& old, const ImageRecord& successor)
+{
+    old.successor = successor.id;
+    for (const Hold* hold : old.holds)
+        events_.image_replaced(hold->client, hold->handle, successor.id, successor.decision->id);
+}
+
+/// The token is looked at once more: it may have been used, revoked or expired since.
+Result<Held> Broker::hold_joined(const Joining& joining, ImageRecord& image)
+{
+    ClientRecord& record = client(joining.client);
+    const TokenRecord* token = tokens_.find(joining.token);
+    if (!token) return std::unexpected(wrong_token(record, joining.token));
+    const LineagePointer lineage = token->lineage;
+    ImageRecord& opened = images_.at(token->image);
+    const wire::Open as_open{joining.token, joining.rights, joining.party.demands.usage};
+    const bool enforced = token->enforced, one_shot = token->one_shot;
+    const bool protects = may_be_read_only(as_open, image.memory.desc) || image.copy.source != ImageId{};
+    if (enforced && !joining.rights.has(Right::write) && !protects)
+        return fail(Errc::denied, "the token wants readers kept from writing, which is not possible for this image");
+    Held held = TRY(hold(record, image, joining.rights, lineage));
+    record.holds.at(held.handle).party = std::make_shared<const Party>(joining.party);
+    if (may_be_read_only(as_open, image.memory.desc)) use_read_only(image, held);
+    if (one_shot) end_token(opened, joining.token, TokenEnd::used);
+    image.was_shared |= record.id != image.owner;
+    return held;
+}
+
+void Broker::finish_joining(JoiningPointer joining, Result<Held> held, Instant now)
+{
+    const auto found = clients_.find(joining->client);
+    if (found == clients_.end()) return;
+    AllocationAnswer answer{std::move(held), std::move(joining->outcome.candidates), {}};
+    if (answer.held) answer.request = answer.held->request;
+    else {
+        DecisionRecord refused{.id = decisions_.next_id(), .note = answer.held.error().reason};
+        answer.request = refused.id;
+        if (joining->outcome.wish.parties.empty()) joining->outcome.wish.parties.push_back(joining->party);
+        joining->outcome.candidates = answer.candidates;
+        decide(found->second, std::move(refused), std::move(joining->outcome), {{}, 0, now}, {});
+    }
+    joining->done(answer);
+}
+
+// --- afterwards ------------------------------------------------------------------------------------
+
+CopyEnd Broker::end_of(const Allocated& memory) const
+{
+    const Offer* offer = allocations_.offer_of(memory.desc);
+    return {&memory.desc, &memory.fds, offer ? allocations_.allocator_of(*offer).helper() : nullptr};
+}
+
+Result<Held> Broker::move(ClientId id, const wire::Move& request, Instant)
+{
+    ClientRecord& record = client(id);
+    const auto found = record.holds.find(request.handle);
+    if (found == record.holds.end()) return fail(Errc::not_found, "no such handle");
+    const Hold old = found->second;
+    auto successor = images_.find(images_.at(old.image).successor);
+    if (successor == images_.end()) return fail(Errc::not_found, "the image has no successor; it is as good as ever");
+    while (images_.contains(successor->second.successor)) successor = images_.find(successor->second.successor);
+    Held held = TRY(hold(record, successor->second, old.rights, old.origin));
+    record.holds.at(held.handle).party = old.party;
+    successor->second.was_shared |= record.id != successor->second.owner;
+    return held;
+}
+
+void Broker::refresh(ClientId id, const wire::Refresh& request, Instant now, RefreshDone done)
+{
+    ClientRecord& record = client(id);
+    const auto found = record.holds.find(request.handle);
+    if (found == record.holds.end()) return done(fail(Errc::not_found, "no such handle"));
+    const ImageId copy_id = found->second.image;
+    const ImageRecord& copy = images_.at(copy_id);
+    if (copy.copy.source == ImageId{}) return done(fail(Errc::invalid_argument, "this image is no copy; it is always up to date"));
+    const auto source = images_.find(copy.copy.source);
+    if (source == images_.end()) return done(fail(Errc::not_found, "the image that this is a copy of is gone"));
+    if (source->second.revoked) return done(fail(Errc::token_revoked, "the image that this is a copy of was revoked"));
+    copying_.run(end_of(source->second.memory), end_of(copy.memory), copy.copy.route, now,
+                 [this, id, copy_id, done = std::move(done)](const Result<Copied>& copied, Instant) mutable {
+                     if (const auto image = images_.find(copy_id); copied && image != images_.end()) {
+                         CopyInfo& info = image->second.copy.info;
+                         image->second.copy.route = copied->route;
+                         ++info.count;
+                         info.last_ns = copied->cost_ns;
+                         info.total_ns += copied->cost_ns;
+                         image->second.memory.desc.rung = copied->route.rung();
+                     }
+                     if (!clients_.contains(id)) return;
+                     if (copied) done(copied->cost_ns);
+                     else done(std::unexpected(copied.error()));
+                 });
+}
+
+} // namespace dmb

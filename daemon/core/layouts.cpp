@@ -1,0 +1,242 @@
+// SPDX-License-Identifier: MIT
+// Tables are sorted, so the layouts are walked in the same order and each table once: the cost is that of a
+// merge, not of a search per layout. INVALID, LINEAR and every other modifier are different keys and
+// nothing turns one into another; INVALID and opaque memory moreover belong to one driver on one device.
+#include "daemon/core/layouts.hpp"
+
+#include <algorithm>
+#include <bit>
+#include <numeric>
+#include <tuple>
+
+namespace dmb {
+namespace {
+
+/// Where a table has, or would have, a row.
+struct Found {
+    const Capability* row = nullptr;
+    bool kind = false;   ///< the table has this kind of memory
+    bool format = false; ///< and this format in it
+};
+
+auto key(const Capability& row) { return std::tuple(row.kind, row.format, row.modifier); }
+auto key(const Properties& p) { return std::tuple(p.kind, p.format, p.modifier); }
+
+/// `from`: an index not beyond the row looked for; becomes that of the row, or of the first one after it.
+Found find_from(std::span<const Capability> rows, const Properties& wanted, std::size_t& from)
+{
+    const auto before = [&](const Capability& row) { return key(row) < key(wanted); };
+    std::size_t step = 1, end = from;
+    while (end < rows.size() && before(rows[end])) {
+        from = end + 1;
+        end += step;
+        step *= 2;
+    }
+    const auto first = rows.begin() + static_cast<std::ptrdiff_t>(from);
+    const auto last = rows.begin() + static_cast<std::ptrdiff_t>(std::min(end, rows.size()));
+    from = static_cast<std::size_t>(std::partition_point(first, last, before) - rows.begin());
+    Found found;
+    for (const std::size_t i : {from, from - 1}) {
+        if (i >= rows.size() || rows[i].kind != wanted.kind) continue;
+        found.kind = true;
+        found.format |= rows[i].format == wanted.format;
+    }
+    if (from < rows.size() && key(rows[from]) == key(wanted)) found.row = &rows[from];
+    return found;
+}
+
+bool exceeds(Extent size, Extent most)
+{
+    return (most.width != 0 && size.width > most.width) || (most.height != 0 && size.height > most.height);
+}
+
+template <class List, class T> bool lacks(const List& list, const T& value)
+{
+    return !list.empty() && std::ranges::find(list, value) == list.end();
+}
+
+/// Memory whose layout or type only its own driver knows.
+bool is_private(const Properties& p) { return p.kind == MemoryKind::opaque || p.modifier == modifier_invalid; }
+
+Demands missing_row(const Found& found)
+{
+    if (!found.kind) return demand_bit(Demand::memory_kind);
+    return demand_bit(found.format ? Demand::modifier : Demand::format);
+}
+
+Demands broken_by_row(const Party& party, const Capability& row, const Properties& p)
+{
+    Demands out = 0;
+    const Usage usage = party.demands.usage;
+    if (is_private(p) && !is_same(party.table->device.id, p.device)) out |= demand_bit(Demand::device);
+    if (!row.usage.empty() && !row.usage.has(usage)) out |= demand_bit(Demand::usage);
+    const bool needs_more = party.demands.no_external_only || usage.has_any(UsageFlag::render | UsageFlag::storage);
+    if (row.external_only && needs_more) out |= demand_bit(Demand::external_only);
+    if (exceeds(p.size, row.max_size)) out |= demand_bit(Demand::size);
+    return out;
+}
+
+Usage needed_of_exporter(const Party& party, const DeviceId& device)
+{
+    const bool foreign = party.table && !is_same(party.table->device.id, device);
+    return foreign ? party.demands.usage & usage_cpu : party.demands.usage;
+}
+
+Demands broken_without_table(const Party& party, const Properties& p)
+{
+    const wire::Participant& want = party.demands;
+    Demands out = 0;
+    if (lacks(want.formats, p.format)) out |= demand_bit(Demand::format);
+    if (lacks(want.modifiers, p.modifier)) out |= demand_bit(Demand::modifier);
+    if (p.kind == MemoryKind::opaque && want.usage.has_any(usage_cpu)) out |= demand_bit(Demand::memory_kind);
+    if (!p.exporter_usage.has(needed_of_exporter(party, p.device))) out |= demand_bit(Demand::usage);
+    if (exceeds(p.size, want.max_size)) out |= demand_bit(Demand::size);
+    if (p.rung < want.minimum_rung) out |= demand_bit(Demand::rung);
+    if (want.is_protected) out |= demand_bit(Demand::protection);
+    const LayoutRules rules = party.table ? combine(want.rules, party.table->rules).value_or(want.rules) : want.rules;
+    if (rules.contiguous) out |= demand_bit(Demand::rules);
+    return out;
+}
+
+Properties properties(const Question& question, const Layout& layout)
+{
+    const DeviceInfo& device = *question.offers[layout.offer].device;
+    return {memory_kind(device.backend), device.backend, device.id,           layout.row->format, layout.row->modifier,
+            question.spec.size,          layout.rung,    layout.row->usage};
+}
+
+Demands broken_by_request(const wire::AllocateSpec& spec, const Properties& p)
+{
+    Demands out = 0;
+    if (lacks(spec.modifiers, p.modifier)) out |= demand_bit(Demand::modifier);
+    if (!p.exporter_usage.has(spec.usage)) out |= demand_bit(Demand::usage);
+    if (p.rung < spec.minimum_rung) out |= demand_bit(Demand::rung);
+    if (p.kind == MemoryKind::opaque && spec.usage.has_any(usage_cpu)) out |= demand_bit(Demand::memory_kind);
+    return out;
+}
+
+/// GPUs of one model share a name, and those without a DRM node have no other word but the UUID.
+bool is_called(const DeviceInfo& device, std::string_view wanted)
+{
+    if (wanted == device.node.view() || wanted == device.name.view()) return true;
+    const auto uuid = parse_uuid(wanted);
+    return uuid && *uuid != Uuid{} && *uuid == device.id.device_uuid;
+}
+
+} // namespace
+
+Demands unwanted(const wire::AllocateSpec& spec, const DeviceInfo& device)
+{
+    Demands out = 0;
+    if (!spec.backends.empty() && !spec.backends.has(device.backend)) out |= demand_bit(Demand::backend);
+    if (!spec.device.empty() && !is_called(device, spec.device.view())) out |= demand_bit(Demand::device);
+    return out;
+}
+
+Demand first_of(Demands demands) { return static_cast<Demand>(std::countr_zero(demands)); }
+
+bool is_system(Backend backend)
+{
+    return backend == Backend::udmabuf || backend == Backend::dma_heap || backend == Backend::memfd;
+}
+
+MemoryKind memory_kind(Backend backend)
+{
+    if (backend == Backend::memfd) return MemoryKind::memfd;
+    return backend == Backend::vulkan_opaque ? MemoryKind::opaque : MemoryKind::dma_buf;
+}
+
+Usage exporter_usage(const Question& question, const DeviceInfo& device)
+{
+    Usage usage = question.spec.usage;
+    for (const Party& party : question.parties) usage = usage | needed_of_exporter(party, device.id);
+    return usage;
+}
+
+Rung best_rung(const DeviceInfo& device, Modifier modifier)
+{
+    if (is_system(device.backend)) return Rung::system_dma_buf;
+    const bool implicit_linear = modifier == modifier_invalid && device.software && device.backend != Backend::vulkan_opaque;
+    return implicit_linear || modifier == modifier_linear ? Rung::linear : Rung::tiled;
+}
+
+Demands broken_demands(const Party& party, const Properties& p)
+{
+    Demands out = broken_without_table(party, p);
+    if (!party.table) return out;
+    std::size_t from = 0;
+    const Found found = find_from(party.table->rows, p, from);
+    return out | (found.row ? broken_by_row(party, *found.row, p) : missing_row(found));
+}
+
+Layouts::Layouts(const Question& question) : who_count_(question.parties.size() + 1)
+{
+    collect(question);
+    demands_.resize(layouts_.size() * who_count_);
+    ask_request(question);
+    if (question.parties.empty()) return;
+    std::vector<std::size_t> sorted(layouts_.size());
+    std::iota(sorted.begin(), sorted.end(), std::size_t{0});
+    const auto order = [&](std::size_t i) {
+        const Backend backend = question.offers[layouts_[i].offer].device->backend;
+        return std::tuple(memory_kind(backend), layouts_[i].row->format, layouts_[i].row->modifier);
+    };
+    std::ranges::sort(sorted, {}, order);
+    for (Who who = 1; who < who_count_; ++who) ask_party(question, who, sorted);
+}
+
+void Layouts::collect(const Question& question)
+{
+    const auto wanted = [&](FourCC f) {
+        return f == question.spec.format || std::ranges::find(question.alternatives, f) != question.alternatives.end();
+    };
+    for (std::size_t i = 0; i < question.offers.size(); ++i) {
+        const Offer& offer = question.offers[i];
+        if (!offer.device->problem.empty()) continue;
+        for (const FormatSupport& row : offer.formats)
+            if (row.device == offer.index && wanted(row.format))
+                layouts_.push_back({i, &row, best_rung(*offer.device, row.modifier)});
+    }
+}
+
+void Layouts::ask_request(const Question& question)
+{
+    for (std::size_t i = 0; i < layouts_.size(); ++i) {
+        const Demands unfit = unwanted(question.spec, *question.offers[layouts_[i].offer].device);
+        demands_[i * who_count_] = unfit | broken_by_request(question.spec, properties(question, layouts_[i]));
+        layouts_[i].blockers = demands_[i * who_count_] != 0;
+    }
+}
+
+void Layouts::ask_party(const Question& question, Who who, std::span<const std::size_t> sorted)
+{
+    const Party& party = question.parties[who - 1];
+    std::size_t from = 0;
+    for (const std::size_t i : sorted) {
+        const Properties p = properties(question, layouts_[i]);
+        Demands broken = broken_without_table(party, p);
+        if (party.table) {
+            const Found found = find_from(party.table->rows, p, from);
+            broken |= found.row ? broken_by_row(party, *found.row, p) : missing_row(found);
+        }
+        demands_[i * who_count_ + who] = broken;
+        if (broken) layouts_[i].blockers |= 1u << who;
+    }
+}
+
+bool Layouts::is_common(std::size_t layout) const
+{
+    constexpr Demands missing = demand_bit(Demand::memory_kind) | demand_bit(Demand::format) | demand_bit(Demand::modifier) |
+                                demand_bit(Demand::device);
+    for (Who who = 1; who < who_count_; ++who)
+        if (demands(layout, who) & missing) return false;
+    return true;
+}
+
+void Layouts::block(std::size_t layout, Who who, Demand demand)
+{
+    demands_[layout * who_count_ + who] |= demand_bit(demand);
+    layouts_[layout].blockers |= 1u << who;
+}
+
+} // namespace dmb

@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: MIT
+// The capability tables that clients stated. One copy per content: a second client with the same driver states
+// its digest and is known. A table lives as long as somebody who stated it, or an image that was negotiated
+// with it.
+#pragma once
+#include "daemon/core/party.hpp"
+#include "daemon/policy/quota.hpp"
+
+#include <unordered_map>
+#include <vector>
+
+namespace dmb {
+
+struct DigestHash {
+    std::size_t operator()(const Digest&) const;
+};
+
+class Tables {
+public:
+    /// Null when nobody has stated it, or those who did are gone.
+    TablePointer find(const Digest&) const;
+    /// `digest` is the table's; the one that is there already when it is.
+    TablePointer add(const Digest& digest, Capabilities table);
+
+private:
+    std::unordered_map<Digest, std::weak_ptr<const Capabilities>, DigestHash> tables_;
+    std::size_t purge_at_ = 64;
+};
+
+/// What one client stated, and what it has sent of the table that it is stating.
+struct StatedTables {
+    struct Entry {
+        TablePointer table;
+        Charge charge;
+    };
+    std::vector<Entry> tables;
+    Capabilities partial;
+    std::uint32_t expected_rows = 0; ///< of `partial`; 0: none is being stated
+};
+
+/// Adds a part. Fails on tables that are too large or not canonical; then the whole table must be sent again.
+Result<> add_part(StatedTables&, const wire::DefineCapabilities&);
+
+} // namespace dmb
