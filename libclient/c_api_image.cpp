@@ -17,7 +17,7 @@ Result<Client*> client_of(const dmabroker_image* image)
 {
     TRY(require(image, "image"));
     if (image->client) return image->client;
-    return fail(Errc::disconnected, "the client that this image came from was closed");
+    return fail(Errc::disconnected, "the client that this image came from was closed, or it was adopted and never had one");
 }
 
 /// Whether the library itself can write the initial pixels once it has the image: then they need not
@@ -71,6 +71,29 @@ Result<wire::Register> to_request(const dmabroker_image_info& info, const char* 
     return request;
 }
 
+constexpr std::uint64_t adopted_timeout_ns = 30'000'000'000; // as the default of a connection
+
+/// Opaque memory can be told from nothing else; everything else is identified.
+Result<Image> check_adopted(ImageDesc desc, ImageFds fds)
+{
+    if (desc.kind == MemoryKind::opaque) return Image::adopt(std::move(desc), std::move(fds));
+    return Image::validate(std::move(desc), std::move(fds));
+}
+
+Result<std::unique_ptr<dmabroker_image>> adopt_image(const dmabroker_image_info& info, const int* fds)
+{
+    ImageDesc desc = TRY(to_desc(info));
+    const Rights rights = info.rights == 0 ? Rights::all() : TRY(to_rights(info.rights));
+    TRY(check_layout(desc));
+    ImageFds copies = TRY(duplicate_all(fds, desc.memories.size()));
+    Image image = TRY(check_adopted(std::move(desc), std::move(copies)));
+    std::unique_ptr<dmabroker_image> adopted(new dmabroker_image{std::move(image)});
+    adopted->rights = rights;
+    adopted->timeout_ns = adopted_timeout_ns;
+    describe(*adopted);
+    return adopted;
+}
+
 } // namespace
 
 extern "C" {
@@ -120,6 +143,18 @@ int dmabroker_register(dmabroker_client* client, const dmabroker_image_info* inf
         const wire::Register request = TRY(to_request(made, label, lease_ns));
         ImageFds copies = TRY(duplicate_all(fds, request.fd_count()));
         *image = TRY(client->register_image(request, std::move(copies))).release();
+        return {};
+    });
+}
+
+int dmabroker_image_adopt(const dmabroker_image_info* info, const int* fds, dmabroker_image** image, dmabroker_error* error)
+{
+    return guard(error, [&]() -> Result<> {
+        TRY(require(fds, "fds"));
+        TRY(require(image, "image"));
+        *image = nullptr;
+        const dmabroker_image_info stated = TRY(read_struct(info));
+        *image = TRY(adopt_image(stated, fds)).release();
         return {};
     });
 }

@@ -50,7 +50,7 @@ RULES = {
                                 "daemon/alloc/memfd.hpp"], []),
     "daemon/net/": (PROTO + ["daemon/net/", "daemon/core/", "daemon/policy/", "daemon/alloc/", "daemon/device/"],
                     SYSTEM + ["asio", "systemd"]),
-    "daemon/worker/": (PROTO + ["daemon/worker/"], SYSTEM + ["gpu", "drm"]),
+    "daemon/worker/": (PROTO + [PUBLIC, "daemon/worker/", "libclient/convert.hpp", "tools/gpu/"], SYSTEM + ["gpu", "drm"]),
     "daemon/": (PROTO + ["daemon/net/", "daemon/core/", "daemon/policy/", "daemon/alloc/", "daemon/device/", "daemon/options.hpp"],
                 SYSTEM + ["asio", "systemd", "cli"]),
     "libclient/include/": ([PUBLIC], ["gpu", "clock"]),

@@ -15,14 +15,6 @@
 namespace dmb::worker {
 namespace {
 
-/// Where a plane begins; for plane_count, where everything ends. In range: sides are at most 16384.
-std::uint64_t plane_start(const FormatInfo& format, Extent size, std::size_t plane)
-{
-    std::uint64_t start = 0;
-    for (std::size_t i = 0; i < plane; ++i) start += row_bytes(format, i, size.width) * plane_extent(format, i, size).height;
-    return start;
-}
-
 Result<> read_at(int fd, std::uint64_t at, std::span<std::byte> to)
 {
     while (!to.empty()) {
@@ -37,6 +29,13 @@ Result<> read_at(int fd, std::uint64_t at, std::span<std::byte> to)
 }
 
 } // namespace
+
+std::uint64_t plane_start(const FormatInfo& format, Extent size, std::size_t plane)
+{
+    std::uint64_t start = 0;
+    for (std::size_t i = 0; i < plane; ++i) start += row_bytes(format, i, size.width) * plane_extent(format, i, size).height;
+    return start;
+}
 
 Result<Contents> Contents::open(UniqueFd fd, FourCC code, Extent size)
 {

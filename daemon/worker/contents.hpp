@@ -23,6 +23,9 @@ private:
     Extent size_;
 };
 
+/// Where a plane begins in tightly packed pixels; for plane_count, where everything ends. Sides in range.
+std::uint64_t plane_start(const FormatInfo&, Extent, std::size_t plane);
+
 /// One plane somewhere in mapped memory.
 struct MappedPlane {
     std::byte* data = nullptr;

@@ -14,13 +14,28 @@ struct Exported {
     bool contents_written = false;
 };
 
+/// What a trial found.
+struct Proven {
+    ProofResult result = ProofResult::impossible;
+    BoundedText<160> reason;
+};
+
+/// A kind of worker does some of this and refuses the rest. Images that are handed in were checked against their
+/// descriptors, opaque ones excepted.
 class Driver {
 public:
     virtual ~Driver() = default;
-    /// Devices and formats, each proven by allocating and exporting a small image.
-    virtual const wire::WorkerHello& hello() const = 0;
+    /// Devices and formats, each proven by allocating and exporting a small image. None: it allocates nothing.
+    virtual const wire::WorkerHello& hello() const;
     /// `contents` may be null. The memory shows nothing of any other process.
-    virtual Result<Exported> allocate(std::uint8_t device, const wire::AllocateSpec&, const Contents* contents) = 0;
+    virtual Result<Exported> allocate(const wire::WorkerAllocate&, const Contents* contents);
+    /// Tries the importer of `api` on a device. The image is used up: whatever was in it may be drawn over.
+    virtual Proven prove(Api, const Device&, Usage, Image);
+    /// All planes, tightly packed one after the other, into `to`, which has just that many bytes.
+    virtual Result<> read(Image, std::span<std::byte> to);
+    virtual Result<> write(Image, const Contents&);
+    /// Both have one size and format.
+    virtual Result<> blit(Image from, Image to);
     /// False: the driver is in a state that only a new process can leave.
     virtual bool usable() const { return true; }
 };

@@ -10,6 +10,7 @@
 // local trial notices, because a fresh buffer's copy is up to date).
 #include "daemon/worker/gbm_backend.hpp"
 
+#include "daemon/worker/gbm_import.hpp"
 #include "daemon/worker/mapping.hpp"
 #include "proto/base/log.hpp"
 
@@ -42,19 +43,6 @@ void describe(Exported& image, FourCC format, Extent size)
 {
     image.desc.format = format;
     image.desc.size = size;
-}
-
-/// gbm_bo_map writes through the driver, which tiles or transfers.
-Result<> fill_through_driver(gbm_bo* bo, const FormatInfo& format, Extent size, const Contents* contents)
-{
-    std::uint32_t stride = 0;
-    void* cookie = nullptr;
-    errno = 0;
-    void* data = gbm_bo_map(bo, 0, 0, size.width, size.height, GBM_BO_TRANSFER_WRITE, &stride, &cookie);
-    if (!data) return fail(Errc::backend_failed, "gbm_bo_map for writing: {}", describe_errno(errno));
-    auto written = write_plane(format, size, 0, contents, {static_cast<std::byte*>(data), stride});
-    gbm_bo_unmap(bo, cookie);
-    return written;
 }
 
 Result<> fill_through_mapping(const Exported& image, const FormatInfo& format, const Contents* contents)
@@ -161,8 +149,11 @@ Result<> GbmBackend::check_usage(FourCC format, Usage wanted) const
                 to_string(possible), to_string(format), to_string(wanted));
 }
 
-Result<Exported> GbmBackend::allocate(std::uint8_t, const wire::AllocateSpec& spec, const Contents* contents)
+Result<Exported> GbmBackend::allocate(const wire::WorkerAllocate& request, const Contents* contents)
 {
+    const wire::AllocateSpec& spec = request.spec;
+    if (request.rules.contiguous)
+        return fail(Errc::backend_failed, "GBM does not tell whether memory is physically contiguous");
     if (!device_) return fail(Errc::backend_failed, "{}", hello_.devices[0].problem.view());
     TRY(check_usage(spec.format, spec.usage));
     if (!spec.usage.has_any(usage_cpu)) return try_allocate(spec, {spec.modifiers.data(), spec.modifiers.size()}, contents);
@@ -203,11 +194,36 @@ Result<> GbmBackend::fill(gbm_bo* bo, const Exported& image, const Contents* con
     if (!contents && device_->software()) return {};
     const FormatInfo& format = *find_format(image.desc.format);
     if (device_->software()) return fill_through_mapping(image, format, contents);
-    if (format.plane_count == 1) return fill_through_driver(bo, format, image.desc.size, contents);
+    if (format.plane_count == 1) return write_bo(bo, format, image.desc.size, contents);
     // gbm_bo_map shows the first plane only.
     if (image.desc.modifier == modifier_linear && cpu_access_) return fill_through_mapping(image, format, contents);
     return fail(Errc::backend_failed, "{} with modifier {} can be neither cleared nor written through GBM; ask for LINEAR",
                 format.name, to_string(image.desc.modifier));
+}
+
+Result<GbmCopy*> GbmBackend::copier()
+{
+    if (!device_) return fail(Errc::backend_failed, "{}", hello_.devices[0].problem.view());
+    if (!copier_) copier_.emplace(*device_, hello_.devices[0].id, cpu_access_);
+    return &*copier_;
+}
+
+Result<> GbmBackend::read(Image image, std::span<std::byte> to)
+{
+    GbmCopy* copy = TRY(copier());
+    return copy->read(std::move(image), to);
+}
+
+Result<> GbmBackend::write(Image image, const Contents& contents)
+{
+    GbmCopy* copy = TRY(copier());
+    return copy->write(std::move(image), contents);
+}
+
+Result<> GbmBackend::blit(Image from, Image to)
+{
+    GbmCopy* copy = TRY(copier());
+    return copy->blit(std::move(from), std::move(to));
 }
 
 } // namespace dmb::worker

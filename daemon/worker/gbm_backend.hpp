@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Allocates through GBM on one DRM device.
 #pragma once
-#include "daemon/worker/gbm_device.hpp"
+#include "daemon/worker/gbm_copy.hpp"
 
 #include <optional>
 
@@ -11,7 +11,10 @@ class GbmBackend : public Driver {
 public:
     explicit GbmBackend(const std::string& node);
     const wire::WorkerHello& hello() const override { return hello_; }
-    Result<Exported> allocate(std::uint8_t device, const wire::AllocateSpec&, const Contents*) override;
+    Result<Exported> allocate(const wire::WorkerAllocate&, const Contents*) override;
+    Result<> read(Image, std::span<std::byte> to) override;
+    Result<> write(Image, const Contents&) override;
+    Result<> blit(Image from, Image to) override;
 
 private:
     void prove_cpu_access();
@@ -22,7 +25,10 @@ private:
     Result<Exported> try_allocate(const wire::AllocateSpec&, std::span<const Modifier> acceptable, const Contents*);
     Result<> fill(gbm_bo*, const Exported&, const Contents*);
 
+    Result<GbmCopy*> copier();
+
     std::optional<GbmDevice> device_;
+    std::optional<GbmCopy> copier_; ///< for device_
     bool cpu_access_ = false;
     wire::WorkerHello hello_; ///< one device
 };

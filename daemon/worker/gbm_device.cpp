@@ -5,6 +5,9 @@
 // first becomes DRM master, and would keep a display server from starting.
 #include "daemon/worker/gbm_device.hpp"
 
+#include "daemon/worker/driver_version.hpp"
+#include "daemon/worker/drm_node.hpp"
+
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
@@ -31,12 +34,6 @@ Nodes nodes_of(const std::string& node)
     if (device->available_nodes & (1 << DRM_NODE_PRIMARY)) nodes.primary = device->nodes[DRM_NODE_PRIMARY];
     drmFreeDevice(&device);
     return nodes;
-}
-
-std::uint64_t device_number(const std::string& path)
-{
-    struct stat status{};
-    return ::stat(path.c_str(), &status) == 0 ? status.st_rdev : 0;
 }
 
 /// False: not a DRM node. Mesa would try its luck with it all the same.
@@ -102,6 +99,8 @@ Result<GbmDevice> GbmDevice::open_node(const std::string& path, DeviceInfo& info
     if (drmIsMaster(fd.get())) drmDropMaster(fd.get());
     gbm_device* device = gbm_create_device(fd.get());
     if (!device) return fail(Errc::backend_failed, "{}: gbm_create_device: {}", path, describe_errno(errno));
+    info.version = std::string_view(gbm_driver_version(fd.get()));
+    info.id.pci = pci_address(fd.get());
     GbmDevice opened(std::move(fd), device);
     if (auto tried = opened.try_once(); !tried) return fail(tried.error().code, "{}: {}", path, tried.error().reason.view());
     return opened;

@@ -33,6 +33,7 @@ public:
     /// Descriptors, planes and memories; the caller fills in the rest of the description.
     Result<Exported> export_bo(gbm_bo*) const;
 
+    gbm_device* get() const { return device_.get(); }
     /// No GPU behind it: Mesa draws with the CPU into what the kernel calls a dumb buffer.
     bool software() const { return software_; }
     /// Can put buffers on a display.

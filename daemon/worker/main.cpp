@@ -2,7 +2,9 @@
 // dmabroker-worker: runs one GPU driver on the broker's behalf, so that its crash or hang costs one
 // request and not the broker. Started by dmabrokerd only: descriptor 3 is a SEQPACKET socket to it.
 // The worker trusts the broker, not the descriptors that clients sent through it, and not the driver.
+#include "daemon/worker/prover.hpp"
 #include "daemon/worker/server.hpp"
+#include "daemon/worker/system_driver.hpp"
 #include "proto/base/log.hpp"
 
 #if DMB_HAVE_GBM
@@ -30,6 +32,8 @@ constexpr int usage_error = 2;
 std::unique_ptr<worker::Driver> make_driver(std::span<char*> arguments)
 {
     const std::string_view kind = arguments.empty() ? "" : arguments[0];
+    if (kind == "prove" && arguments.size() == 1) return std::make_unique<worker::Prover>();
+    if (kind == "system" && arguments.size() == 1) return std::make_unique<worker::SystemDriver>();
 #if DMB_HAVE_GBM
     if (kind == "gbm" && arguments.size() == 2) return std::make_unique<worker::GbmBackend>(arguments[1]);
 #endif
@@ -59,8 +63,8 @@ int main(int argc, char** argv)
     ::fcntl(socket_to_broker, F_SETFD, FD_CLOEXEC);
     const auto driver = make_driver(std::span(argv, static_cast<std::size_t>(argc)).subspan(1));
     if (!driver) {
-        log::error("usage: dmabroker-worker gbm NODE | vulkan (this build has gbm: {}, vulkan: {})", bool(DMB_HAVE_GBM),
-                   bool(DMB_HAVE_VULKAN));
+        log::error("usage: dmabroker-worker gbm NODE | vulkan | prove | system (this build has gbm: {}, vulkan: {}, egl: {})",
+                   bool(DMB_HAVE_GBM), bool(DMB_HAVE_VULKAN), bool(DMB_HAVE_EGL));
         return usage_error;
     }
     if (const auto served = worker::serve(socket_to_broker, *driver); !served) {

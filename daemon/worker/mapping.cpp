@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// mmap and DMA_BUF_IOCTL_SYNC. Only for memory that this process allocated: mapping what somebody else
-// owns can raise SIGBUS.
+// mmap and DMA_BUF_IOCTL_SYNC. Only for memory that this process allocated or that Image::validate identified: mapping
+// anything else that somebody owns can raise SIGBUS. Memfds have no brackets (ENOTTY).
 #include "daemon/worker/mapping.hpp"
 
 #include <cerrno>
@@ -25,8 +25,8 @@ int sync(int fd, std::uint64_t flags)
 Result<Mapping> Mapping::map(int fd, std::uint64_t size)
 {
     void* data = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    if (data == MAP_FAILED) return fail_errno(Errc::backend_failed, "map the dma-buf for the CPU", errno);
-    if (sync(fd, DMA_BUF_SYNC_START) < 0) {
+    if (data == MAP_FAILED) return fail_errno(Errc::backend_failed, "map the memory for the CPU", errno);
+    if (sync(fd, DMA_BUF_SYNC_START) < 0 && errno != ENOTTY) {
         const int error = errno;
         ::munmap(data, size);
         return fail_errno(Errc::backend_failed, "DMA_BUF_IOCTL_SYNC", error);

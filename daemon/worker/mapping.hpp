@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// A dma-buf of our own mapped for the CPU, inside one DMA_BUF_IOCTL_SYNC bracket.
+// A dma-buf or memfd mapped for the CPU, inside one DMA_BUF_IOCTL_SYNC bracket.
 #pragma once
 #include "proto/base/result.hpp"
 

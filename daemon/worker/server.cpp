@@ -1,19 +1,23 @@
 // SPDX-License-Identifier: MIT
-// Blocking receive, allocate, send. The broker sends the next request only after the answer, holds the
-// deadline, and kills this process when it is over; so nothing here measures time. What a driver
-// answered is checked like a stranger's description before it leaves: drivers err too.
+// Blocking receive, one piece of work, send. The broker sends the next request only after the answer, holds the
+// deadline, and kills this process when it is over; so nothing here measures time but what work cost. What a
+// driver answered is checked like a stranger's description before it leaves: drivers err too. What came in
+// may have been a client's: descriptors are identified before any driver meets them.
 #include "daemon/worker/server.hpp"
 
+#include "daemon/worker/pixel_memory.hpp"
 #include "proto/base/log.hpp"
 #include "proto/wire/channel.hpp"
 
 #include <array>
+#include <ctime>
 #include <unistd.h>
 #include <vector>
 
 namespace dmb::worker {
 namespace {
 
+using wire::PacketFds;
 using wire::WorkerAllocate;
 using wire::WorkerHello;
 
@@ -28,7 +32,12 @@ public:
 private:
     template <class Message> Result<> reply(const Message&, std::uint32_t serial, std::span<const UniqueFd> fds = {});
     Result<> refuse(const Error&, std::uint32_t serial);
-    Result<> answer(const WorkerAllocate&, wire::PacketFds, std::uint32_t serial);
+    Result<> answer(const WorkerAllocate&, PacketFds, std::uint32_t serial);
+    Result<> answer(const wire::WorkerProve&, PacketFds, std::uint32_t serial);
+    Result<> answer(const wire::WorkerRead&, PacketFds, std::uint32_t serial);
+    Result<> answer(const wire::WorkerWrite&, PacketFds, std::uint32_t serial);
+    Result<> answer(const wire::WorkerBlit&, PacketFds, std::uint32_t serial);
+    Result<> answer_cost(const Result<std::uint64_t>& cost_ns, std::uint32_t serial);
 
     int socket_;
     Driver& driver_;
@@ -46,7 +55,7 @@ template <class Message> Result<> Server::reply(const Message& message, std::uin
 
 Result<> Server::refuse(const Error& error, std::uint32_t serial)
 {
-    return reply(wire::ErrorReply{error.code, error.reason, {}}, serial);
+    return reply(wire::ErrorReply{error.code, error.reason, {}, {}}, serial);
 }
 
 Result<> Server::greet()
@@ -64,32 +73,118 @@ Result<> Server::greet()
     return reply(part, 0);
 }
 
-Result<Exported> allocate(Driver& driver, const WorkerAllocate& request, wire::PacketFds fds)
+Result<Exported> allocate(Driver& driver, const WorkerAllocate& request, PacketFds fds)
 {
     TRY(check_size(request.spec.size));
-    if (request.device >= driver.hello().devices.size())
+    if (!driver.hello().devices.empty() && request.device >= driver.hello().devices.size())
         return fail(Errc::invalid_argument, "device {} of {}", request.device, driver.hello().devices.size());
     std::optional<Contents> contents;
     if (request.has_contents) contents.emplace(TRY(Contents::open(std::move(fds[0]), request.spec.format, request.spec.size)));
-    return driver.allocate(request.device, request.spec, contents ? &*contents : nullptr);
+    return driver.allocate(request, contents ? &*contents : nullptr);
 }
 
 /// What every exported image must be, whatever the driver says.
-Result<> check(const Exported& image)
+Result<> check(const Exported& image, const LayoutRules& rules)
 {
     auto layout = check_layout(image.desc);
     if (!layout)
         return fail(Errc::backend_failed, "the driver described an impossible image: {}", layout.error().reason.view());
+    if (const auto broken = broken_rule(rules, image.desc); !broken.empty())
+        return fail(Errc::backend_failed, "the driver's layout breaks a rule of a participant: {}", broken.view());
     if (image.fds.size() == image.desc.memories.size()) return {};
     return fail(Errc::backend_failed, "the driver exported {} memories for {}", image.fds.size(), image.desc.memories.size());
 }
 
-Result<> Server::answer(const WorkerAllocate& request, wire::PacketFds fds, std::uint32_t serial)
+/// Opaque memory can be told from nothing else; only its driver will notice.
+Result<Image> checked(const ImageDesc& desc, ImageFds fds)
+{
+    if (desc.kind == MemoryKind::opaque) return Image::adopt(desc, std::move(fds));
+    return Image::validate(desc, std::move(fds));
+}
+
+std::uint64_t now_ns()
+{
+    timespec now{};
+    ::clock_gettime(CLOCK_MONOTONIC, &now);
+    return static_cast<std::uint64_t>(now.tv_sec) * 1'000'000'000 + static_cast<std::uint64_t>(now.tv_nsec);
+}
+
+/// What it took, the driver's waiting for its GPU included.
+template <class Work> Result<std::uint64_t> timed(Work work)
+{
+    const std::uint64_t begin = now_ns();
+    TRY(work());
+    return now_ns() - begin;
+}
+
+Result<> Server::answer(const WorkerAllocate& request, PacketFds fds, std::uint32_t serial)
 {
     Result<Exported> image = allocate(driver_, request, std::move(fds));
     if (!image) return refuse(image.error(), serial);
-    if (auto good = check(*image); !good) return refuse(good.error(), serial);
+    if (auto good = check(*image, request.rules); !good) return refuse(good.error(), serial);
     return reply(wire::WorkerImage{image->desc, image->contents_written}, serial, {image->fds.data(), image->fds.size()});
+}
+
+Result<> Server::answer(const wire::WorkerProve& request, PacketFds fds, std::uint32_t serial)
+{
+    Result<Image> image = checked(request.desc, wire::take_image_fds(fds, 0, fds.size()));
+    if (!image) return refuse(image.error(), serial);
+    const Proven proven = driver_.prove(request.api, request.device, request.usage, std::move(*image));
+    return reply(wire::WorkerProof{proven.result, proven.reason}, serial);
+}
+
+struct Pixels {
+    UniqueFd memfd;
+    std::uint64_t cost_ns = 0;
+};
+
+Result<Pixels> read(Driver& driver, const ImageDesc& desc, PacketFds fds)
+{
+    Image image = TRY(checked(desc, wire::take_image_fds(fds, 0, fds.size())));
+    PixelMemory memory = TRY(PixelMemory::create(desc.format, desc.size));
+    const std::uint64_t cost = TRY(timed([&] { return driver.read(std::move(image), memory.bytes()); }));
+    return Pixels{TRY(std::move(memory).seal()), cost};
+}
+
+Result<> Server::answer(const wire::WorkerRead& request, PacketFds fds, std::uint32_t serial)
+{
+    Result<Pixels> pixels = read(driver_, request.desc, std::move(fds));
+    if (!pixels) return refuse(pixels.error(), serial);
+    return reply(wire::WorkerPixels{pixels->cost_ns}, serial, {&pixels->memfd, 1});
+}
+
+Result<std::uint64_t> write(Driver& driver, const ImageDesc& desc, PacketFds fds)
+{
+    UniqueFd pixels = std::move(fds[fds.size() - 1]);
+    Image image = TRY(checked(desc, wire::take_image_fds(fds, 0, fds.size() - 1)));
+    const Contents contents = TRY(Contents::open(std::move(pixels), desc.format, desc.size));
+    return timed([&] { return driver.write(std::move(image), contents); });
+}
+
+Result<> Server::answer(const wire::WorkerWrite& request, PacketFds fds, std::uint32_t serial)
+{
+    return answer_cost(write(driver_, request.desc, std::move(fds)), serial);
+}
+
+Result<std::uint64_t> blit(Driver& driver, const wire::WorkerBlit& request, PacketFds fds)
+{
+    if (request.source.size != request.destination.size || request.source.format != request.destination.format)
+        return fail(Errc::invalid_argument, "a blit keeps size and format");
+    const std::size_t first = request.source.memories.size();
+    Image from = TRY(checked(request.source, wire::take_image_fds(fds, 0, first)));
+    Image to = TRY(checked(request.destination, wire::take_image_fds(fds, first, fds.size() - first)));
+    return timed([&] { return driver.blit(std::move(from), std::move(to)); });
+}
+
+Result<> Server::answer(const wire::WorkerBlit& request, PacketFds fds, std::uint32_t serial)
+{
+    return answer_cost(blit(driver_, request, std::move(fds)), serial);
+}
+
+Result<> Server::answer_cost(const Result<std::uint64_t>& cost_ns, std::uint32_t serial)
+{
+    if (!cost_ns) return refuse(cost_ns.error(), serial);
+    return reply(wire::WorkerDone{*cost_ns}, serial);
 }
 
 Result<bool> Server::serve_one()
@@ -102,7 +197,9 @@ Result<bool> Server::serve_one()
     const auto decoded = wire::decode(std::span(buffer_).first((*packet)->size), (*packet)->fds.size(), request);
     if (!decoded && decoded.error().code != Errc::unsupported) return std::unexpected(decoded.error());
     if (!decoded) TRY(refuse(decoded.error(), request.serial));
-    else TRY(answer(std::get<WorkerAllocate>(request.message), std::move((*packet)->fds), request.serial));
+    else
+        TRY(std::visit([&](const auto& message) { return answer(message, std::move((*packet)->fds), request.serial); },
+                       request.message));
     if (!driver_.usable()) return fail(Errc::backend_failed, "the driver lost its device; starting afresh");
     return true;
 }

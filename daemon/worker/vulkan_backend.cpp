@@ -4,6 +4,7 @@
 // held against what was proven at start, then the driver chooses among the modifiers that are left.
 #include "daemon/worker/vulkan_backend.hpp"
 
+#include "daemon/worker/vulkan_import.hpp"
 #include "daemon/worker/vulkan_upload.hpp"
 
 #include <algorithm>
@@ -51,7 +52,7 @@ void VulkanBackend::add_device(VkPhysicalDevice physical)
 {
     DeviceInfo info;
     info.backend = Backend::vulkan;
-    auto created = VulkanDevice::create(physical, info);
+    auto created = VulkanDevice::create(*instance_, physical, info);
     if (!created) {
         info.problem = created.error().reason.view();
         add_target({}, info, {});
@@ -88,8 +89,12 @@ Result<VulkanWish> VulkanBackend::wish_for(std::uint8_t device, const wire::Allo
                 hello_.devices[device].name.view(), wish.format->name, to_string(spec.usage));
 }
 
-Result<Exported> VulkanBackend::allocate(std::uint8_t index, const wire::AllocateSpec& spec, const Contents* contents)
+Result<Exported> VulkanBackend::allocate(const wire::WorkerAllocate& request, const Contents* contents)
 {
+    const std::uint8_t index = request.device;
+    const wire::AllocateSpec& spec = request.spec;
+    if (request.rules.contiguous)
+        return fail(Errc::backend_failed, "Vulkan does not tell whether memory is physically contiguous");
     if (!targets_[index].device) return fail(Errc::backend_failed, "{}", hello_.devices[index].problem.view());
     VulkanDevice& device = *targets_[index].device;
     const VulkanWish wish = TRY(wish_for(index, spec));
@@ -101,6 +106,54 @@ Result<Exported> VulkanBackend::allocate(std::uint8_t index, const wire::Allocat
     exported.desc.colour = spec.colour;
     exported.contents_written = contents != nullptr;
     return exported;
+}
+
+/// The image's own device first, then any that imports it; the first one's reason if none does.
+template <class Work> Result<> VulkanBackend::on_some_device(const ImageDesc& desc, Work work)
+{
+    Result<> reason = fail(Errc::backend_failed, "there is no Vulkan device");
+    bool tried = false;
+    for (const bool own : {true, false})
+        for (const auto& device : devices_) {
+            if (is_same(device->info().id, desc.device) != own) continue;
+            Result<> done = work(*device);
+            if (done) return done;
+            if (!tried) reason = done;
+            tried = true;
+        }
+    return reason;
+}
+
+Result<> VulkanBackend::read(Image image, std::span<std::byte> to)
+{
+    const ImageDesc desc = image.desc();
+    const dmabroker::Image held = TRY(hold(std::move(image)));
+    return on_some_device(desc, [&](VulkanDevice& device) -> Result<> {
+        const VulkanImport imported = TRY(VulkanImport::create(device, held, VK_IMAGE_USAGE_TRANSFER_SRC_BIT));
+        return imported.read(to);
+    });
+}
+
+Result<> VulkanBackend::write(Image image, const Contents& contents)
+{
+    const ImageDesc desc = image.desc();
+    const dmabroker::Image held = TRY(hold(std::move(image)));
+    return on_some_device(desc, [&](VulkanDevice& device) -> Result<> {
+        const VulkanImport imported = TRY(VulkanImport::create(device, held, VK_IMAGE_USAGE_TRANSFER_DST_BIT));
+        return imported.write(contents);
+    });
+}
+
+Result<> VulkanBackend::blit(Image from, Image to)
+{
+    const ImageDesc desc = from.desc();
+    const dmabroker::Image source = TRY(hold(std::move(from)));
+    const dmabroker::Image target = TRY(hold(std::move(to)));
+    return on_some_device(desc, [&](VulkanDevice& device) -> Result<> {
+        const VulkanImport reading = TRY(VulkanImport::create(device, source, VK_IMAGE_USAGE_TRANSFER_SRC_BIT));
+        const VulkanImport writing = TRY(VulkanImport::create(device, target, VK_IMAGE_USAGE_TRANSFER_DST_BIT));
+        return reading.copy_to(writing);
+    });
 }
 
 bool VulkanBackend::usable() const

@@ -11,7 +11,10 @@ class VulkanBackend : public Driver {
 public:
     VulkanBackend();
     const wire::WorkerHello& hello() const override { return hello_; }
-    Result<Exported> allocate(std::uint8_t device, const wire::AllocateSpec&, const Contents*) override;
+    Result<Exported> allocate(const wire::WorkerAllocate&, const Contents*) override;
+    Result<> read(Image, std::span<std::byte> to) override;
+    Result<> write(Image, const Contents&) override;
+    Result<> blit(Image from, Image to) override;
     bool usable() const override;
 
 private:
@@ -24,6 +27,7 @@ private:
     void add_device(VkPhysicalDevice);
     void add_target(Target, const DeviceInfo&, const VulkanProof&);
     Result<VulkanWish> wish_for(std::uint8_t device, const wire::AllocateSpec&) const;
+    template <class Work> Result<> on_some_device(const ImageDesc&, Work work);
 
     std::optional<VulkanInstance> instance_; // outlives devices_
     std::vector<std::unique_ptr<VulkanDevice>> devices_;

@@ -51,8 +51,14 @@ std::string render_node(const VkPhysicalDeviceDrmPropertiesEXT& drm)
                          : fmt::format("/dev/dri/card{}", drm.primaryMinor);
 }
 
+std::uint32_t pci_address(const VkPhysicalDevicePCIBusInfoPropertiesEXT& pci)
+{
+    return pci.pciDomain << 16 | pci.pciBus << 8 | pci.pciDevice << 3 | pci.pciFunction;
+}
+
 void describe(VkPhysicalDevice physical, const Extensions& extensions, DeviceInfo& info)
 {
+    VkPhysicalDevicePCIBusInfoPropertiesEXT pci{VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PCI_BUS_INFO_PROPERTIES_EXT};
     VkPhysicalDeviceDrmPropertiesEXT drm{VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_DRM_PROPERTIES_EXT};
     VkPhysicalDeviceDriverProperties driver{VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_DRIVER_PROPERTIES};
     VkPhysicalDeviceIDProperties id{VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_ID_PROPERTIES};
@@ -60,13 +66,18 @@ void describe(VkPhysicalDevice physical, const Extensions& extensions, DeviceInf
     const bool has_drm = has(extensions, VK_EXT_PHYSICAL_DEVICE_DRM_EXTENSION_NAME);
     id.pNext = &driver;
     if (has_drm) driver.pNext = &drm;
+    const bool has_pci = has(extensions, VK_EXT_PCI_BUS_INFO_EXTENSION_NAME);
+    pci.pNext = driver.pNext;
+    if (has_pci) driver.pNext = &pci;
     vkGetPhysicalDeviceProperties2(physical, &properties);
 
     info.software = properties.properties.deviceType == VK_PHYSICAL_DEVICE_TYPE_CPU;
     info.name = properties.properties.deviceName;
-    info.driver.assign(fmt::format("{} {}", driver.driverName, driver.driverInfo));
+    info.driver = driver.driverName;
+    info.version = driver.driverInfo;
     std::ranges::copy(id.deviceUUID, info.id.device_uuid.begin());
     std::ranges::copy(id.driverUUID, info.id.driver_uuid.begin());
+    if (has_pci) info.id.pci = pci_address(pci);
     if (!has_drm || (!drm.hasRender && !drm.hasPrimary)) return;
     info.node.assign(render_node(drm));
     info.id.render_node = drm.hasRender
@@ -133,7 +144,8 @@ Result<std::vector<VkPhysicalDevice>> VulkanInstance::devices() const
     return list;
 }
 
-Result<std::unique_ptr<VulkanDevice>> VulkanDevice::create(VkPhysicalDevice physical, DeviceInfo& info)
+Result<std::unique_ptr<VulkanDevice>> VulkanDevice::create(const VulkanInstance& instance, VkPhysicalDevice physical,
+                                                           DeviceInfo& info)
 {
     VkPhysicalDeviceProperties properties{};
     vkGetPhysicalDeviceProperties(physical, &properties);
@@ -141,7 +153,7 @@ Result<std::unique_ptr<VulkanDevice>> VulkanDevice::create(VkPhysicalDevice phys
     if (properties.apiVersion < VK_API_VERSION_1_1)
         return fail(Errc::backend_failed, "a Vulkan 1.0 driver; sharing memory needs 1.1");
     describe(physical, extensions_of(physical), info);
-    std::unique_ptr<VulkanDevice> device(new VulkanDevice(physical, info));
+    std::unique_ptr<VulkanDevice> device(new VulkanDevice(instance.get(), physical, info));
     TRY(device->open());
     return device;
 }

@@ -41,6 +41,9 @@ using OwnedMemory = Owned<VkDeviceMemory, vkFreeMemory>;
 using OwnedBuffer = Owned<VkBuffer, vkDestroyBuffer>;
 using OwnedPool = Owned<VkCommandPool, vkDestroyCommandPool>;
 using OwnedFence = Owned<VkFence, vkDestroyFence>;
+using OwnedView = Owned<VkImageView, vkDestroyImageView>;
+using OwnedRenderPass = Owned<VkRenderPass, vkDestroyRenderPass>;
+using OwnedFramebuffer = Owned<VkFramebuffer, vkDestroyFramebuffer>;
 
 /// "VK_ERROR_OUT_OF_DEVICE_MEMORY", or the number of one that is not known here.
 std::string_view result_name(VkResult);
@@ -56,6 +59,7 @@ public:
     {
         if (instance_) vkDestroyInstance(instance_, nullptr);
     }
+    VkInstance get() const { return instance_; }
     Result<std::vector<VkPhysicalDevice>> devices() const;
 
 private:
@@ -74,11 +78,12 @@ struct Staging {
 class VulkanDevice {
 public:
     /// `info` is filled as far as it is known even when this fails; its backend and problem are not touched.
-    static Result<std::unique_ptr<VulkanDevice>> create(VkPhysicalDevice, DeviceInfo& info);
+    static Result<std::unique_ptr<VulkanDevice>> create(const VulkanInstance&, VkPhysicalDevice, DeviceInfo& info);
     VulkanDevice(const VulkanDevice&) = delete;
     VulkanDevice& operator=(const VulkanDevice&) = delete;
     ~VulkanDevice();
 
+    VkInstance instance() const { return instance_; }
     VkDevice get() const { return device_; }
     VkPhysicalDevice physical() const { return physical_; }
     const DeviceInfo& info() const { return info_; }
@@ -101,12 +106,16 @@ public:
     bool lost() const { return lost_; }
 
 private:
-    VulkanDevice(VkPhysicalDevice physical, const DeviceInfo& info) : physical_(physical), info_(info) {}
+    VulkanDevice(VkInstance instance, VkPhysicalDevice physical, const DeviceInfo& info)
+        : instance_(instance), physical_(physical), info_(info)
+    {
+    }
     Result<> open();
     Result<> pick_queue();
     Result<> make_commands();
     Result<> submit_and_wait();
 
+    VkInstance instance_;
     VkPhysicalDevice physical_;
     DeviceInfo info_;
     std::string_view no_dma_buf_;

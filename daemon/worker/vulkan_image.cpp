@@ -72,7 +72,9 @@ std::vector<ListedModifier> list_modifiers(const VulkanDevice& device, VkFormat 
     list.pDrmFormatModifierProperties = found.data();
     vkGetPhysicalDeviceFormatProperties2(device.physical(), format, &properties);
     std::vector<ListedModifier> out;
-    for (const auto& entry : found) out.push_back({Modifier{entry.drmFormatModifier}, entry.drmFormatModifierPlaneCount});
+    for (const auto& entry : found)
+        out.push_back(
+            {Modifier{entry.drmFormatModifier}, entry.drmFormatModifierPlaneCount, entry.drmFormatModifierTilingFeatures});
     return out;
 }
 

@@ -11,7 +11,8 @@ namespace dmb::worker {
 /// One layout a driver lists for a VkFormat.
 struct ListedModifier {
     Modifier modifier;
-    std::uint32_t planes = 1; ///< memory planes
+    std::uint32_t planes = 1;          ///< memory planes
+    VkFormatFeatureFlags features = 0; ///< with this modifier
     friend bool operator==(const ListedModifier&, const ListedModifier&) = default;
 };
 std::vector<ListedModifier> list_modifiers(const VulkanDevice&, VkFormat);

@@ -103,7 +103,7 @@ OpaqueReader::OpaqueReader()
     if (!physical) return;
     for (VkPhysicalDevice one : *physical) {
         DeviceInfo info;
-        if (auto device = VulkanDevice::create(one, info)) devices_.push_back(std::move(*device));
+        if (auto device = VulkanDevice::create(*instance_, one, info)) devices_.push_back(std::move(*device));
     }
 }
 

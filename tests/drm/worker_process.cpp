@@ -79,17 +79,26 @@ const wire::WorkerHello& WorkerProcess::hello()
     return hello_;
 }
 
-WorkerAnswer WorkerProcess::allocate(std::uint8_t device, const wire::AllocateSpec& spec, int contents)
+template <class Message> WorkerAnswer WorkerProcess::ask(const Message& request, std::span<const int> fds)
 {
     hello();
     std::vector<std::byte> packet(limits::packet_bytes);
-    const wire::WorkerAllocate request{device, spec, contents >= 0};
     packet.resize(need(wire::encode(request, ++serial_, packet), "encode"));
-    if (contents >= 0) send(packet, {&contents, 1});
-    else send(packet);
+    send(packet, fds);
     WorkerAnswer answer = receive();
     if (answer.serial != serial_) throw std::runtime_error("an answer to another request");
     return answer;
+}
+template WorkerAnswer WorkerProcess::ask(const wire::WorkerProve&, std::span<const int>);
+template WorkerAnswer WorkerProcess::ask(const wire::WorkerRead&, std::span<const int>);
+template WorkerAnswer WorkerProcess::ask(const wire::WorkerWrite&, std::span<const int>);
+template WorkerAnswer WorkerProcess::ask(const wire::WorkerBlit&, std::span<const int>);
+
+WorkerAnswer WorkerProcess::allocate(std::uint8_t device, const wire::AllocateSpec& spec, int contents,
+                                     const LayoutRules& rules)
+{
+    const bool has_contents = contents >= 0;
+    return ask(wire::WorkerAllocate{device, spec, rules, has_contents}, {&contents, has_contents ? 1u : 0u});
 }
 
 void WorkerProcess::send(std::span<const std::byte> packet, std::span<const int> fds)

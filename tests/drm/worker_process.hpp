@@ -15,6 +15,9 @@ struct WorkerAnswer {
     wire::PacketFds fds;
     const wire::WorkerImage* image() const { return std::get_if<wire::WorkerImage>(&message); }
     const wire::ErrorReply* error() const { return std::get_if<wire::ErrorReply>(&message); }
+    const wire::WorkerProof* proof() const { return std::get_if<wire::WorkerProof>(&message); }
+    const wire::WorkerPixels* pixels() const { return std::get_if<wire::WorkerPixels>(&message); }
+    const wire::WorkerDone* done() const { return std::get_if<wire::WorkerDone>(&message); }
 };
 
 class WorkerProcess {
@@ -30,7 +33,10 @@ public:
     /// Waits for it on the first call.
     const wire::WorkerHello& hello();
     /// Throws when the worker went away or sent nonsense.
-    WorkerAnswer allocate(std::uint8_t device, const wire::AllocateSpec& spec, int contents = -1);
+    WorkerAnswer allocate(std::uint8_t device, const wire::AllocateSpec& spec, int contents = -1,
+                          const LayoutRules& rules = {});
+    /// Any request; `fds` are borrowed.
+    template <class Message> WorkerAnswer ask(const Message& request, std::span<const int> fds);
     /// Any bytes at all.
     void send(std::span<const std::byte> packet, std::span<const int> fds = {});
     WorkerAnswer receive();

@@ -7,15 +7,12 @@
 #include "proto/image/image.hpp"
 #include "tests/drm/gbm_reader.hpp"
 #include "tests/drm/opaque_reader.hpp"
+#include "tests/drm/worker_images.hpp"
 #include "tests/drm/worker_process.hpp"
 #include "tests/support/fixture.hpp"
 
-#include <cstdlib>
-#include <cstring>
 #include <fcntl.h>
 #include <map>
-#include <random>
-#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -23,53 +20,6 @@ namespace dmb::test {
 namespace {
 
 using wire::AllocateSpec;
-using Bytes = std::vector<std::byte>;
-
-constexpr const char* lavapipe = "/usr/share/vulkan/icd.d/lvp_icd.x86_64.json";
-
-/// Drivers of GPUs that are not here can take seconds to say so.
-void prefer_lavapipe()
-{
-    if (std::getenv("VK_ICD_FILENAMES") || std::getenv("VK_DRIVER_FILES")) return;
-    if (::access(lavapipe, R_OK) == 0) ::setenv("VK_ICD_FILENAMES", lavapipe, 1);
-}
-
-std::vector<std::vector<std::string>> all_workers()
-{
-    std::vector<std::vector<std::string>> list{{"vulkan"}};
-    for (int i = 0; i < 16; ++i) {
-        const std::string node = fmt::format("/dev/dri/card{}", i);
-        if (::access(node.c_str(), F_OK) == 0) list.push_back({"gbm", node});
-    }
-    return list;
-}
-
-Bytes random_bytes(std::size_t size)
-{
-    static std::mt19937_64 generator(std::random_device{}());
-    Bytes out(size);
-    for (std::size_t i = 0; i < size; i += 8) {
-        const std::uint64_t word = generator();
-        std::memcpy(out.data() + i, &word, std::min<std::size_t>(8, size - i));
-    }
-    return out;
-}
-
-UniqueFd memfd_with(std::span<const std::byte> bytes, unsigned seals = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)
-{
-    UniqueFd fd = UniqueFd::adopt(::memfd_create("contents", MFD_CLOEXEC | MFD_ALLOW_SEALING));
-    EXPECT_EQ(::write(fd.get(), bytes.data(), bytes.size()), static_cast<ssize_t>(bytes.size()));
-    EXPECT_EQ(::fcntl(fd.get(), F_ADD_SEALS, seals), 0);
-    return fd;
-}
-
-std::uint64_t packed_bytes(const FormatInfo& format, Extent size)
-{
-    std::uint64_t sum = 0;
-    for (std::size_t i = 0; i < format.plane_count; ++i)
-        sum += row_bytes(format, i, size.width) * plane_extent(format, i, size).height;
-    return sum;
-}
 
 Bytes read_mapped(const ImageDesc& desc, const wire::PacketFds& fds)
 {
@@ -86,25 +36,6 @@ Bytes read_mapped(const ImageDesc& desc, const wire::PacketFds& fds)
         }
     }
     return out;
-}
-
-AllocateSpec spec_for(const FormatSupport& support, Extent size, Usage usage)
-{
-    AllocateSpec spec;
-    spec.size = size;
-    spec.format = support.format;
-    spec.modifiers = {support.modifier};
-    spec.usage = usage;
-    return spec;
-}
-
-/// A driver may refuse an odd size of a subsampled format; nothing else.
-bool may_refuse(const FormatInfo& format, Extent size)
-{
-    bool subsampled = false;
-    for (const PlaneFormat& plane : format.planes)
-        subsampled |= plane.horizontal > 1 || plane.vertical > 1 || plane.block_width > 1;
-    return subsampled && (size.width % 2 != 0 || size.height % 2 != 0);
 }
 
 std::string describe(const DeviceInfo& device, const FormatSupport& support)

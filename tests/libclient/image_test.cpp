@@ -382,6 +382,55 @@ TEST_F(ImageTest, a_registered_image_keeps_its_own_descriptors)
     image.map(Rights::read);
 }
 
+TEST_F(ImageTest, an_adopted_image_works_without_any_broker)
+{
+    const ImageDesc desc = linear_desc({5, 3}, fourcc("NV12"));
+    UniqueFd memory = sealed_memfd(desc.memories[0].size);
+    const int fd = memory.get();
+    auto image = dmabroker::adopt(info_of(desc), &fd);
+    memory.reset();
+    EXPECT_EQ(image.info().rights, static_cast<std::uint32_t>(DMABROKER_READ | DMABROKER_WRITE | DMABROKER_MANAGE));
+    auto mapping = image.map(Rights::read | Rights::write);
+    auto access = mapping.begin(Rights::write);
+    EXPECT_EQ(access.stride(1), desc.planes[1].stride);
+    try {
+        image.token(Rights::read);
+        ADD_FAILURE() << "a token without a broker";
+    } catch (const dmabroker::Error& error) {
+        EXPECT_EQ(error.code(), DMABROKER_DISCONNECTED);
+    }
+}
+
+TEST_F(ImageTest, what_is_adopted_is_checked_like_a_registration)
+{
+    const dmabroker_image_info good = info_of(linear_desc({5, 3}, fourcc("NV12")));
+    const UniqueFd memory = sealed_memfd(good.memory_size[0]), unsealed = sealed_memfd(good.memory_size[0], 0);
+    const auto code = [](const dmabroker_image_info& info, int fd) {
+        try {
+            dmabroker::adopt(info, &fd);
+            return 0;
+        } catch (const dmabroker::Error& error) {
+            return static_cast<int>(error.code());
+        }
+    };
+    EXPECT_EQ(code(good, memory.get()), 0);
+    EXPECT_EQ(code(good, unsealed.get()), DMABROKER_BAD_DESCRIPTOR);
+    EXPECT_EQ(code(good, -1), DMABROKER_BAD_DESCRIPTOR);
+    auto info = good;
+    info.memory_size[0] += 4096;
+    EXPECT_EQ(code(info, memory.get()), DMABROKER_BAD_LAYOUT);
+    info = good;
+    info.kind = DMABROKER_DMA_BUF;
+    EXPECT_EQ(code(info, memory.get()), DMABROKER_BAD_DESCRIPTOR);
+    info = good;
+    info.planes[1].offset = good.memory_size[0];
+    EXPECT_EQ(code(info, memory.get()), DMABROKER_BAD_LAYOUT);
+    info = good;
+    info.rights = DMABROKER_READ;
+    const int fd = memory.get();
+    EXPECT_THROW(dmabroker::adopt(info, &fd).map(Rights::write), dmabroker::Error);
+}
+
 TEST_F(ImageTest, a_registration_that_contradicts_itself_is_refused_without_sending)
 {
     FakeBroker broker([](Peer& peer) {

@@ -82,17 +82,26 @@ bool has_word(const char* list, const char* word)
 
 std::string or_empty(const void* text) { return text ? static_cast<const char*>(text) : ""; }
 
+EglContext::Place place_of(const Library& egl, unsigned index)
+{
+    EglContext::Place place;
+    if (index >= egl.devices.size() || !egl.query_device_string) return place;
+    const EGLDeviceEXT device = egl.devices[index];
+    const char* extensions = egl.query_device_string(device, EGL_EXTENSIONS);
+    if (has_word(extensions, "EGL_EXT_device_drm_render_node"))
+        place.render_node = or_empty(egl.query_device_string(device, EGL_DRM_RENDER_NODE_FILE_EXT));
+    if (has_word(extensions, "EGL_EXT_device_drm"))
+        place.primary_node = or_empty(egl.query_device_string(device, EGL_DRM_DEVICE_FILE_EXT));
+    place.software = has_word(extensions, "EGL_MESA_device_software");
+    return place;
+}
+
 /// The node, where the device has one.
 std::string device_name(const Library& egl, unsigned index)
 {
     if (index >= egl.devices.size()) return "surfaceless EGL";
-    const EGLDeviceEXT device = egl.devices[index];
-    const char* extensions = egl.query_device_string ? egl.query_device_string(device, EGL_EXTENSIONS) : nullptr;
-    std::string node;
-    if (has_word(extensions, "EGL_EXT_device_drm_render_node"))
-        node = or_empty(egl.query_device_string(device, EGL_DRM_RENDER_NODE_FILE_EXT));
-    if (node.empty() && has_word(extensions, "EGL_EXT_device_drm"))
-        node = or_empty(egl.query_device_string(device, EGL_DRM_DEVICE_FILE_EXT));
+    const EglContext::Place place = place_of(egl, index);
+    const std::string& node = place.render_node.empty() ? place.primary_node : place.render_node;
     return "EGL device " + (node.empty() ? std::to_string(index) : node);
 }
 
@@ -117,6 +126,7 @@ struct EglContext::State {
     Gl gl;
     std::string name, version;
     bool software = false;
+    std::uint64_t drm_node = 0;
 
     ~State()
     {
@@ -127,6 +137,8 @@ struct EglContext::State {
         if (display != EGL_NO_DISPLAY) egl.terminate(display);
     }
     void open(unsigned index);
+    void open(void* gbm_device);
+    void initialise();
     void make_context();
     void load_gl();
 };
@@ -135,6 +147,18 @@ void EglContext::State::open(unsigned index)
 {
     name = device_name(egl, index);
     display = platform_display(egl, index);
+    initialise();
+}
+
+void EglContext::State::open(void* gbm_device)
+{
+    name = "EGL on GBM";
+    display = egl.get_platform_display(EGL_PLATFORM_GBM_KHR, gbm_device, nullptr);
+    initialise();
+}
+
+void EglContext::State::initialise()
+{
     if (display == EGL_NO_DISPLAY) fail(name + " gives no display");
     if (!egl.initialize(display, nullptr, nullptr)) {
         display = EGL_NO_DISPLAY;
@@ -174,6 +198,7 @@ void EglContext::State::load_gl()
 unsigned EglContext::count() { return static_cast<unsigned>(library().devices.size()) + 1; }
 
 std::string EglContext::display_name(unsigned index) { return device_name(library(), index); }
+EglContext::Place EglContext::place(unsigned index) { return place_of(library(), index); }
 
 EglContext::EglContext(unsigned index) : state_(std::make_unique<State>())
 {
@@ -182,14 +207,31 @@ EglContext::EglContext(unsigned index) : state_(std::make_unique<State>())
     state_->load_gl();
 }
 
+EglContext::EglContext(void* gbm_device, std::uint64_t node) : state_(std::make_unique<State>())
+{
+    state_->drm_node = node;
+    state_->open(gbm_device);
+    state_->make_context();
+    state_->load_gl();
+}
+
 EglContext::EglContext(EglContext&&) noexcept = default;
 EglContext::~EglContext() = default;
 
-dmabroker::egl::Display EglContext::display() const { return {state_->display, state_->egl.get_proc_address}; }
+dmabroker::egl::Display EglContext::display() const
+{
+    return {state_->display, state_->egl.get_proc_address, state_->drm_node};
+}
 const Gl& EglContext::gl() const { return state_->gl; }
 const std::string& EglContext::name() const { return state_->name; }
 const std::string& EglContext::version() const { return state_->version; }
 bool EglContext::software() const { return state_->software; }
+
+void EglContext::make_current() const
+{
+    if (!state_->egl.make_current(state_->display, EGL_NO_SURFACE, EGL_NO_SURFACE, state_->context))
+        fail(state_->name + " does not make its context current");
+}
 
 bool EglContext::lists_extension(const char* name) const
 {

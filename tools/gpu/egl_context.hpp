@@ -49,8 +49,17 @@ public:
     static unsigned count();
     /// "EGL device /dev/dri/renderD128": without opening it.
     static std::string display_name(unsigned index);
-    /// Makes a context current on this thread. Throws std::runtime_error with a sentence.
+    /// What EGL says about it, without opening it.
+    struct Place {
+        std::string render_node, primary_node; ///< may be empty
+        bool software = false;                 ///< EGL_MESA_device_software
+    };
+    static Place place(unsigned index);
+    /// Makes a context current on this thread, for good: whoever has several calls make_current. Throws std::runtime_error with
+    /// a sentence.
     explicit EglContext(unsigned index);
+    /// The same on a gbm_device, which must outlive it. `node`: st_rdev of its DRM node.
+    EglContext(void* gbm_device, std::uint64_t node);
     EglContext(EglContext&&) noexcept;
     ~EglContext();
 
@@ -61,6 +70,7 @@ public:
     /// GL_VERSION, which has Mesa's version in it.
     const std::string& version() const;
     bool software() const;
+    void make_current() const;
     bool lists_extension(const char* name) const;
     bool lists_gl_extension(const char* name) const;
 

@@ -246,6 +246,12 @@ DMABROKER_API int dmabroker_open(dmabroker_client* client, const char* token, ui
  *  and not against writing. */
 DMABROKER_API int dmabroker_register(dmabroker_client* client, const dmabroker_image_info* info, const int* fds,
                                      const char* label, uint64_t lease_ns, dmabroker_image** image, dmabroker_error* error);
+/** An image that no broker knows of, for the importers of this library: a dma-buf that came through PipeWire,
+ *  Wayland or a camera. `info` and `fds` as for dmabroker_register, descriptors checked in the same way; also
+ *  opaque memory, of which nothing can be checked: then `info` must be as its exporter stated it. It has the rights
+ *  in `info` (0: all). Calls that need a broker fail with DMABROKER_DISCONNECTED. */
+DMABROKER_API int dmabroker_image_adopt(const dmabroker_image_info* info, const int* fds, dmabroker_image** image,
+                                        dmabroker_error* error);
 /** Ends this hold and closes its descriptors. Mappings and GPU imports made from it stay valid. NULL is ignored. */
 DMABROKER_API void dmabroker_image_close(dmabroker_image* image);
 

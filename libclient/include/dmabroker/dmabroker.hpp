@@ -232,6 +232,15 @@ private:
     detail::Owner<dmabroker_image, dmabroker_image_close> image_;
 };
 
+/** An image that no broker knows of; see dmabroker_image_adopt. `fds`: info.memory_count descriptors, borrowed. */
+inline Image adopt(dmabroker_image_info info, const int* fds)
+{
+    info.struct_size = sizeof info;
+    dmabroker_image* image = nullptr;
+    detail::call(dmabroker_image_adopt, &info, fds, &image);
+    return Image(image);
+}
+
 struct Event {
     int type = 0;                     /**< enum dmabroker_event_type */
     dmabroker_image* image = nullptr; /**< equals native() of the Image concerned */

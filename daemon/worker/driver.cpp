@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: MIT
+// What a worker that has no better answer says. The broker knows which kind of worker does what, so these
+// sentences are seen only when it errs.
+#include "daemon/worker/driver.hpp"
+
+namespace dmb::worker {
+namespace {
+
+std::unexpected<Error> not_here(std::string_view what)
+{
+    return fail(Errc::unsupported, "this kind of worker does not {} images", what);
+}
+
+} // namespace
+
+const wire::WorkerHello& Driver::hello() const
+{
+    static const wire::WorkerHello nothing;
+    return nothing;
+}
+
+Result<Exported> Driver::allocate(const wire::WorkerAllocate&, const Contents*) { return not_here("allocate"); }
+
+Proven Driver::prove(Api, const Device&, Usage, Image)
+{
+    return {ProofResult::impossible, "this kind of worker proves nothing"};
+}
+
+Result<> Driver::read(Image, std::span<std::byte>) { return not_here("read"); }
+Result<> Driver::write(Image, const Contents&) { return not_here("write"); }
+Result<> Driver::blit(Image, Image) { return not_here("copy"); }
+
+} // namespace dmb::worker
