@@ -4,6 +4,7 @@
 #include "libclient/convert.hpp"
 
 #include <algorithm>
+#include <cstdlib>
 
 namespace dmb {
 namespace {
@@ -61,6 +62,16 @@ Result<> to_planes(const dmabroker_image_info& from, ImageDesc& desc)
 }
 
 } // namespace
+
+Result<> copy_out(std::string_view text, char** out)
+{
+    char* copy = static_cast<char*>(std::malloc(text.size() + 1));
+    if (!copy) return fail(Errc::out_of_memory, "out of memory in the library");
+    text.copy(copy, text.size());
+    copy[text.size()] = '\0';
+    *out = copy;
+    return {};
+}
 
 Result<wire::Name> to_name(const char* text, std::string_view what)
 {

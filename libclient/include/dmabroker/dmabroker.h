@@ -41,6 +41,10 @@ extern "C" {
 #define DMABROKER_API
 #endif
 
+/** Finds functions of the application's GPU libraries by name, e.g. eglGetProcAddress. */
+typedef void (*dmabroker_proc)(void);
+typedef dmabroker_proc (*dmabroker_get_proc)(const char* name);
+
 /** One connection to a broker. */
 typedef struct dmabroker_client dmabroker_client;
 /** One hold on an image. It ends with dmabroker_image_close, or with its client. */

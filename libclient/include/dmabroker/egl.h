@@ -9,14 +9,11 @@
 #ifndef DMABROKER_EGL_H
 #define DMABROKER_EGL_H
 
-#include <dmabroker/dmabroker.h>
+#include <dmabroker/capabilities.h>
 
 #ifdef __cplusplus
 extern "C" {
 #endif
-
-typedef void (*dmabroker_proc)(void);
-typedef dmabroker_proc (*dmabroker_get_proc)(const char* name);
 
 /** rgb = matrix * (sample - offset), samples as the GPU reads them (0..1), in the order of the planes:
  *  image 0's .r, then image 1's .r and .g, or image 1's and 2's .r. Where Cr lies before Cb (NV21, YVU420)
