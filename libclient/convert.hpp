@@ -6,6 +6,7 @@
 #include "proto/wire/messages.hpp"
 
 #include <algorithm>
+#include <cstddef>
 #include <cstring>
 
 namespace dmb {
@@ -19,6 +20,9 @@ inline Result<> require(const void* pointer, std::string_view what)
 
 /// The size that a structure had when it was first released: what is behind it is zero for an older caller.
 template <class T> inline constexpr std::size_t oldest_size = sizeof(T);
+template <> inline constexpr std::size_t oldest_size<dmabroker_allocation> = offsetof(dmabroker_allocation, alternatives);
+template <> inline constexpr std::size_t oldest_size<dmabroker_image_info> = offsetof(dmabroker_image_info, request);
+template <> inline constexpr std::size_t oldest_size<dmabroker_event> = offsetof(dmabroker_event, successor);
 
 /// Copies a structure of the caller. `struct_size` tells its version: what a longer one has beyond ours
 /// must be zero, because we would not do what it asks.
@@ -62,10 +66,13 @@ template <std::size_t N> void set_text(char (&to)[N], std::string_view text)
 /// NULL is empty. Refuses what is too long or unprintable.
 Result<wire::Name> to_name(const char* text, std::string_view what);
 Result<Token> to_token(const char* text);
+/// NULL is no table.
+Result<Digest> to_digest(const char* text);
 /// Not empty, known flags only.
 Result<Rights> to_rights(std::uint32_t flags);
 Result<Usage> to_usage(std::uint32_t flags);
 
+Result<wire::Participant> to_participant(const dmabroker_participant*);
 Result<wire::Allocate> to_request(const dmabroker_allocation&);
 /// Zero stands for the default of backend, rung and colour.
 Result<ImageDesc> to_desc(const dmabroker_image_info&);

@@ -93,6 +93,13 @@ DMABROKER_API int dmabroker_capabilities_to_json(const dmabroker_capabilities* c
 DMABROKER_API int dmabroker_capabilities_from_json(const char* json, dmabroker_capabilities** capabilities,
                                                    dmabroker_error* error);
 
+/** Makes the table known to the broker, for as long as this client is connected, so that its digest can be
+ *  named in allocations and joins, by this client and by any other. Asks for the digest first: a table that
+ *  the broker has already costs one packet, a table that this client has stated before costs nothing.
+ *  At most 64 tables per client. */
+DMABROKER_API int dmabroker_state_capabilities(dmabroker_client* client, const dmabroker_capabilities* capabilities,
+                                               dmabroker_error* error);
+
 #ifdef __cplusplus
 }
 #endif

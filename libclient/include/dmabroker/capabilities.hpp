@@ -37,6 +37,9 @@ public:
         return detail::take_text(json);
     }
 
+    /** Makes it known to the broker as long as the client lives. The second time costs nothing. */
+    void state(Client& client) const { detail::call(dmabroker_state_capabilities, client.native(), capabilities_.get()); }
+
     const dmabroker_capabilities* native() const noexcept { return capabilities_.get(); }
 
     /** Of a C function whose last parameters are the result and the error. */
