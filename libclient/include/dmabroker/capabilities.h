@@ -79,6 +79,18 @@ DMABROKER_API int dmabroker_capabilities_create(const dmabroker_capability_table
                                                 dmabroker_error* error);
 /** The CPU: every format that `dmabrokerctl formats` lists, LINEAR, as dma-buf and as memfd. */
 DMABROKER_API int dmabroker_cpu_capabilities(dmabroker_capabilities** capabilities, dmabroker_error* error);
+/** A gbm_device: for each format the implicit layout and LINEAR, as gbm_device_is_format_supported says for rendering
+ *  and scanout, and those of `modifiers` for which gbm_device_get_format_modifier_plane_count knows planes. gbm
+ *  lists no modifiers by itself: hand in those of EGL's or Vulkan's table of the same device; NULL: none.
+ *  `get_proc` finds gbm_* functions (a wrapper around dlsym). */
+DMABROKER_API int dmabroker_gbm_capabilities(void* gbm_device, dmabroker_get_proc get_proc, const uint64_t* modifiers,
+                                             size_t modifier_count, dmabroker_capabilities** capabilities,
+                                             dmabroker_error* error);
+/** A KMS plane: the formats and modifiers of its IN_FORMATS, and each format in the implicit layout. A driver without
+ *  IN_FORMATS knows no modifiers: LINEAR and implicit. `drm` is an open primary node, for other than overlay
+ *  planes with DRM_CLIENT_CAP_UNIVERSAL_PLANES set; it need not be master. */
+DMABROKER_API int dmabroker_kms_capabilities(int drm, uint32_t plane, dmabroker_capabilities** capabilities,
+                                             dmabroker_error* error);
 /** NULL is ignored. */
 DMABROKER_API void dmabroker_capabilities_free(dmabroker_capabilities* capabilities);
 

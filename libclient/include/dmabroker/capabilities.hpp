@@ -22,6 +22,13 @@ public:
         take(dmabroker_capabilities_create, &table);
     }
     static Capabilities cpu() { return made(dmabroker_cpu_capabilities); }
+    /** `get_proc` finds gbm_* functions; `modifiers`: which ones to ask about besides LINEAR. */
+    static Capabilities gbm(void* device, dmabroker_get_proc get_proc, const std::vector<std::uint64_t>& modifiers = {})
+    {
+        return made(dmabroker_gbm_capabilities, device, get_proc, modifiers.data(), modifiers.size());
+    }
+    /** Of a plane of an open primary node. */
+    static Capabilities kms(int drm, std::uint32_t plane) { return made(dmabroker_kms_capabilities, drm, plane); }
     static Capabilities from_json(const std::string& json) { return made(dmabroker_capabilities_from_json, json.c_str()); }
 
     const dmabroker_capability_table& table() const noexcept { return *dmabroker_capabilities_get(capabilities_.get()); }

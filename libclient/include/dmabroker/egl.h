@@ -38,6 +38,14 @@ typedef struct dmabroker_egl {
     uint64_t drm_node;
 } dmabroker_egl;
 
+/** What the display lists for import (EGL_EXT_image_dma_buf_import_modifiers; refused without). Rows are for
+ *  sampling, and for rendering where not external-only; each format has a row for the implicit layout
+ *  (INVALID) of its own. A display that draws with the CPU has LINEAR rows for memfds too. The device: its DRM node,
+ *  PCI address and driver. If a context of this display is current, GL's names and UUIDs for them are read
+ *  too: have one current, or none, whenever digests are to be equal. */
+DMABROKER_API int dmabroker_egl_capabilities(const dmabroker_egl* egl, dmabroker_capabilities** capabilities,
+                                             dmabroker_error* error);
+
 typedef struct dmabroker_egl_images {
     size_t struct_size;
     uint32_t count; /**< 1, or the number of planes */
