@@ -30,17 +30,6 @@ std::uint64_t time_limit(std::uint64_t timeout_ns)
     return timeout_ns == DMABROKER_FOREVER ? 0 : timeout_ns;
 }
 
-/// For the caller to free with dmabroker_free.
-Result<> copy_out(std::string_view text, char** out)
-{
-    char* copy = static_cast<char*>(std::malloc(text.size() + 1));
-    if (!copy) return fail(Errc::out_of_memory, "out of memory in the library");
-    text.copy(copy, text.size());
-    copy[text.size()] = '\0';
-    *out = copy;
-    return {};
-}
-
 } // namespace
 
 extern "C" {

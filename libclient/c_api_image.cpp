@@ -13,13 +13,6 @@ using namespace dmb;
 
 namespace {
 
-Result<Client*> client_of(const dmabroker_image* image)
-{
-    TRY(require(image, "image"));
-    if (image->client) return image->client;
-    return fail(Errc::disconnected, "the client that this image came from was closed, or it was adopted and never had one");
-}
-
 /// Whether the library itself can write the initial pixels once it has the image: then they need not
 /// travel through a second memory.
 bool writes_itself(const wire::AllocateSpec& spec)

@@ -7,6 +7,7 @@
 #include "libclient/convert.hpp"
 #include "proto/wire/json.hpp"
 
+#include <algorithm>
 #include <unistd.h>
 
 namespace dmb {
@@ -26,6 +27,12 @@ Result<Snapshot> read_snapshot(int fd, std::uint64_t size)
 }
 
 bool is_as_asked(const ImageDesc& desc, Extent size, FourCC format) { return desc.size == size && desc.format == format; }
+
+bool is_as_asked(const ImageDesc& desc, const wire::Allocate& request)
+{
+    if (is_as_asked(desc, request.spec.size, request.spec.format)) return true;
+    return desc.size == request.spec.size && std::ranges::find(request.alternatives, desc.format) != request.alternatives.end();
+}
 
 const Error wrong_image{Errc::protocol_violation, "the broker answered with an image of another size or format"};
 
@@ -61,6 +68,8 @@ Result<std::unique_ptr<dmabroker_image>> Client::hold(wire::ImageReply& reply, I
     held->protection = reply.protection;
     held->handle = reply.handle;
     held->id = reply.image;
+    held->request = reply.request;
+    held->source = reply.source;
     held->timeout_ns = connection_.timeout_ns();
     describe(*held);
     held->client = this;
@@ -94,13 +103,14 @@ Result<std::unique_ptr<dmabroker_image>> Client::allocate(const wire::Allocate& 
     explanation_.clear();
     const int fd = contents.get();
     auto reply = connection_.ask<wire::ImageReply>(request, {&fd, request.fd_count()});
+    note_request(reply);
     if (!reply) {
         if (const wire::ErrorReply* refusal = connection_.refusal()) candidates_ = refusal->candidates;
         return std::unexpected(reply.error());
     }
     candidates_ = (*reply)->candidates;
     contents_written = (*reply)->contents_written;
-    if (!is_as_asked((*reply)->desc, request.spec.size, request.spec.format)) return connection_.end(wrong_image);
+    if (!is_as_asked((*reply)->desc, request)) return connection_.end(wrong_image);
     return hold(**reply, wire::take_image_fds(connection_.fds(), 0, (*reply)->fd_count()));
 }
 
@@ -108,6 +118,33 @@ Result<std::unique_ptr<dmabroker_image>> Client::open(const wire::Open& request)
 {
     wire::ImageReply* reply = TRY(connection_.ask<wire::ImageReply>(request));
     return hold(*reply, wire::take_image_fds(connection_.fds(), 0, reply->fd_count()));
+}
+
+void Client::note_request(const Result<wire::ImageReply*>& reply)
+{
+    const wire::ErrorReply* refusal = connection_.refusal();
+    last_request_ = reply ? (*reply)->request : refusal ? refusal->request : RequestId{};
+}
+
+Result<std::unique_ptr<dmabroker_image>> Client::join(const wire::Join& request)
+{
+    auto reply = connection_.ask<wire::ImageReply>(request);
+    note_request(reply);
+    if (!reply) return std::unexpected(reply.error());
+    return hold(**reply, wire::take_image_fds(connection_.fds(), 0, (*reply)->fd_count()));
+}
+
+Result<std::unique_ptr<dmabroker_image>> Client::move(const dmabroker_image& image)
+{
+    wire::ImageReply* reply = TRY(connection_.ask<wire::ImageReply>(wire::Move{image.handle}));
+    // What is negotiated anew is everything but the size.
+    if (reply->desc.size != image.image.desc().size) return connection_.end(wrong_image);
+    return hold(*reply, wire::take_image_fds(connection_.fds(), 0, reply->fd_count()));
+}
+
+Result<std::uint64_t> Client::refresh(const dmabroker_image& image)
+{
+    return TRY(connection_.ask<wire::Refreshed>(wire::Refresh{image.handle}))->cost_ns;
 }
 
 Result<std::unique_ptr<dmabroker_image>> Client::register_image(const wire::Register& request, ImageFds fds)
@@ -150,6 +187,45 @@ Result<Snapshot> Client::inspect(ImageId id)
     return snapshot;
 }
 
+Result<Decision> Client::why(const wire::Why& request)
+{
+    return std::move(TRY(connection_.ask<wire::WhyReply>(request))->decision);
+}
+
+Result<> Client::manage_proofs(wire::ProofAction action)
+{
+    TRY(connection_.ask<wire::Done>(wire::ManageProofs{action}));
+    return {};
+}
+
+// ---- capabilities ----------------------------------------------------------------------------------
+
+Result<> Client::state(const Capabilities& table, const Digest& digest)
+{
+    if (std::ranges::find(stated_, digest) != stated_.end()) return {};
+    if (!TRY(connection_.ask<wire::CapabilitiesReply>(wire::FindCapabilities{digest}))->known) TRY(define(table, digest));
+    stated_.push_back(digest);
+    return {};
+}
+
+Result<> Client::define(const Capabilities& table, const Digest& digest)
+{
+    wire::DefineCapabilities message;
+    message.part = {.device = table.device, .api = table.api, .rules = table.rules, .rows = {}};
+    message.row_count = static_cast<std::uint32_t>(table.rows.size());
+    for (std::size_t at = 0;; at += limits::capability_part) {
+        const std::size_t end = std::min(at + limits::capability_part, table.rows.size());
+        const auto row = [&](std::size_t i) { return table.rows.begin() + static_cast<std::ptrdiff_t>(i); };
+        message.part.rows.assign(row(at), row(end));
+        message.last = end == table.rows.size();
+        if (message.last) message.digest = digest;
+        const bool known = TRY(connection_.ask<wire::CapabilitiesReply>(message))->known;
+        if (!message.last) continue;
+        if (!known) return connection_.end(Error{Errc::protocol_violation, "the broker took a table and does not know it"});
+        return {};
+    }
+}
+
 // ---- what happened ---------------------------------------------------------------------------------
 
 const char* Client::explanation() const
@@ -158,17 +234,33 @@ const char* Client::explanation() const
     return explanation_.c_str();
 }
 
+bool Client::tell(const wire::ImageRevoked& revoked, dmabroker_event& event)
+{
+    dmabroker_image* image = find(revoked.handle);
+    if (!image || image->revoked) return false; // closed since, or told before
+    image->revoked = true;
+    event.type = DMABROKER_EVENT_IMAGE_REVOKED;
+    event.image = image;
+    set_text(event.text, "the image was revoked: nobody new can open it");
+    return true;
+}
+
+bool Client::tell(const wire::ImageReplaced& replaced, dmabroker_event& event)
+{
+    dmabroker_image* image = find(replaced.handle);
+    if (!image) return false;
+    event.type = DMABROKER_EVENT_IMAGE_REPLACED;
+    event.image = image;
+    event.successor = replaced.successor.value;
+    event.request = replaced.request.value;
+    set_text(event.text, "somebody joined who cannot use this image; all can use its successor");
+    return true;
+}
+
 bool Client::next_event(dmabroker_event& event)
 {
-    while (const auto handle = connection_.take_revoked()) {
-        dmabroker_image* image = find(*handle);
-        if (!image || image->revoked) continue; // closed since, or told before
-        image->revoked = true;
-        event.type = DMABROKER_EVENT_IMAGE_REVOKED;
-        event.image = image;
-        set_text(event.text, "the image was revoked: nobody new can open it");
-        return true;
-    }
+    while (const auto happened = connection_.take_event())
+        if (std::visit([&](const auto& what) { return tell(what, event); }, *happened)) return true;
     if (!connection_.ended() || end_told_) return false;
     end_told_ = true;
     event.type = DMABROKER_EVENT_DISCONNECTED;

@@ -20,10 +20,13 @@
 namespace dmb {
 namespace {
 
-/// Every request fits: an Allocate with all its modifiers has 700 bytes.
-constexpr std::size_t request_bytes = 1024;
+/// Every request fits: a participant with all its formats and modifiers has 730 bytes, 2048 rows of a table 55 KiB.
+template <class Message> constexpr std::size_t request_bytes = 1024;
+template <> constexpr std::size_t request_bytes<wire::Allocate> = 16 * 1024;
+template <> constexpr std::size_t request_bytes<wire::DefineCapabilities> = limits::packet_bytes;
 
-/// Waiting to be read by the application. An image is revoked once, so an honest broker stays far below.
+/// Waiting to be read by the application. An image is revoked once and replaced rarely, so an honest broker
+/// stays far below.
 constexpr std::size_t most_events = 1 << 16;
 
 /// Milliseconds. The coarse clock: its 4 ms do not matter here, its cost on every request would.
@@ -62,7 +65,7 @@ std::uint32_t Connection::next_serial()
 template <class Message>
 Result<bool> Connection::send(const Message& message, std::uint32_t serial, std::span<const int> fds, wire::Wait wait)
 {
-    std::array<std::byte, request_bytes> packet;
+    std::array<std::byte, request_bytes<Message>> packet;
     const std::size_t size = TRY(wire::encode(message, serial, packet));
     auto sent = wire::send(socket_.get(), std::span(packet).first(size), fds, wait);
     if (!sent) return lost(sent.error());
@@ -141,10 +144,10 @@ Result<> Connection::take_unasked()
     }
     if (reply_.serial != 0) return end(Error{Errc::protocol_violation, "an answer to nothing that was asked"});
     if (const auto* goodbye = std::get_if<wire::Goodbye>(&reply_.message)) return said_goodbye(*goodbye);
-    const auto* revoked = std::get_if<wire::ImageRevoked>(&reply_.message);
-    if (!revoked) return end(Error{Errc::protocol_violation, "an answer without the request's serial"});
-    if (revoked_.size() == most_events) return end(Error{Errc::protocol_violation, "more events than images can be held"});
-    revoked_.push_back(revoked->handle);
+    if (events_.size() == most_events) return end(Error{Errc::protocol_violation, "more events than images can be held"});
+    if (const auto* revoked = std::get_if<wire::ImageRevoked>(&reply_.message)) events_.push_back(*revoked);
+    else if (const auto* replaced = std::get_if<wire::ImageReplaced>(&reply_.message)) events_.push_back(*replaced);
+    else return end(Error{Errc::protocol_violation, "an answer without the request's serial"});
     return {};
 }
 
@@ -160,11 +163,11 @@ Result<> Connection::dispatch()
     return {};
 }
 
-std::optional<HandleId> Connection::take_revoked()
+std::optional<Connection::Event> Connection::take_event()
 {
-    if (revoked_.empty()) return std::nullopt;
-    const HandleId oldest = revoked_.front();
-    revoked_.erase(revoked_.begin());
+    if (events_.empty()) return std::nullopt;
+    const Event oldest = events_.front();
+    events_.erase(events_.begin());
     return oldest;
 }
 
@@ -242,6 +245,13 @@ REQUEST(RevokeToken, Done)
 REQUEST(RevokeImage, Done)
 REQUEST(SetLease, Done)
 REQUEST(Inspect, SnapshotReply)
+REQUEST(FindCapabilities, CapabilitiesReply)
+REQUEST(DefineCapabilities, CapabilitiesReply)
+REQUEST(Join, ImageReply)
+REQUEST(Move, ImageReply)
+REQUEST(Refresh, Refreshed)
+REQUEST(Why, WhyReply)
+REQUEST(ManageProofs, Done)
 #undef REQUEST
 
 } // namespace dmb

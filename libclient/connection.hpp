@@ -42,8 +42,9 @@ public:
     bool ended() const { return end_.has_value(); }
     /// Why it ended. Only when ended().
     const Error& reason() const { return *end_; }
-    /// The next handle whose image was revoked, oldest first.
-    std::optional<HandleId> take_revoked();
+    /// What happened to an image, oldest first.
+    using Event = std::variant<wire::ImageRevoked, wire::ImageReplaced>;
+    std::optional<Event> take_event();
 
 private:
     template <class Message> Result<bool> send(const Message&, std::uint32_t serial, std::span<const int> fds, wire::Wait);
@@ -68,7 +69,7 @@ private:
     /// Requests whose wait was given up; their answers may still come.
     BoundedVector<std::uint32_t, 16> abandoned_;
     std::vector<HandleId> unsent_releases_;
-    std::vector<HandleId> revoked_;
+    std::vector<Event> events_;
     std::array<std::byte, limits::packet_bytes> buffer_;
 };
 

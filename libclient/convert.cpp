@@ -4,6 +4,8 @@
 #include "libclient/convert.hpp"
 
 #include <algorithm>
+#include <charconv>
+#include <cstdlib>
 
 namespace dmb {
 namespace {
@@ -26,15 +28,15 @@ template <class T> Result<Colour> to_colour(const T& from)
     return colour;
 }
 
-Result<> to_modifiers(const dmabroker_allocation& from, wire::AllocateSpec& spec)
+/// `Value` wraps the caller's number.
+template <class Value, std::size_t N, class T>
+Result<BoundedVector<Value, N>> to_list(const T* values, std::size_t count, std::string_view what)
 {
-    if (from.modifier_count > limits::modifiers)
-        return fail(Errc::invalid_argument, "{} modifiers; {} are possible: leave out the least wanted", from.modifier_count,
-                    limits::modifiers);
-    if (from.modifier_count != 0 && !from.modifiers)
-        return fail(Errc::invalid_argument, "modifier_count is {} and modifiers is NULL", from.modifier_count);
-    for (std::size_t i = 0; i < from.modifier_count; ++i) spec.modifiers.push_back({from.modifiers[i]});
-    return {};
+    if (count > N) return fail(Errc::invalid_argument, "{} {}; {} are possible: leave out the least wanted", count, what, N);
+    if (count != 0 && !values) return fail(Errc::invalid_argument, "the number of {} is {} and the array NULL", what, count);
+    BoundedVector<Value, N> list;
+    for (std::size_t i = 0; i < count; ++i) list.push_back({values[i]});
+    return list;
 }
 
 /// Backend bits are those of BackendSet.
@@ -61,6 +63,16 @@ Result<> to_planes(const dmabroker_image_info& from, ImageDesc& desc)
 }
 
 } // namespace
+
+Result<> copy_out(std::string_view text, char** out)
+{
+    char* copy = static_cast<char*>(std::malloc(text.size() + 1));
+    if (!copy) return fail(Errc::out_of_memory, "out of memory in the library");
+    text.copy(copy, text.size());
+    copy[text.size()] = '\0';
+    *out = copy;
+    return {};
+}
 
 Result<wire::Name> to_name(const char* text, std::string_view what)
 {
@@ -91,6 +103,60 @@ Result<Usage> to_usage(std::uint32_t flags)
     return fail(Errc::invalid_argument, "usage 0x{:x} has flags that this release does not know", flags);
 }
 
+Result<Digest> to_digest(const char* text)
+{
+    Digest digest{};
+    if (!text) return digest;
+    const std::string_view view = text;
+    for (std::size_t i = 0; i < digest.size() && view.size() == 2 * digest.size(); ++i) {
+        const char* at = text + 2 * i;
+        if (std::from_chars(at, at + 2, digest[i], 16).ptr != at + 2) break;
+        if (i + 1 == digest.size()) return digest;
+    }
+    return fail(Errc::invalid_argument, "capabilities are named by 64 hexadecimal digits: dmabroker_capabilities_digest");
+}
+
+Result<wire::Participant> to_participant(const dmabroker_participant* given)
+{
+    const dmabroker_participant from = TRY(read_struct(given));
+    wire::Participant out;
+    out.name = TRY(to_name(from.name, "name of the participant"));
+    out.capabilities = TRY(to_digest(from.capabilities));
+    out.usage = TRY(to_usage(from.usage));
+    out.formats = TRY((to_list<FourCC, limits::formats>(from.formats, from.format_count, "formats")));
+    out.modifiers = TRY((to_list<Modifier, limits::modifiers>(from.modifiers, from.modifier_count, "modifiers")));
+    out.minimum_rung = TRY(to_enum(from.minimum_rung, Rung::copy, "minimum_rung"));
+    out.rules = {from.stride_alignment, from.offset_alignment, from.contiguous != 0};
+    out.max_size = {from.max_width, from.max_height};
+    out.no_external_only = from.no_external_only != 0;
+    out.is_protected = from.is_protected != 0;
+    return out;
+}
+
+namespace {
+
+/// The first one's struct_size says how far they are apart.
+Result<std::vector<wire::Participant>> to_participants(const dmabroker_allocation& from)
+{
+    std::vector<wire::Participant> out;
+    if (from.participant_count == 0) return out;
+    TRY(require(from.participants, "participants"));
+    if (from.participant_count > limits::participants)
+        return fail(Errc::invalid_argument, "{} participants; {} are possible", from.participant_count, limits::participants);
+    const char* at = reinterpret_cast<const char*>(from.participants);
+    const std::size_t distance = from.participants->struct_size;
+    for (std::size_t i = 0; i < from.participant_count; ++i, at += distance) {
+        const auto* participant = reinterpret_cast<const dmabroker_participant*>(at);
+        out.push_back(TRY(to_participant(participant)));
+        if (participant->struct_size != distance)
+            return fail(Errc::invalid_argument, "participant {}: struct_size is {}, the first one's {}", i,
+                        participant->struct_size, distance);
+    }
+    return out;
+}
+
+} // namespace
+
 Result<wire::Allocate> to_request(const dmabroker_allocation& from)
 {
     wire::Allocate request;
@@ -101,9 +167,13 @@ Result<wire::Allocate> to_request(const dmabroker_allocation& from)
     request.spec.minimum_rung = TRY(to_enum(from.minimum_rung, Rung::copy, "minimum_rung"));
     request.spec.colour = TRY(to_colour(from));
     request.spec.device = TRY(to_name(from.device, "device"));
-    TRY(to_modifiers(from, request.spec));
+    request.spec.modifiers = TRY((to_list<Modifier, limits::modifiers>(from.modifiers, from.modifier_count, "modifiers")));
     request.label = TRY(to_name(from.label, "label"));
     request.lease_ns = from.lease_ns;
+    request.alternatives = TRY((to_list<FourCC, limits::formats>(from.alternatives, from.alternative_count, "formats")));
+    if (from.contents && from.alternative_count != 0)
+        return fail(Errc::invalid_argument, "contents have one format; leave out the alternatives");
+    request.participants = TRY(to_participants(from));
     return request;
 }
 
@@ -174,6 +244,8 @@ void describe(dmabroker_image& image)
 {
     fill(image.info, image.image.desc());
     image.info.id = image.id.value;
+    image.info.request = image.request.value;
+    image.info.source = image.source.value;
     image.info.rights = image.rights.bits;
     image.info.protection = static_cast<std::uint32_t>(image.protection);
 }

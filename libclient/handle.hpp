@@ -3,6 +3,7 @@
 // mappings and imports whatever became of its client; `client` is null once that was closed.
 #pragma once
 #include "proto/image/image.hpp"
+#include "proto/inspect/snapshot.hpp"
 
 #include <dmabroker/dmabroker.h>
 
@@ -18,6 +19,8 @@ struct dmabroker_image {
     dmb::Protection protection = dmb::Protection::none;
     dmb::HandleId handle;
     dmb::ImageId id;
+    dmb::RequestId request;       ///< the negotiation behind it; 0: none
+    dmb::ImageId source;          ///< of a copy
     std::uint64_t timeout_ns = 0; ///< its connection's; bounds waits for pending GPU work
     dmabroker_image_info info{};  ///< the same, in the shape of the C ABI
 

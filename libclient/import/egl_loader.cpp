@@ -4,12 +4,12 @@
 // nothing for: an Egl lives for one call.
 #include "libclient/import/egl_loader.hpp"
 
+#include "libclient/import/device_node.hpp"
 #include "libclient/import/proc.hpp"
 #include "proto/image/format_table.hpp"
 
 #include <algorithm>
 #include <sys/stat.h>
-#include <vector>
 
 namespace dmb::import {
 namespace {
@@ -71,34 +71,40 @@ Result<> Egl::check_extensions()
     return {};
 }
 
+/// Null where EGL does not tell.
+EGLDeviceEXT Egl::find_device(dmabroker_get_proc get) const
+{
+    const char* client = query_string_(EGL_NO_DISPLAY, EGL_EXTENSIONS);
+    if (!has_word(client, "EGL_EXT_device_query") && !has_word(client, "EGL_EXT_device_base")) return nullptr;
+    PFNEGLQUERYDISPLAYATTRIBEXTPROC query_display;
+    EGLAttrib attribute = 0;
+    if (!import::load(get, "eglQueryDisplayAttribEXT", query_display)) return nullptr;
+    if (!query_display(display_, EGL_DEVICE_EXT, &attribute)) return nullptr;
+    return reinterpret_cast<EGLDeviceEXT>(attribute);
+}
+
 /// Mesa names its software devices and its drivers; nobody else does.
 void Egl::find_driver(const dmabroker_egl& egl)
 {
-    const dmabroker_get_proc get = egl.get_proc;
-    const char* client = query_string_(EGL_NO_DISPLAY, EGL_EXTENSIONS);
-    if (!has_word(client, "EGL_EXT_device_query") && !has_word(client, "EGL_EXT_device_base")) return;
-    PFNEGLQUERYDISPLAYATTRIBEXTPROC query_display;
+    const EGLDeviceEXT device = find_device(egl.get_proc);
     PFNEGLQUERYDEVICESTRINGEXTPROC query_device;
-    if (!import::load(get, "eglQueryDisplayAttribEXT", query_display)) return;
-    if (!import::load(get, "eglQueryDeviceStringEXT", query_device)) return;
-    EGLAttrib attribute = 0;
-    if (!query_display(display_, EGL_DEVICE_EXT, &attribute) || attribute == 0) return;
-    const auto device = reinterpret_cast<EGLDeviceEXT>(attribute);
+    if (!device || !import::load(egl.get_proc, "eglQueryDeviceStringEXT", query_device)) return;
     driver_.software = has_word(query_device(device, EGL_EXTENSIONS), "EGL_MESA_device_software");
-    if (!is_kms_swrast(get)) return;
+    if (driver_name(egl.get_proc) != "kms_swrast") return;
     driver_.software = true;
     // Of a GBM display in software, EGL says that it has no node.
     const char* primary = query_device(device, EGL_DRM_DEVICE_FILE_EXT);
     driver_.mapping_device = primary ? node_number(primary) : egl.drm_node;
 }
 
-bool Egl::is_kms_swrast(dmabroker_get_proc get) const
+/// "radeonsi"; empty where the display does not tell.
+std::string_view Egl::driver_name(dmabroker_get_proc get) const
 {
-    PFNEGLGETDISPLAYDRIVERNAMEPROC driver_name;
-    if (!has_word(query_string_(display_, EGL_EXTENSIONS), "EGL_MESA_query_driver")) return false;
-    if (!import::load(get, "eglGetDisplayDriverName", driver_name)) return false;
-    const char* name = driver_name(display_);
-    return name && std::string_view(name) == "kms_swrast";
+    PFNEGLGETDISPLAYDRIVERNAMEPROC get_name;
+    if (!has_word(query_string_(display_, EGL_EXTENSIONS), "EGL_MESA_query_driver")) return {};
+    if (!import::load(get, "eglGetDisplayDriverName", get_name)) return {};
+    const char* name = get_name(display_);
+    return name ? name : std::string_view{};
 }
 
 Result<Egl> Egl::load(const dmabroker_egl* egl)
@@ -115,13 +121,30 @@ Result<Egl> Egl::load(const dmabroker_egl* egl)
     return out;
 }
 
-bool Egl::lists_format(FourCC format) const
+std::vector<FourCC> Egl::formats() const
 {
     EGLint count = 0;
-    if (!query_formats_(display_, 0, nullptr, &count) || count <= 0) return false;
-    std::vector<EGLint> formats(static_cast<std::size_t>(count));
-    if (!query_formats_(display_, count, formats.data(), &count)) return false;
-    return std::ranges::find(formats, static_cast<EGLint>(format.value)) != formats.end();
+    if (!query_formats_(display_, 0, nullptr, &count) || count <= 0) return {};
+    std::vector<EGLint> listed(static_cast<std::size_t>(count));
+    if (!query_formats_(display_, count, listed.data(), &count)) return {};
+    listed.resize(std::min(listed.size(), static_cast<std::size_t>(std::max(count, 0))));
+    std::vector<FourCC> out;
+    for (const EGLint format : listed) out.push_back({static_cast<std::uint32_t>(format)});
+    return out;
+}
+
+std::vector<Egl::ListedModifier> Egl::modifiers(FourCC format) const
+{
+    const auto code = static_cast<EGLint>(format.value);
+    EGLint count = 0;
+    if (!query_modifiers_(display_, code, 0, nullptr, nullptr, &count) || count <= 0) return {};
+    std::vector<EGLuint64KHR> listed(static_cast<std::size_t>(count));
+    std::vector<EGLBoolean> external(listed.size(), EGL_FALSE); // llvmpipe writes the modifier and leaves this as it was
+    if (!query_modifiers_(display_, code, count, listed.data(), external.data(), &count)) return {};
+    std::vector<ListedModifier> out;
+    for (std::size_t i = 0; i < listed.size() && i < static_cast<std::size_t>(std::max(count, 0)); ++i)
+        out.push_back({{listed[i]}, external[i] == EGL_TRUE});
+    return out;
 }
 
 Result<Egl::Listing> Egl::find(FourCC format, Modifier modifier) const
@@ -133,19 +156,58 @@ Result<Egl::Listing> Egl::find(FourCC format, Modifier modifier) const
         return fail(Errc::import_refused, "modifier {} needs EGL_EXT_image_dma_buf_import_modifiers, which this display lacks",
                     to_string(modifier));
     }
-    if (!lists_format(format))
+    if (const auto listed = formats(); std::ranges::find(listed, format) == listed.end())
         return fail(Errc::import_refused, "this EGL driver does not import format {}", to_string(format));
-    EGLuint64KHR modifiers[256];
-    EGLBoolean external[256] = {}; // llvmpipe writes the modifier and leaves this as it was
-    EGLint count = 0;
-    if (!query_modifiers_(display_, static_cast<EGLint>(format.value), 256, modifiers, external, &count)) count = 0;
-    for (EGLint i = 0; i < count; ++i)
-        if (modifiers[i] == modifier.value) return Listing{external[i] == EGL_TRUE};
+    const auto listed = modifiers(format);
+    for (const ListedModifier& one : listed)
+        if (one.modifier == modifier) return Listing{one.external_only};
     // A driver that knows no modifiers lists none; the implicit layout is its own then.
-    if (modifier == modifier_invalid) return Listing{count > 0 ? external[0] == EGL_TRUE : yuv};
-    if (modifier == modifier_linear && count == 0) return Listing{yuv};
+    if (modifier == modifier_invalid) return Listing{listed.empty() ? yuv : listed[0].external_only};
+    if (modifier == modifier_linear && listed.empty()) return Listing{yuv};
     return fail(Errc::import_refused, "this EGL driver does not import format {} with modifier {}", to_string(format),
                 to_string(modifier));
+}
+
+namespace {
+
+std::string_view printable(const char* text)
+{
+    const std::string_view view = text ? text : "";
+    return is_printable(view) ? view : std::string_view{};
+}
+
+/// EGL_EXT_device_persistent_id: what ties the device to a Vulkan one.
+void read_uuids(Device& device, EGLDeviceEXT of, dmabroker_get_proc get)
+{
+    PFNEGLQUERYDEVICEBINARYEXTPROC query;
+    if (!import::load(get, "eglQueryDeviceBinaryEXT", query)) return;
+    EGLint size = 0;
+    for (const auto& [name, uuid] :
+         {std::pair(EGL_DEVICE_UUID_EXT, &device.id.device_uuid), std::pair(EGL_DRIVER_UUID_EXT, &device.id.driver_uuid)})
+        if (Uuid read{}; query(of, name, static_cast<EGLint>(read.size()), read.data(), &size) && size == 16) *uuid = read;
+}
+
+} // namespace
+
+Device Egl::describe(const dmabroker_egl& egl) const
+{
+    Device out;
+    out.software = driver_.software;
+    out.driver = printable(query_string_(display_, EGL_VENDOR));
+    if (const std::string_view name = driver_name(egl.get_proc); !name.empty() && is_printable(name)) out.driver = name;
+    out.version = std::string_view(fmt::format("{}, EGL {}", printable(query_string_(display_, EGL_VENDOR)),
+                                               printable(query_string_(display_, EGL_VERSION))));
+    if (egl.drm_node) describe_node(out, egl.drm_node);
+    const EGLDeviceEXT device = find_device(egl.get_proc);
+    PFNEGLQUERYDEVICESTRINGEXTPROC query;
+    if (!device || !import::load(egl.get_proc, "eglQueryDeviceStringEXT", query)) return out;
+    const char* extensions = query(device, EGL_EXTENSIONS);
+    if (has_word(extensions, "EGL_EXT_device_persistent_id")) read_uuids(out, device, egl.get_proc);
+    if (egl.drm_node) return out;
+    if (has_word(extensions, "EGL_EXT_device_drm")) describe_node(out, query(device, EGL_DRM_DEVICE_FILE_EXT));
+    if (!out.id.render_node && has_word(extensions, "EGL_EXT_device_drm_render_node"))
+        describe_node(out, query(device, EGL_DRM_RENDER_NODE_FILE_EXT));
+    return out;
 }
 
 Result<EGLImage> Egl::create(const EGLint* attributes) const

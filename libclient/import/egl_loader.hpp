@@ -2,10 +2,12 @@
 // The application's EGL: its functions, and what its display says about itself.
 #pragma once
 #include "libclient/import/guard.hpp"
+#include "proto/image/capabilities.hpp"
 
 #include <dmabroker/egl.h>
 #include <EGL/egl.h>
 #include <EGL/eglext.h>
+#include <vector>
 
 namespace dmb::import {
 
@@ -22,6 +24,15 @@ public:
         bool external_only = false;
     };
     Result<Listing> find(FourCC, Modifier) const;
+    /// What the driver lists. Only with has_modifiers().
+    struct ListedModifier {
+        Modifier modifier;
+        bool external_only;
+    };
+    std::vector<FourCC> formats() const;
+    std::vector<ListedModifier> modifiers(FourCC) const;
+    /// The device behind the display, as far as EGL tells.
+    Device describe(const dmabroker_egl&) const;
 
     /// `attributes` end with EGL_NONE. import_failed with EGL's word for the error.
     Result<EGLImage> create(const EGLint* attributes) const;
@@ -32,8 +43,8 @@ private:
     Result<> load_functions(dmabroker_get_proc);
     Result<> check_extensions();
     void find_driver(const dmabroker_egl&);
-    bool is_kms_swrast(dmabroker_get_proc) const;
-    bool lists_format(FourCC) const;
+    EGLDeviceEXT find_device(dmabroker_get_proc) const;
+    std::string_view driver_name(dmabroker_get_proc) const;
 
     EGLDisplay display_ = EGL_NO_DISPLAY;
     Driver driver_{.api = "EGL"};

@@ -180,14 +180,7 @@ private:
 
     Result<VkFormatFeatureFlags> modifier_features(const FormatInfo& format) const
     {
-        VkDrmFormatModifierPropertiesListEXT list{.sType = VK_STRUCTURE_TYPE_DRM_FORMAT_MODIFIER_PROPERTIES_LIST_EXT};
-        VkFormatProperties2 properties{.sType = VK_STRUCTURE_TYPE_FORMAT_PROPERTIES_2, .pNext = &list};
-        const auto vk_format = static_cast<VkFormat>(format.vk_format);
-        vulkan_.get_format_properties(vulkan_.physical, vk_format, &properties);
-        std::vector<VkDrmFormatModifierPropertiesEXT> entries(list.drmFormatModifierCount);
-        list.pDrmFormatModifierProperties = entries.data();
-        vulkan_.get_format_properties(vulkan_.physical, vk_format, &properties);
-        for (const auto& entry : entries)
+        for (const auto& entry : vulkan_.list_modifiers(static_cast<VkFormat>(format.vk_format)))
             if (entry.drmFormatModifier == desc_.modifier.value) return entry.drmFormatModifierTilingFeatures;
         return fail(Errc::import_refused, "this Vulkan driver does not import format {} with modifier {}", format.name,
                     to_string(desc_.modifier));

@@ -3,8 +3,8 @@
 // device cannot be asked in Vulkan; a function of it that resolves is the nearest answer.
 #include "libclient/import/vulkan_loader.hpp"
 
+#include <algorithm>
 #include <cstring>
-#include <vector>
 
 namespace dmb::import {
 namespace {
@@ -67,22 +67,40 @@ Result<Vulkan> Vulkan::load_release(const dmabroker_vulkan* vulkan)
     return out;
 }
 
+Result<> Vulkan::load_questions(const dmabroker_vulkan& vulkan)
+{
+    Loader loader{vulkan};
+    loader.instance("vkGetPhysicalDeviceProperties2", get_properties);
+    loader.instance("vkGetPhysicalDeviceFormatProperties2", get_format_properties);
+    loader.instance("vkGetPhysicalDeviceImageFormatProperties2", get_image_format_properties);
+    loader.instance("vkEnumerateDeviceExtensionProperties", enumerate_extensions);
+    if (loader.complete) return {};
+    return fail(Errc::import_refused, "Vulkan 1.1 functions are missing; create the instance with apiVersion 1.1 or later");
+}
+
+Result<Vulkan> Vulkan::load_physical(const dmabroker_vulkan* vulkan)
+{
+    if (!vulkan || vulkan->struct_size < sizeof(dmabroker_vulkan) || !vulkan->instance || !vulkan->physical_device ||
+        !vulkan->get_instance_proc_addr)
+        return fail(Errc::invalid_argument, "dmabroker_vulkan needs struct_size, instance, physical_device and loader");
+    Vulkan out;
+    out.physical = vulkan->physical_device;
+    TRY(out.load_questions(*vulkan));
+    return out;
+}
+
 Result<Vulkan> Vulkan::load(const dmabroker_vulkan* vulkan)
 {
     Vulkan out = TRY(load_release(vulkan));
+    TRY(out.load_questions(*vulkan));
     Loader loader{*vulkan};
     loader.instance("vkGetDeviceProcAddr", loader.get_device_proc);
-    loader.instance("vkGetPhysicalDeviceProperties2", out.get_properties);
-    loader.instance("vkGetPhysicalDeviceFormatProperties2", out.get_format_properties);
-    loader.instance("vkGetPhysicalDeviceImageFormatProperties2", out.get_image_format_properties);
-    loader.instance("vkEnumerateDeviceExtensionProperties", out.enumerate_extensions);
     loader.device("vkCreateImage", out.create_image);
     loader.device("vkGetImageMemoryRequirements", out.get_requirements);
     loader.device("vkGetImageSubresourceLayout", out.get_layout);
     loader.device("vkAllocateMemory", out.allocate_memory);
     loader.device("vkBindImageMemory", out.bind_image);
-    if (!loader.complete)
-        return fail(Errc::import_refused, "Vulkan 1.1 functions are missing; create the instance with apiVersion 1.1 or later");
+    if (!loader.complete) return fail(Errc::import_refused, "get_instance_proc_addr does not know Vulkan's core functions");
     if (!loader.optional_device("vkGetMemoryFdPropertiesKHR", out.get_fd_properties))
         return fail(Errc::import_refused, "the device was created without VK_KHR_external_memory_fd; enable it");
     PFN_vkGetImageDrmFormatModifierPropertiesEXT modifier_properties;
@@ -100,6 +118,18 @@ void Vulkan::identify_device()
     software = properties.properties.deviceType == VK_PHYSICAL_DEVICE_TYPE_CPU;
     std::memcpy(device_uuid.data(), id.deviceUUID, device_uuid.size());
     std::memcpy(driver_uuid.data(), id.driverUUID, driver_uuid.size());
+}
+
+std::vector<VkDrmFormatModifierPropertiesEXT> Vulkan::list_modifiers(VkFormat format) const
+{
+    VkDrmFormatModifierPropertiesListEXT list{.sType = VK_STRUCTURE_TYPE_DRM_FORMAT_MODIFIER_PROPERTIES_LIST_EXT};
+    VkFormatProperties2 properties{.sType = VK_STRUCTURE_TYPE_FORMAT_PROPERTIES_2, .pNext = &list};
+    get_format_properties(physical, format, &properties);
+    std::vector<VkDrmFormatModifierPropertiesEXT> entries(list.drmFormatModifierCount);
+    list.pDrmFormatModifierProperties = entries.data();
+    get_format_properties(physical, format, &properties);
+    entries.resize(std::min<std::size_t>(entries.size(), list.drmFormatModifierCount));
+    return entries;
 }
 
 bool Vulkan::has_extension(std::string_view name) const

@@ -4,6 +4,7 @@
 #include "libclient/import/guard.hpp"
 
 #include <dmabroker/vulkan.h>
+#include <vector>
 
 namespace dmb::import {
 
@@ -12,10 +13,14 @@ public:
     static Result<Vulkan> load(const dmabroker_vulkan*);
     /// What release() needs, without asking the device for anything.
     static Result<Vulkan> load_release(const dmabroker_vulkan*);
+    /// For questions about the physical device: `device` may be null.
+    static Result<Vulkan> load_physical(const dmabroker_vulkan*);
 
     Driver driver() const { return {"Vulkan", software}; }
     bool has_extension(std::string_view name) const; ///< of the physical device
     bool has_modifiers() const { return modifiers_enabled; }
+    /// What the driver lists for the format (VkDrmFormatModifierPropertiesListEXT).
+    std::vector<VkDrmFormatModifierPropertiesEXT> list_modifiers(VkFormat) const;
 
     VkPhysicalDevice physical = VK_NULL_HANDLE;
     VkDevice device = VK_NULL_HANDLE;
@@ -38,6 +43,7 @@ public:
 
 private:
     Vulkan() = default;
+    Result<> load_questions(const dmabroker_vulkan&);
     void identify_device();
 };
 

@@ -6,7 +6,7 @@
 #include "tests/support/fixture.hpp"
 
 #include <cstring>
-#include <dmabroker/egl.h>
+#include <dmabroker/egl.hpp>
 #include <dmabroker/gl.h>
 #include <EGL/egl.h>
 #include <EGL/eglext.h>
@@ -25,8 +25,9 @@ struct FakeDriver {
     std::string device_extensions = "EGL_MESA_device_software";
     const char* device_node = nullptr; ///< primary
     const char* name = "swrast";
-    std::map<std::uint32_t, bool> formats; ///< those listed, LINEAR only; true: external only
-    std::set<std::uint32_t> refused;       ///< listed, and still failing
+    std::map<std::uint32_t, bool> formats; ///< those listed; true: external only
+    std::vector<std::uint64_t> modifiers{0};
+    std::set<std::uint32_t> refused; ///< listed, and still failing
     std::vector<std::map<EGLint, EGLint>> created;
     int alive = 0;
 };
@@ -54,11 +55,14 @@ EGLBoolean query_formats(EGLDisplay, EGLint maximum, EGLint* out, EGLint* count)
         if (maximum-- > 0) *out++ = static_cast<EGLint>(format);
     return EGL_TRUE;
 }
-EGLBoolean query_modifiers(EGLDisplay, EGLint format, EGLint, EGLuint64KHR* modifiers, EGLBoolean* external, EGLint* count)
+EGLBoolean query_modifiers(EGLDisplay, EGLint format, EGLint maximum, EGLuint64KHR* modifiers, EGLBoolean* external,
+                           EGLint* count)
 {
-    *count = 1;
-    *modifiers = 0;
-    if (driver->formats.at(static_cast<std::uint32_t>(format))) *external = EGL_TRUE; // as llvmpipe: never EGL_FALSE
+    *count = static_cast<EGLint>(driver->modifiers.size());
+    for (EGLint i = 0; i < std::min(maximum, *count); ++i) {
+        modifiers[i] = driver->modifiers[static_cast<std::size_t>(i)];
+        if (driver->formats.at(static_cast<std::uint32_t>(format))) external[i] = EGL_TRUE; // as llvmpipe: never EGL_FALSE
+    }
     return EGL_TRUE;
 }
 EGLImage create_image(EGLDisplay, EGLContext, EGLenum, EGLClientBuffer, const EGLint* attributes)
@@ -290,6 +294,70 @@ TEST_F(EglImport, a_memfd_is_no_gl_memory_object)
     EXPECT_LT(dmabroker_gl_import(image.get(), get_proc, 0, &texture, &error_), 0);
     EXPECT_EQ(error_.code, DMABROKER_IMPORT_REFUSED);
     EXPECT_NE(std::strstr(error_.text, "dmabroker_egl_import"), nullptr) << error_.text;
+}
+
+// ---- capabilities
+
+class EglCapabilities : public EglImport {
+protected:
+    static dmabroker::Capabilities table() { return dmabroker::egl::capabilities({&driver, get_proc}); }
+    static const dmabroker_capability* find(const dmabroker::Capabilities& table, FourCC format, std::uint64_t modifier,
+                                            std::uint32_t kind = DMABROKER_DMA_BUF)
+    {
+        for (const dmabroker_capability& row : table)
+            if (row.format == format.value && row.modifier == modifier && row.kind == kind) return &row;
+        return nullptr;
+    }
+    static constexpr std::uint32_t draw = DMABROKER_USAGE_SAMPLE | DMABROKER_USAGE_RENDER;
+};
+
+TEST_F(EglCapabilities, every_format_has_its_modifiers_and_the_implicit_layout_as_rows_of_their_own)
+{
+    driver_.modifiers = {0, 0x0200000000000001, 0x0100000000000002};
+    driver_.device_extensions = "";
+    const auto caps = table();
+    EXPECT_EQ(caps.size(), driver_.formats.size() * 4);
+    for (const std::uint64_t modifier : {driver_.modifiers[0], driver_.modifiers[1], modifier_invalid.value}) {
+        ASSERT_TRUE(find(caps, xr24, modifier));
+        EXPECT_EQ(find(caps, xr24, modifier)->usage, draw);
+        EXPECT_EQ(find(caps, nv12, modifier)->usage, std::uint32_t{DMABROKER_USAGE_SAMPLE});
+        EXPECT_TRUE(find(caps, nv12, modifier)->external_only);
+        EXPECT_FALSE(find(caps, xr24, modifier)->external_only);
+    }
+}
+
+TEST_F(EglCapabilities, a_driver_that_lists_no_modifiers_is_not_said_to_take_linear)
+{
+    driver_.modifiers.clear();
+    const auto caps = table();
+    EXPECT_FALSE(find(caps, xr24, 0));
+    EXPECT_TRUE(find(caps, xr24, modifier_invalid.value));
+    EXPECT_TRUE(find(caps, nv12, modifier_invalid.value)->external_only);
+    EXPECT_FALSE(find(caps, xr24, 0, DMABROKER_MEMFD));
+}
+
+TEST_F(EglCapabilities, only_displays_that_map_for_themselves_take_memfds)
+{
+    EXPECT_TRUE(find(table(), xr24, 0, DMABROKER_MEMFD));
+    EXPECT_FALSE(find(table(), xr24, modifier_invalid.value, DMABROKER_MEMFD));
+    EXPECT_TRUE(table().table().software);
+    driver_.name = "kms_swrast"; // draws with the CPU, maps through the device
+    EXPECT_FALSE(find(table(), xr24, 0, DMABROKER_MEMFD));
+    driver_.name = "radeonsi";
+    driver_.device_extensions = "EGL_EXT_device_drm";
+    EXPECT_FALSE(find(table(), xr24, 0, DMABROKER_MEMFD));
+    EXPECT_FALSE(table().table().software);
+    EXPECT_STREQ(table().table().driver, "radeonsi");
+}
+
+TEST_F(EglCapabilities, a_display_without_the_list_is_refused_with_what_to_do)
+{
+    driver_.display_extensions = "EGL_KHR_image_base EGL_EXT_image_dma_buf_import";
+    dmabroker_capabilities* made = nullptr;
+    dmabroker_error error{};
+    EXPECT_EQ(dmabroker_egl_capabilities(&egl_, &made, &error), -EOPNOTSUPP);
+    EXPECT_NE(std::strstr(error.text, "dmabroker_capabilities_create"), nullptr) << error.text;
+    EXPECT_EQ(made, nullptr);
 }
 
 } // namespace

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The headers are the interface: what they declare is exported, nothing else is, and no GPU library
 // is linked. Compiled as C++17, the oldest that dmabroker.hpp promises.
+#include <dmabroker/capabilities.hpp>
 #include <dmabroker/dmabroker.hpp>
 #include <dmabroker/egl.hpp>
 #include <dmabroker/gl.hpp>

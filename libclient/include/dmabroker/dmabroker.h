@@ -41,6 +41,10 @@ extern "C" {
 #define DMABROKER_API
 #endif
 
+/** Finds functions of the application's GPU libraries by name, e.g. eglGetProcAddress. */
+typedef void (*dmabroker_proc)(void);
+typedef dmabroker_proc (*dmabroker_get_proc)(const char* name);
+
 /** One connection to a broker. */
 typedef struct dmabroker_client dmabroker_client;
 /** One hold on an image. It ends with dmabroker_image_close, or with its client. */
@@ -116,13 +120,17 @@ DMABROKER_API int dmabroker_dispatch(dmabroker_client* client, dmabroker_error* 
 
 enum dmabroker_event_type {
     DMABROKER_EVENT_IMAGE_REVOKED = 1, /**< `image` was revoked: pixels stay, nobody new can open it */
-    DMABROKER_EVENT_DISCONNECTED = 2   /**< the broker said goodbye or vanished; `text` says why */
+    DMABROKER_EVENT_DISCONNECTED = 2,  /**< the broker said goodbye or vanished; `text` says why */
+    DMABROKER_EVENT_IMAGE_REPLACED = 3 /**< somebody joined who cannot use `image`; all can use its successor: see
+                                            dmabroker_image_move. `image` stays as it is */
 };
 typedef struct dmabroker_event {
     size_t struct_size;
     int type;               /**< enum dmabroker_event_type */
-    dmabroker_image* image; /**< for IMAGE_REVOKED */
+    dmabroker_image* image; /**< for IMAGE_REVOKED and IMAGE_REPLACED */
     char text[252];
+    uint64_t successor; /**< for IMAGE_REPLACED: the new image's id */
+    uint64_t request;   /**< for IMAGE_REPLACED: why, see dmabroker_why */
 } dmabroker_event;
 /** 1: `event` is filled; 0: none left. Never talks to the broker: call dmabroker_dispatch first. Events may
  *  also have arrived while another call waited for its answer: ask here after such calls too, before
@@ -207,6 +215,8 @@ typedef struct dmabroker_image_info {
     /** DMABROKER_OPAQUE only: what an importing VkImage must repeat. */
     uint32_t vk_format, vk_usage, vk_create_flags, memory_type;
     uint32_t optimal_tiling, dedicated;
+    uint64_t request; /**< the negotiation it came from, for dmabroker_why; 0: none */
+    uint64_t source;  /**< of a copy: the image it is a copy of, see dmabroker_image_refresh; 0: it is no copy */
 } dmabroker_image_info;
 
 /** Pixels in the caller's memory, one pointer and stride per plane of the format. */
@@ -214,6 +224,28 @@ typedef struct dmabroker_pixels {
     const void* data[DMABROKER_MAX_PLANES];
     size_t stride[DMABROKER_MAX_PLANES]; /**< bytes; 0: tightly packed */
 } dmabroker_pixels;
+
+/** One who will use an image, as far as it decides what the image may be. All of it is hard but the
+ *  usage, and the order of formats and modifiers. In an array each one has the struct_size of the first. */
+typedef struct dmabroker_participant {
+    size_t struct_size;
+    const char* name;         /**< for dmabroker_why, at most 64 bytes; NULL: none */
+    const char* capabilities; /**< dmabroker_capabilities_digest of a table that somebody stated to this broker and who
+                                   is still connected; NULL: takes whatever the rest of this allows */
+    uint32_t usage;           /**< enum dmabroker_usage flags */
+    uint32_t minimum_rung;    /**< enum dmabroker_rung; 0: any */
+    const uint32_t* formats;  /**< acceptable ones, best first; NULL: any. At most 16 */
+    size_t format_count;
+    const uint64_t* modifiers; /**< acceptable ones, best first; NULL: any. At most 64 */
+    size_t modifier_count;
+    /** Bytes; what strides and offsets must be multiples of, beyond what its table says. 0: anything. */
+    uint32_t stride_alignment, offset_alignment;
+    uint32_t max_width, max_height; /**< pixels; 0: any */
+    int contiguous;                 /**< not 0: only physically contiguous memory */
+    int no_external_only;           /**< not 0: samples with sampler2D, never GL_TEXTURE_EXTERNAL_OES */
+    int is_protected;               /**< not 0: needs memory that the CPU cannot read */
+} dmabroker_participant;
+#define DMABROKER_PARTICIPANT_INIT {sizeof(dmabroker_participant), NULL, NULL, 0, 0, NULL, 0, NULL, 0, 0, 0, 0, 0, 0, 0, 0}
 
 typedef struct dmabroker_allocation {
     size_t struct_size;
@@ -230,16 +262,34 @@ typedef struct dmabroker_allocation {
     uint64_t lease_ns;                     /**< how long it lives after its last holder left; 0: not at all */
     const dmabroker_pixels* contents;      /**< initial pixels; NULL: undefined, never another client's */
     uint32_t matrix, range, siting, alpha; /**< 0: BT.709, limited, left, straight */
+    const uint32_t* alternatives;          /**< other acceptable formats, best first; NULL: none. At most 16, none with
+                                                `contents` */
+    size_t alternative_count;
+    const dmabroker_participant* participants; /**< others who will use it; NULL: none. At most 16 */
+    size_t participant_count;
 } dmabroker_allocation;
-#define DMABROKER_ALLOCATION_INIT {sizeof(dmabroker_allocation), 0, 0, 0, 0, NULL, 0, 0, 0, NULL, NULL, 0, NULL, 0, 0, 0, 0}
+#define DMABROKER_ALLOCATION_INIT                                                                                              \
+    {sizeof(dmabroker_allocation), 0, 0, 0, 0, NULL, 0, 0, 0, NULL, NULL, 0, NULL, 0, 0, 0, 0, NULL, 0, NULL, 0}
 
-/** Allocates an image with all rights. On DMABROKER_NO_BACKEND, dmabroker_explanation says what was tried. */
+/** Allocates an image with all rights that all its participants can use, in the format wanted or one of its
+ *  alternatives. On DMABROKER_NO_BACKEND, dmabroker_explanation says what was tried, and dmabroker_why with
+ *  dmabroker_last_request whose demand was in the way and what would work. */
 DMABROKER_API int dmabroker_allocate(dmabroker_client* client, const dmabroker_allocation* allocation, dmabroker_image** image,
                                      dmabroker_error* error);
 /** Opens the image that a token names. `rights` must be part of the token's. A reader that states only
  *  CPU usage may get a read-only descriptor; GPU importers need a writable one (see `protection`). */
 DMABROKER_API int dmabroker_open(dmabroker_client* client, const char* token, uint32_t rights, uint32_t usage,
                                  dmabroker_image** image, dmabroker_error* error);
+/** Opens it as one who says what it can import. Where the participant cannot use the image as it is, the
+ *  broker makes one that all its holders can use and sends these DMABROKER_EVENT_IMAGE_REPLACED; where there
+ *  is no such image, the joiner gets a copy of its own (info->source). */
+DMABROKER_API int dmabroker_join(dmabroker_client* client, const char* token, uint32_t rights,
+                                 const dmabroker_participant* participant, dmabroker_image** image, dmabroker_error* error);
+/** After DMABROKER_EVENT_IMAGE_REPLACED: a hold on the successor with the rights of this one, which stays
+ *  open until it is closed. The size is the same, format, modifier and device may not be. */
+DMABROKER_API int dmabroker_image_move(dmabroker_image* image, dmabroker_image** successor, dmabroker_error* error);
+/** Copies a copy's source into it once more, and waits for that. `cost_ns`: what it took; may be NULL. */
+DMABROKER_API int dmabroker_image_refresh(dmabroker_image* image, uint64_t* cost_ns, dmabroker_error* error);
 /** Registers an image made elsewhere. `info`: width, height, format, modifier, kind (DMA_BUF or MEMFD),
  *  usage, planes, memory_size, colour. `fds`: info->memory_count descriptors, duplicated by the call;
  *  only dma-bufs opened for reading and writing, or memfds sealed with F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL
@@ -283,6 +333,19 @@ DMABROKER_API int dmabroker_image_set_lease(dmabroker_image* image, uint64_t lea
 /** JSON: the candidates of the client's last allocation, each with verdict and reason. Borrowed until
  *  the next allocation. Never NULL. */
 DMABROKER_API const char* dmabroker_explanation(const dmabroker_client* client);
+/** The negotiation of the client's last allocation or join, whether it failed or not; 0: there was none. */
+DMABROKER_API uint64_t dmabroker_last_request(const dmabroker_client* client);
+/** JSON: the decision behind a request, or behind the image with id `image` if `request` is 0; the
+ *  last one if both are 0. Who could do what, what was chosen, what removed the rest, and for a failure the
+ *  smallest change that would work. The caller frees it with dmabroker_free. */
+DMABROKER_API int dmabroker_why(dmabroker_client* client, uint64_t request, uint64_t image, char** json,
+                                dmabroker_error* error);
+enum dmabroker_proof_action {
+    DMABROKER_PROOFS_CLEAR = 1, /**< forget what was tried: it is tried again when it is next needed */
+    DMABROKER_PROOFS_WARM = 2   /**< try whatever the devices here could share, in the background */
+};
+/** What the broker knows from trying. Needs a manager connection. */
+DMABROKER_API int dmabroker_manage_proofs(dmabroker_client* client, int action, dmabroker_error* error);
 /** JSON: clients, images, devices and formats this client may see; `id` 0: everything. The caller
  *  frees it with dmabroker_free. */
 DMABROKER_API int dmabroker_inspect(dmabroker_client* client, uint64_t id, char** json, dmabroker_error* error);

@@ -91,6 +91,19 @@ struct ConnectOptions {
     bool manager = false; /**< the manager socket beside it */
 };
 
+/** One who will use an image; see dmabroker_participant. */
+struct Participant {
+    std::string name{};
+    std::string capabilities{}; /**< Capabilities::digest() of a stated table; empty: none */
+    Usage usage = Usage::none;
+    std::vector<std::uint32_t> formats{};   /**< best first; empty: any */
+    std::vector<std::uint64_t> modifiers{}; /**< best first; empty: any */
+    std::uint32_t minimum_rung = 0;         /**< enum dmabroker_rung; 0: any */
+    std::uint32_t stride_alignment = 0, offset_alignment = 0;
+    Size max_size{}; /**< 0: any */
+    bool contiguous = false, no_external_only = false, is_protected = false;
+};
+
 struct Allocation {
     Size size{};
     std::uint32_t format = 0; /**< a DRM fourcc */
@@ -103,6 +116,8 @@ struct Allocation {
     Duration lease{0};                          /**< how long it outlives its last holder */
     std::optional<dmabroker_pixels> contents{}; /**< initial pixels */
     std::uint32_t matrix = 0, range = 0, siting = 0, alpha = 0;
+    std::vector<std::uint32_t> alternatives{}; /**< formats as good as `format` or nearly */
+    std::vector<Participant> participants{};   /**< others who will use it */
 };
 
 struct TokenOptions {
@@ -118,6 +133,28 @@ inline std::uint64_t nanoseconds(Duration duration)
     return duration == forever ? DMABROKER_FOREVER : static_cast<std::uint64_t>(duration.count() < 0 ? 0 : duration.count());
 }
 inline const char* text_or_null(const std::string& text) { return text.empty() ? nullptr : text.c_str(); }
+template <class T> const T* data_or_null(const std::vector<T>& values) { return values.empty() ? nullptr : values.data(); }
+/** Borrows from it. */
+inline dmabroker_participant to_c(const Participant& participant)
+{
+    dmabroker_participant out = DMABROKER_PARTICIPANT_INIT;
+    out.name = text_or_null(participant.name);
+    out.capabilities = text_or_null(participant.capabilities);
+    out.usage = bits(participant.usage);
+    out.minimum_rung = participant.minimum_rung;
+    out.formats = data_or_null(participant.formats);
+    out.format_count = participant.formats.size();
+    out.modifiers = data_or_null(participant.modifiers);
+    out.modifier_count = participant.modifiers.size();
+    out.stride_alignment = participant.stride_alignment;
+    out.offset_alignment = participant.offset_alignment;
+    out.max_width = participant.max_size.width;
+    out.max_height = participant.max_size.height;
+    out.contiguous = participant.contiguous;
+    out.no_external_only = participant.no_external_only;
+    out.is_protected = participant.is_protected;
+    return out;
+}
 
 /** Calls a C function whose last parameter is the error; throws when it fails. */
 template <class Function, class... Arguments> int call(Function function, Arguments... arguments)
@@ -223,6 +260,20 @@ public:
     }
     /** From now; `forever`: until revoked; 0: it ends with its last holder. */
     void set_lease(Duration lease) { detail::call(dmabroker_image_set_lease, image_.get(), detail::nanoseconds(lease)); }
+    /** After DMABROKER_EVENT_IMAGE_REPLACED: what replaced it. This hold stays. */
+    Image move_to_successor()
+    {
+        dmabroker_image* successor = nullptr;
+        detail::call(dmabroker_image_move, image_.get(), &successor);
+        return Image(successor);
+    }
+    /** Of a copy: copies its source once more. Returns what that took. */
+    Duration refresh()
+    {
+        std::uint64_t cost = 0;
+        detail::call(dmabroker_image_refresh, image_.get(), &cost);
+        return Duration(static_cast<Duration::rep>(cost));
+    }
     /** `access`: read, write or both. Throws where the CPU cannot read the layout. */
     Mapping map(Rights access) const { return Mapping(image_.get(), access); }
 
@@ -245,6 +296,8 @@ struct Event {
     int type = 0;                     /**< enum dmabroker_event_type */
     dmabroker_image* image = nullptr; /**< equals native() of the Image concerned */
     std::string text{};
+    std::uint64_t successor = 0; /**< of DMABROKER_EVENT_IMAGE_REPLACED: the new image's id */
+    std::uint64_t request = 0;   /**< and why */
 };
 
 /** One connection to a broker. */
@@ -270,7 +323,7 @@ public:
         wanted.height = allocation.size.height;
         wanted.format = allocation.format;
         wanted.usage = bits(allocation.usage);
-        wanted.modifiers = allocation.modifiers.empty() ? nullptr : allocation.modifiers.data();
+        wanted.modifiers = detail::data_or_null(allocation.modifiers);
         wanted.modifier_count = allocation.modifiers.size();
         wanted.backends = allocation.backends;
         wanted.minimum_rung = allocation.minimum_rung;
@@ -282,6 +335,12 @@ public:
         wanted.range = allocation.range;
         wanted.siting = allocation.siting;
         wanted.alpha = allocation.alpha;
+        wanted.alternatives = detail::data_or_null(allocation.alternatives);
+        wanted.alternative_count = allocation.alternatives.size();
+        std::vector<dmabroker_participant> participants;
+        for (const Participant& participant : allocation.participants) participants.push_back(detail::to_c(participant));
+        wanted.participants = detail::data_or_null(participants);
+        wanted.participant_count = participants.size();
         dmabroker_image* image = nullptr;
         detail::call(dmabroker_allocate, client_.get(), &wanted, &image);
         return Image(image);
@@ -291,6 +350,14 @@ public:
     {
         dmabroker_image* image = nullptr;
         detail::call(dmabroker_open, client_.get(), token.c_str(), bits(rights), bits(usage), &image);
+        return Image(image);
+    }
+    /** As one who says what it can import; it may get a successor of the image, or a copy. */
+    Image join(const std::string& token, Rights rights, const Participant& participant)
+    {
+        const dmabroker_participant wanted = detail::to_c(participant);
+        dmabroker_image* image = nullptr;
+        detail::call(dmabroker_join, client_.get(), token.c_str(), bits(rights), &wanted, &image);
         return Image(image);
     }
     /** `fds`: info.memory_count descriptors, borrowed. */
@@ -307,6 +374,20 @@ public:
 
     /** JSON: what became of each way to serve the last allocation. */
     std::string explanation() const { return dmabroker_explanation(client_.get()); }
+    /** Of the last allocation or join; 0: nothing was negotiated. */
+    std::uint64_t last_request() const noexcept { return dmabroker_last_request(client_.get()); }
+    /** JSON: the decision behind a request, or behind an image if that is 0. */
+    std::string why(std::uint64_t request, std::uint64_t image = 0)
+    {
+        char* json = nullptr;
+        detail::call(dmabroker_why, client_.get(), request, image, &json);
+        return detail::take_text(json);
+    }
+    /** For managers. */
+    void manage_proofs(dmabroker_proof_action action)
+    {
+        detail::call(dmabroker_manage_proofs, client_.get(), static_cast<int>(action));
+    }
     /** JSON: what this client may see; `id` 0: everything. */
     std::string inspect(std::uint64_t id = 0)
     {
@@ -325,7 +406,7 @@ public:
         dmabroker_event event{};
         event.struct_size = sizeof event;
         if (dmabroker_next_event(client_.get(), &event) <= 0) return std::nullopt;
-        return Event{event.type, event.image, event.text};
+        return Event{event.type, event.image, event.text, event.successor, event.request};
     }
 
     dmabroker_client* native() const noexcept { return client_.get(); }

@@ -9,14 +9,11 @@
 #ifndef DMABROKER_EGL_H
 #define DMABROKER_EGL_H
 
-#include <dmabroker/dmabroker.h>
+#include <dmabroker/capabilities.h>
 
 #ifdef __cplusplus
 extern "C" {
 #endif
-
-typedef void (*dmabroker_proc)(void);
-typedef dmabroker_proc (*dmabroker_get_proc)(const char* name);
 
 /** rgb = matrix * (sample - offset), samples as the GPU reads them (0..1), in the order of the planes:
  *  image 0's .r, then image 1's .r and .g, or image 1's and 2's .r. Where Cr lies before Cb (NV21, YVU420)
@@ -40,6 +37,14 @@ typedef struct dmabroker_egl {
      *  memory of other devices, and EGL does not tell which device is its own: without this, all is refused. */
     uint64_t drm_node;
 } dmabroker_egl;
+
+/** What the display lists for import (EGL_EXT_image_dma_buf_import_modifiers; refused without). Rows are for
+ *  sampling, and for rendering where not external-only; each format has a row for the implicit layout
+ *  (INVALID) of its own. A display that draws with the CPU has LINEAR rows for memfds too. The device: its DRM node,
+ *  PCI address and driver. If a context of this display is current, GL's names and UUIDs for them are read
+ *  too: have one current, or none, whenever digests are to be equal. */
+DMABROKER_API int dmabroker_egl_capabilities(const dmabroker_egl* egl, dmabroker_capabilities** capabilities,
+                                             dmabroker_error* error);
 
 typedef struct dmabroker_egl_images {
     size_t struct_size;

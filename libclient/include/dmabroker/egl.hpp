@@ -5,7 +5,7 @@
 #ifndef DMABROKER_EGL_HPP
 #define DMABROKER_EGL_HPP
 
-#include <dmabroker/dmabroker.hpp>
+#include <dmabroker/capabilities.hpp>
 #include <dmabroker/egl.h>
 
 namespace dmabroker::egl {
@@ -15,6 +15,13 @@ struct Display {
     dmabroker_get_proc get_proc = nullptr; /**< eglGetProcAddress */
     std::uint64_t drm_node = 0;            /**< GBM displays: st_rdev of the DRM node below */
 };
+
+/** What the display lists for import. */
+inline Capabilities capabilities(Display display)
+{
+    const dmabroker_egl egl{sizeof egl, display.display, display.get_proc, display.drm_node};
+    return Capabilities::made(dmabroker_egl_capabilities, &egl);
+}
 
 /** In the current GLES context; the caller deletes `name`. */
 struct Texture {

@@ -13,6 +13,11 @@
 extern "C" {
 #endif
 
+/** What memory objects of the current context can be: rows of kind OPAQUE with the device's and driver's
+ *  UUIDs. Refused without GL_EXT_memory_object_fd. */
+DMABROKER_API int dmabroker_gl_capabilities(dmabroker_get_proc get_proc, dmabroker_capabilities** capabilities,
+                                            dmabroker_error* error);
+
 typedef struct dmabroker_gl_texture {
     size_t struct_size;
     uint32_t memory;  /**< GL memory object; delete with dmabroker_gl_release */

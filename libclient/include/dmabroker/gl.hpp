@@ -5,10 +5,16 @@
 #ifndef DMABROKER_GL_HPP
 #define DMABROKER_GL_HPP
 
-#include <dmabroker/dmabroker.hpp>
+#include <dmabroker/capabilities.hpp>
 #include <dmabroker/gl.h>
 
 namespace dmabroker::gl {
+
+/** What memory objects of the current context can be. */
+inline Capabilities capabilities(dmabroker_get_proc get_proc)
+{
+    return Capabilities::made(dmabroker_gl_capabilities, get_proc);
+}
 
 /** A texture over an image's memory. The context it was made in must be current when it is destroyed. */
 class Texture {

@@ -25,6 +25,12 @@ typedef struct dmabroker_vulkan {
     PFN_vkGetInstanceProcAddr get_instance_proc_addr;
 } dmabroker_vulkan;
 
+/** What the physical device can import; `device` may be VK_NULL_HANDLE. Dma-bufs by format and modifier, opaque memory
+ *  by format, each with the usages (sample, render, storage) and the size that the driver confirms for an imported
+ *  image. Its node, PCI address and UUIDs as far as it tells. A device made later must have the extensions above. */
+DMABROKER_API int dmabroker_vulkan_capabilities(const dmabroker_vulkan* vulkan, dmabroker_capabilities** capabilities,
+                                                dmabroker_error* error);
+
 typedef struct dmabroker_vulkan_images {
     size_t struct_size;
     uint32_t count; /**< 1, or the number of planes */

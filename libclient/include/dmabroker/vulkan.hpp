@@ -5,7 +5,7 @@
 #ifndef DMABROKER_VULKAN_HPP
 #define DMABROKER_VULKAN_HPP
 
-#include <dmabroker/dmabroker.hpp>
+#include <dmabroker/capabilities.hpp>
 #include <dmabroker/vulkan.h>
 
 namespace dmabroker::vulkan {
@@ -16,6 +16,14 @@ struct Device {
     VkDevice device = VK_NULL_HANDLE;
     PFN_vkGetInstanceProcAddr get_instance_proc_addr = nullptr;
 };
+
+/** What the physical device can import; `device` may be null. */
+inline Capabilities capabilities(const Device& device)
+{
+    const dmabroker_vulkan vulkan{sizeof vulkan, device.instance, device.physical_device, device.device,
+                                  device.get_instance_proc_addr};
+    return Capabilities::made(dmabroker_vulkan_capabilities, &vulkan);
+}
 
 /** The VkImages of one image with their memory; destroyed with it. Wait for their last use first. */
 class Images {

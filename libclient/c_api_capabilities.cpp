@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: MIT
+// extern "C": capability tables that need no GPU library. Thin: arguments in, Result out, exceptions stopped.
+#include "libclient/capabilities.hpp"
+#include "libclient/convert.hpp"
+#include "libclient/error.hpp"
+#include "proto/wire/json.hpp"
+
+using namespace dmb;
+
+extern "C" {
+
+int dmabroker_capabilities_create(const dmabroker_capability_table* table, dmabroker_capabilities** capabilities,
+                                  dmabroker_error* error)
+{
+    return guard(error, [&]() -> Result<> {
+        TRY(require(capabilities, "capabilities"));
+        *capabilities = nullptr;
+        const dmabroker_capability_table given = TRY(read_struct(table));
+        Capabilities stated = TRY(to_table(given));
+        *capabilities = TRY(make_capabilities(std::move(stated))).release();
+        return {};
+    });
+}
+
+int dmabroker_cpu_capabilities(dmabroker_capabilities** capabilities, dmabroker_error* error)
+{
+    return guard(error, [&]() -> Result<> {
+        TRY(require(capabilities, "capabilities"));
+        *capabilities = nullptr;
+        *capabilities = TRY(make_capabilities(cpu_table())).release();
+        return {};
+    });
+}
+
+void dmabroker_capabilities_free(dmabroker_capabilities* capabilities) { delete capabilities; }
+
+const dmabroker_capability_table* dmabroker_capabilities_get(const dmabroker_capabilities* capabilities)
+{
+    return capabilities ? &capabilities->view : nullptr;
+}
+
+const char* dmabroker_capabilities_digest(const dmabroker_capabilities* capabilities)
+{
+    return capabilities ? capabilities->digest_text.c_str() : nullptr;
+}
+
+int dmabroker_capabilities_to_json(const dmabroker_capabilities* capabilities, char** json, dmabroker_error* error)
+{
+    return guard(error, [&]() -> Result<> {
+        TRY(require(capabilities, "capabilities"));
+        TRY(require(json, "json"));
+        return copy_out(wire::to_json(capabilities->table), json);
+    });
+}
+
+int dmabroker_capabilities_from_json(const char* json, dmabroker_capabilities** capabilities, dmabroker_error* error)
+{
+    return guard(error, [&]() -> Result<> {
+        TRY(require(json, "json"));
+        TRY(require(capabilities, "capabilities"));
+        *capabilities = nullptr;
+        Capabilities recorded = TRY(wire::capabilities_from_json(json));
+        *capabilities = TRY(make_capabilities(std::move(recorded))).release();
+        return {};
+    });
+}
+
+} // extern "C"

@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: MIT
+// extern "C": stating tables, joining, moving, refreshing, and asking why. Thin: arguments in, Result out,
+// exceptions stopped.
+#include "libclient/capabilities.hpp"
+#include "libclient/client.hpp"
+#include "libclient/convert.hpp"
+#include "libclient/error.hpp"
+#include "proto/wire/json.hpp"
+
+using namespace dmb;
+
+extern "C" {
+
+int dmabroker_state_capabilities(dmabroker_client* client, const dmabroker_capabilities* capabilities, dmabroker_error* error)
+{
+    return guard(error, [&]() -> Result<> {
+        TRY(require(client, "client"));
+        TRY(require(capabilities, "capabilities"));
+        return client->state(capabilities->table, capabilities->digest);
+    });
+}
+
+int dmabroker_join(dmabroker_client* client, const char* token, uint32_t rights, const dmabroker_participant* participant,
+                   dmabroker_image** image, dmabroker_error* error)
+{
+    return guard(error, [&]() -> Result<> {
+        TRY(require(client, "client"));
+        TRY(require(image, "image"));
+        *image = nullptr;
+        wire::Join request;
+        request.token = TRY(to_token(token));
+        request.rights = TRY(to_rights(rights));
+        request.participant = TRY(to_participant(participant));
+        *image = TRY(client->join(request)).release();
+        return {};
+    });
+}
+
+int dmabroker_image_move(dmabroker_image* image, dmabroker_image** successor, dmabroker_error* error)
+{
+    return guard(error, [&]() -> Result<> {
+        TRY(require(successor, "successor"));
+        *successor = nullptr;
+        Client* client = TRY(client_of(image));
+        *successor = TRY(client->move(*image)).release();
+        return {};
+    });
+}
+
+int dmabroker_image_refresh(dmabroker_image* image, uint64_t* cost_ns, dmabroker_error* error)
+{
+    return guard(error, [&]() -> Result<> {
+        Client* client = TRY(client_of(image));
+        if (image->source.value == 0)
+            return fail(Errc::invalid_argument, "image {} is no copy: its pixels are the source's own", image->id.value);
+        const std::uint64_t cost = TRY(client->refresh(*image));
+        if (cost_ns) *cost_ns = cost;
+        return {};
+    });
+}
+
+uint64_t dmabroker_last_request(const dmabroker_client* client) { return client ? client->last_request().value : 0; }
+
+int dmabroker_why(dmabroker_client* client, uint64_t request, uint64_t image, char** json, dmabroker_error* error)
+{
+    return guard(error, [&]() -> Result<> {
+        TRY(require(client, "client"));
+        TRY(require(json, "json"));
+        *json = nullptr;
+        const Decision decision = TRY(client->why({RequestId{request}, ImageId{image}}));
+        return copy_out(wire::to_json(decision), json);
+    });
+}
+
+int dmabroker_manage_proofs(dmabroker_client* client, int action, dmabroker_error* error)
+{
+    return guard(error, [&]() -> Result<> {
+        TRY(require(client, "client"));
+        if (action != DMABROKER_PROOFS_CLEAR && action != DMABROKER_PROOFS_WARM)
+            return fail(Errc::invalid_argument, "action {}: use DMABROKER_PROOFS_CLEAR or DMABROKER_PROOFS_WARM", action);
+        return client->manage_proofs(static_cast<wire::ProofAction>(action));
+    });
+}
+
+} // extern "C"
