@@ -101,8 +101,8 @@ Demands broken_without_table(const Party& party, const Properties& p)
 Properties properties(const Question& question, const Layout& layout)
 {
     const DeviceInfo& device = *question.offers[layout.offer].device;
-    return {memory_kind(device.backend), device.backend, device.id,           layout.row->format, layout.row->modifier,
-            question.spec.size,          layout.rung,    layout.row->usage};
+    return {memory_kind(device.backend), device.backend,     device.id,   layout.row->format,
+            layout.row->modifier,        question.spec.size, layout.rung, layout.row->usage};
 }
 
 Demands broken_by_request(const wire::AllocateSpec& spec, const Properties& p)
@@ -146,10 +146,11 @@ MemoryKind memory_kind(Backend backend)
     return backend == Backend::vulkan_opaque ? MemoryKind::opaque : MemoryKind::dma_buf;
 }
 
-Usage exporter_usage(const Question& question, const DeviceInfo& device)
+Usage exporter_usage(const Question& question, const DeviceInfo& device, std::uint32_t left_out)
 {
     Usage usage = question.spec.usage;
-    for (const Party& party : question.parties) usage = usage | needed_of_exporter(party, device.id);
+    for (std::size_t i = 0; i < question.parties.size(); ++i)
+        if (!(left_out & 1u << (i + 1))) usage = usage | needed_of_exporter(question.parties[i], device.id);
     return usage;
 }
 

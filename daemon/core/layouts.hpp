@@ -80,7 +80,8 @@ Rung best_rung(const DeviceInfo&, Modifier);
 Demands unwanted(const wire::AllocateSpec&, const DeviceInfo&);
 /// What an allocator must make the image for. Another device brings its own proof that it can use the layout; that the
 /// CPU can map it, and what this very device does with it, only the allocator can provide.
-Usage exporter_usage(const Question&, const DeviceInfo&);
+/// `left_out`: those who get a copy, a bit per Who.
+Usage exporter_usage(const Question&, const DeviceInfo&, std::uint32_t left_out);
 /// All demands of one participant that an image with these properties breaks. For images that exist, too.
 struct Properties {
     MemoryKind kind = MemoryKind::dma_buf;

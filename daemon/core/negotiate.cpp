@@ -79,7 +79,10 @@ Rank rank(const Question& question, const Layout& layout, std::size_t row, bool 
     const int preferred = preference(device, cpu_only);
     const bool hardware = !device.software && !is_system(device.backend);
     return {.format = format_rank(question, layout.row->format),
-            .place = hardware ? 0 : preferred < 0 ? -1 : preferred < 6 ? 1 : 2,
+            .place = hardware        ? 0
+                     : preferred < 0 ? -1
+                     : preferred < 6 ? 1
+                                     : 2,
             .rung = hardware ? -static_cast<int>(layout.rung) : 0,
             .preference = preferred,
             .modifier = modifier_rank(question, layout.row->modifier),
@@ -92,8 +95,7 @@ std::vector<std::size_t> ranked(const Question& question, const Layouts& layouts
 {
     std::vector<std::pair<Rank, std::size_t>> ranks;
     ranks.reserve(layouts.all().size());
-    for (std::size_t i = 0; i < layouts.all().size(); ++i)
-        ranks.emplace_back(rank(question, layouts.all()[i], i, cpu_only), i);
+    for (std::size_t i = 0; i < layouts.all().size(); ++i) ranks.emplace_back(rank(question, layouts.all()[i], i, cpu_only), i);
     std::ranges::sort(ranks);
     std::vector<std::size_t> order;
     order.reserve(ranks.size());
@@ -116,8 +118,12 @@ void add_choice(Negotiation& out, const Question& question, const Layout& layout
     auto found = std::ranges::find_if(
         out.choices, [&](const Choice& c) { return c.offer == layout.offer && c.format == layout.row->format; });
     if (found == out.choices.end()) {
-        out.choices.push_back({offer.allocator, offer.index, layout.offer, layout.row->format, {},
-                               exporter_usage(question, *offer.device)});
+        out.choices.push_back({offer.allocator,
+                               offer.index,
+                               layout.offer,
+                               layout.row->format,
+                               {},
+                               exporter_usage(question, *offer.device, layout.blockers)});
         found = out.choices.end() - 1;
     }
     auto& modifiers = found->modifiers;
@@ -142,7 +148,8 @@ bool ask_proofs(const Question& question, Layouts& layouts)
         if (layout.blockers != 0) continue;
         for (Who who = 0; who < layouts.who_count(); ++who) {
             const Party* party = who == 0 ? nullptr : &question.parties[who - 1];
-            if (question.disproof(question.offers[layout.offer], party, layout.row->format, layout.row->modifier).empty()) continue;
+            if (question.disproof(question.offers[layout.offer], party, layout.row->format, layout.row->modifier).empty())
+                continue;
             layouts.block(i, who, Demand::proof);
             found = true;
         }
@@ -215,7 +222,8 @@ void judge_offers(const Question& question, const Layouts& layouts, const std::v
         const Demands unfit = unwanted(question.spec, *offer.device);
         const bool wanted = unfit == 0;
         Reason reason = unfit ? unwanted_reason(question.spec, first_of(unfit)) : offer.device->problem;
-        const bool passes = std::ranges::any_of(layouts.all(), [&](const Layout& l) { return l.offer == i && l.blockers == 0; });
+        const bool passes =
+            std::ranges::any_of(layouts.all(), [&](const Layout& l) { return l.offer == i && l.blockers == 0; });
         if (reason.empty()) reason = passes ? refused[i] : layouts_reason(question, layouts, i);
         out.refused.push_back(candidate(*offer.device, wire::Verdict::refused, reason.view()));
         if (wanted && !chosen) out.passed_over.push_back(out.refused.back());
@@ -224,9 +232,11 @@ void judge_offers(const Question& question, const Layouts& layouts, const std::v
 
 // --- why -------------------------------------------------------------------------------------------
 
+/// What somebody writes into a copy reaches nobody.
 bool accepts_a_copy(const Party& party)
 {
-    return party.demands.minimum_rung <= Rung::blit && !party.demands.is_protected;
+    const bool writes = party.demands.usage.has_any(UsageFlag::cpu_write | UsageFlag::render | Usage(UsageFlag::storage));
+    return party.demands.minimum_rung <= Rung::blit && !party.demands.is_protected && !writes;
 }
 
 /// Fewest blockers, then fewest demands, then the better rank.

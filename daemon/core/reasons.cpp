@@ -178,8 +178,7 @@ std::string change_for(const Question& question, const Layouts& layouts, std::si
     for (Demands left = layouts.demands(index, who); left != 0;) {
         const Demand demand = first_of(left);
         left = static_cast<Demands>(left & ~demand_bit(demand));
-        if (!can_be_dropped(question, layout, who, demand))
-            return fmt::format("leave {} out", who_is(question, who).view());
+        if (!can_be_dropped(question, layout, who, demand)) return fmt::format("leave {} out", who_is(question, who).view());
         dropped += (dropped.empty() ? "" : " and ") + demand_words(demand);
     }
     const std::string whose = who == 0 ? "the request's" : fmt::format("{}'s", who_is(question, who).view());
@@ -211,8 +210,11 @@ Removal removal(const Question& question, const Layouts& layouts, std::size_t in
 {
     const Layout& layout = layouts.all()[index];
     const Demand demand = first_of(layouts.demands(index, who));
-    return {who_is(question, who), demand,
-            question.offers[layout.offer].device->backend, layout.row->format, layout.row->modifier,
+    return {who_is(question, who),
+            demand,
+            question.offers[layout.offer].device->backend,
+            layout.row->format,
+            layout.row->modifier,
             reason_for(question, layout, who, demand)};
 }
 
@@ -227,9 +229,9 @@ BoundedText<240> nearest_change(const Question& question, const Layouts& layouts
     std::string changes;
     for (Who who = 0; who < layouts.who_count(); ++who)
         if (layout.blockers & 1u << who) changes += (changes.empty() ? "" : ", ") + change_for(question, layouts, index, who);
-    return std::string_view(fmt::format("{} -> {}, rung {}", changes,
-                                        describe(*question.offers[layout.offer].device, layout.row->format, layout.row->modifier),
-                                        name(layout.rung)));
+    return std::string_view(fmt::format(
+        "{} -> {}, rung {}", changes, describe(*question.offers[layout.offer].device, layout.row->format, layout.row->modifier),
+        name(layout.rung)));
 }
 
 Reason wants(const Party& party)

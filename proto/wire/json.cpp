@@ -180,7 +180,8 @@ Result<ImageDesc> image_desc_from_json(std::string_view text)
 Result<Capabilities> capabilities_from_json(std::string_view text)
 {
     if (text.size() > limits::snapshot_bytes || !is_plain(text))
-        return fail(Errc::invalid_argument, "a capability table has at most {} bytes, 32 levels and whole numbers, and this has not",
+        return fail(Errc::invalid_argument,
+                    "a capability table has at most {} bytes, 32 levels and whole numbers, and this has not",
                     limits::snapshot_bytes);
     Capabilities table = TRY(read<Capabilities>("capabilities", text));
     make_canonical(table);
