@@ -3,7 +3,8 @@
 // broker negotiates, the producer draws, the consumer joins by token and looks. Prints for each pair the rung, the
 // layout and why. Then every rung is asked for by what makes it the best that is left.
 //
-//   pairs [--tables FOLDER]     also writes each peer's capability table there, as JSON
+//   pairs [TEXT]                only pairs whose description has this text in it
+//   pairs --tables FOLDER       also writes each peer's capability table there, as JSON
 #include "tests/drm/pairs/peer.hpp"
 #include "tests/support/broker_process.hpp"
 
@@ -106,14 +107,46 @@ private:
     std::string outcome(std::uint64_t request)
     {
         const Json decision = Json::parse(consuming_.why(request)).at("decision");
-        std::string out = decision.value("outcome", "");
-        if (!decision.at("removals").empty()) {
-            const Json& first = decision["removals"][0];
-            out += fmt::format("; not {} {} from {}: {} {}", first.value("format", ""), first.value("modifier", ""),
-                               first.value("backend", ""), first.value("who", ""), first.value("reason", ""));
-        }
+        return decision.value("outcome", "") + removals(decision, 1);
+    }
+    static std::string removals(const Json& decision, std::size_t most)
+    {
+        std::string out;
+        for (const Json& r : decision.at("removals"))
+            if (most-- > 0)
+                out += fmt::format("; not {} {} from {}: {} {}", r.value("format", ""), r.value("modifier", ""),
+                                   r.value("backend", ""), r.value("who", ""), r.value("reason", ""));
         return out;
     }
+    /// A peer that can import nothing that anybody here allocates, not even alone.
+    bool can_import_anything(dmabroker::Client& client, const dmabroker::Participant& participant, std::string& why)
+    {
+        dmabroker::Allocation alone = allocation_;
+        alone.backends = 0;
+        alone.modifiers.clear();
+        alone.participants = {participant};
+        alone.participants[0].minimum_rung = DMABROKER_RUNG_SYSTEM_DMA_BUF;
+        try {
+            client.allocate(alone);
+            return true;
+        } catch (const std::exception& e) {
+            why = participant.name + " can import nothing that is allocated here" +
+                  removals(Json::parse(client.why(client.last_request())).at("decision"), 9);
+            return false;
+        }
+    }
+
+public:
+    /// Why this pair cannot work on this machine whatever the broker does; empty when it can.
+    std::string impossible()
+    {
+        std::string why;
+        if (can_import_anything(producing_, allocation_.participants[0], why))
+            can_import_anything(consuming_, allocation_.participants[1], why);
+        return why;
+    }
+
+private:
 
     Peer& producer_;
     Peer& consumer_;
@@ -122,15 +155,18 @@ private:
     std::string rung_;
 };
 
-void try_pairs(const std::string& socket, const Peers& peers, Report& report)
+void try_pairs(const std::string& socket, const Peers& peers, const std::string& filter, Report& report)
 {
     for (const auto& producer : peers)
         for (const auto& consumer : peers) {
             const std::string pair = producer->name() + " -> " + consumer->name();
+            if (pair.find(filter) == std::string::npos) continue;
             try {
                 report.pass(pair + ": " + Session(socket, *producer, *consumer).run());
             } catch (const std::exception& e) {
-                report.fail(pair + ": " + e.what());
+                const std::string why = Session(socket, *producer, *consumer).impossible();
+                if (why.empty()) report.fail(pair + ": " + e.what());
+                else report.skip(pair + ": " + why);
             }
         }
 }
@@ -187,7 +223,7 @@ void write_tables(const std::string& folder, const Peers& peers)
         std::ofstream(fmt::format("{}/{:02}.json", folder, index++)) << peer->table().to_json() << '\n';
 }
 
-int run(const std::string& tables)
+int run(const std::string& tables, const std::string& filter)
 {
     std::vector<std::string> missing;
     const Peers peers = all_peers(missing);
@@ -195,8 +231,8 @@ int run(const std::string& tables)
     Report report;
     for (const std::string& what : missing) report.skip(what);
     test::BrokerProcess broker(std::vector<std::string>{});
-    try_pairs(broker.socket(), peers, report);
-    force_rungs(broker.socket(), peers, report);
+    try_pairs(broker.socket(), peers, filter, report);
+    if (filter.empty()) force_rungs(broker.socket(), peers, report);
     if (report.failed) fmt::print("{}", broker.log());
     fmt::print("{} passed, {} failed, {} skipped\n", report.passed, report.failed, report.skipped);
     return report.failed ? EXIT_FAILURE : EXIT_SUCCESS;
