@@ -223,6 +223,22 @@ void write_tables(const std::string& folder, const Peers& peers)
         std::ofstream(fmt::format("{}/{:02}.json", folder, index++)) << peer->table().to_json() << '\n';
 }
 
+/// What trials found that does not work.
+void print_failed_proofs(const std::string& socket)
+{
+    dmabroker::ConnectOptions options;
+    options.remote = socket;
+    options.manager = true;
+    const Json snapshot = Json::parse(dmabroker::Client::connect(options).inspect()).at("snapshot");
+    for (const Json& proof : snapshot.at("proofs")) {
+        const Json& key = proof.at("key");
+        if (proof.value("result", "") == "works") continue;
+        fmt::print("tried {} {} {} from {} ({}) in {} {}: {} {}\n", key.value("format", ""), key.value("modifier", ""),
+                   key.value("usage", ""), key.value("backend", ""), key.value("exporter", ""), key.value("api", ""),
+                   key.value("importer", ""), proof.value("result", ""), proof.value("reason", ""));
+    }
+}
+
 int run(const std::string& tables, const std::string& filter)
 {
     std::vector<std::string> missing;
@@ -233,6 +249,7 @@ int run(const std::string& tables, const std::string& filter)
     test::BrokerProcess broker(std::vector<std::string>{});
     try_pairs(broker.socket(), peers, filter, report);
     if (filter.empty()) force_rungs(broker.socket(), peers, report);
+    print_failed_proofs(broker.socket());
     if (report.failed) fmt::print("{}", broker.log());
     fmt::print("{} passed, {} failed, {} skipped\n", report.passed, report.failed, report.skipped);
     return report.failed ? EXIT_FAILURE : EXIT_SUCCESS;
@@ -241,4 +258,8 @@ int run(const std::string& tables, const std::string& filter)
 } // namespace
 } // namespace dmb::pairs
 
-int main(int argc, char** argv) { return dmb::pairs::run(argc == 3 && std::string(argv[1]) == "--tables" ? argv[2] : ""); }
+int main(int argc, char** argv)
+{
+    const bool tables = argc == 3 && std::string(argv[1]) == "--tables";
+    return dmb::pairs::run(tables ? argv[2] : "", argc == 2 ? argv[1] : "");
+}
