@@ -144,6 +144,7 @@ protected:
         const dmabroker_egl egl = display.egl();
         if (dmabroker_egl_export(client_.native(), &egl, &source, &options, &made, &error) == 0) return made;
         refusal = error.text;
+        std::printf("%s: refused: %s\n", display.node.empty() ? "device" : display.node.c_str(), error.text);
         EXPECT_TRUE(error.code == DMABROKER_UNSUPPORTED || error.code == DMABROKER_IMPORT_FAILED ||
                     error.code == DMABROKER_BAD_DESCRIPTOR)
             << error.code << ' ' << error.text;
@@ -190,7 +191,7 @@ TEST_F(GlExport, a_texture_is_seen_by_another_client_also_when_it_changes)
 {
     for (const Display& display : displays) {
         if (display.problem.empty()) round_trip(display);
-        else refusal_ = display.problem;
+        else std::printf("%s: %s\n", display.node.c_str(), (refusal_ = display.problem).c_str());
     }
     if (!exported_) GTEST_SKIP() << refusal_;
 }
