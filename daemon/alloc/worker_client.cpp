@@ -229,7 +229,7 @@ void WorkerClient::next(Instant now)
     BoundedVector<int, limits::packet_fds> fds;
     for (const UniqueFd& fd : job.fds) fds.push_back(fd.get());
     if (const auto sent = link_.send(job.request, serial_, {fds.data(), fds.size()}); !sent)
-        deadline_ = now; // expire() treats it like a worker that hangs; not here, where a caller holds references
+        deadline_ = now, unreachable_ = sent.error().code == Errc::disconnected; // for expire(): a caller holds references
 }
 
 // --- failure ---------------------------------------------------------------------------------------
@@ -244,6 +244,8 @@ void WorkerClient::expire(Instant now)
         deadline_ = never;
         return;
     }
+    if (std::exchange(unreachable_, false))
+        return failed({Errc::shutting_down, BoundedText<240>(fmt::format("worker {} cannot be spoken to", name_))}, now);
     failed({Errc::timed_out, BoundedText<240>(fmt::format("worker {} did not answer in time and was killed", name_))}, now);
 }
 

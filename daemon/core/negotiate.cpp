@@ -145,8 +145,9 @@ bool ask_proofs(const Question& question, Layouts& layouts)
     bool found = false;
     for (std::size_t i = 0; question.disproof && i < layouts.all().size(); ++i) {
         const Layout& layout = layouts.all()[i];
-        if (layout.blockers != 0) continue;
+        if (layouts.demands(i, 0) != 0) continue;
         for (Who who = 0; who < layouts.who_count(); ++who) {
+            if (layouts.demands(i, who) != 0) continue;
             const Party* party = who == 0 ? nullptr : &question.parties[who - 1];
             if (question.disproof(question.offers[layout.offer], party, layout.row->format, layout.row->modifier).empty())
                 continue;

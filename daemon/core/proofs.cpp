@@ -19,8 +19,9 @@ BoundedText<160> identity(std::string_view driver, std::string_view version, std
 {
     std::string out(driver);
     if (!version.empty()) out += fmt::format(" {}", version);
+    // Both: Mesa's software drivers have one UUID wherever they draw.
+    if (!node.empty()) out += fmt::format(" {}", node);
     if (id.device_uuid != Uuid{}) out += fmt::format(" {}", to_string(id.device_uuid));
-    else if (!node.empty()) out += fmt::format(" {}", node);
     return std::string_view(out);
 }
 
