@@ -9,6 +9,7 @@ tokens; another opens one, maps it and compares. The last line is `N passed, N f
 """
 
 import array
+import hashlib
 import ctypes
 import fcntl
 import mmap
@@ -21,13 +22,17 @@ import sys
 import tempfile
 import time
 
-PACKET_BYTES, PACKET_FDS = 65536, 4
+PACKET_BYTES, PACKET_FDS = 65536, 8
 HELLO, HELLO_REPLY, ERROR_REPLY, ALLOCATE, IMAGE_REPLY, OPEN, REGISTER, MINT_TOKEN, TOKEN_REPLY = range(1, 10)
 REVOKE_TOKEN, REVOKE_IMAGE, SET_LEASE, RELEASE, INSPECT, SNAPSHOT_REPLY, DONE, IMAGE_REVOKED, GOODBYE = range(10, 19)
+FIND_CAPABILITIES, DEFINE_CAPABILITIES, CAPABILITIES_REPLY, JOIN = range(19, 23)
+WHY, WHY_REPLY = 26, 27
 READ, WRITE, MANAGE = 1, 2, 4
-CPU_READ, CPU_WRITE = 1, 2
+CPU_READ, CPU_WRITE, SAMPLE = 1, 2, 4
+API_OTHER, KIND_MEMFD = 9, 3
 MEMFD, READ_ONLY_DESCRIPTOR, PROTECTION_NONE = 3, 2, 1
 BACKEND_MEMFD, BACKEND_CLIENT = 1, 7
+INVALID_ARGUMENT, NO_BACKEND = 4, 16
 BAD_SIZE, UNKNOWN_FORMAT, BAD_LAYOUT, BAD_DESCRIPTOR, NOT_FOUND = 5, 6, 8, 9, 10
 TOKEN_EXPIRED, TOKEN_REVOKED, TOKEN_USED, DENIED, UNSUPPORTED, VIOLATION, ALREADY_REGISTERED = 11, 12, 13, 14, 3, 1, 21
 FOREVER = 2**64 - 1
@@ -88,13 +93,17 @@ class Reader:
             raise ValueError(f"{len(self.data) - self.at} bytes after the message")
 
 
+def read_device_id(r):
+    return r.get("Q"), r.raw(16), r.raw(16), r.get("I")
+
+
 def read_desc(r):
     desc = {}
     desc["kind"], desc["backend"], desc["rung"] = r.get("BBB")
     desc["width"], desc["height"], desc["format"] = r.get("III")
     desc["modifier"], desc["usage"] = r.get("QI")
     desc["colour"] = r.get("BBBB")
-    desc["device"] = (r.get("Q"), r.raw(16), r.raw(16))
+    desc["device"] = read_device_id(r)
     desc["opaque"] = r.get("IIIIBB")
     desc["planes"] = [r.get("BIQ") for _ in range(r.get("H"))]
     desc["memories"] = [r.get("Q") for _ in range(r.get("H"))]
@@ -105,6 +114,7 @@ def write_desc(w, desc):
     w.put("BBB", desc["kind"], desc["backend"], desc["rung"])
     w.put("IIIQI", desc["width"], desc["height"], desc["format"], desc["modifier"], desc["usage"])
     w.put("BBBB", *desc["colour"]).put("Q", desc["device"][0]).raw(desc["device"][1]).raw(desc["device"][2])
+    w.put("I", desc["device"][3])
     w.put("IIIIBB", *desc["opaque"])
     w.put("H", len(desc["planes"]))
     for plane in desc["planes"]:
@@ -125,7 +135,7 @@ class Image:
     """One hold: its descriptors belong to it."""
 
     def __init__(self, reader, fds):
-        self.handle, self.id = reader.get("IQ")
+        self.handle, self.id, self.request, self.source = reader.get("IQQQ")
         self.rights, self.protection = reader.get("IB")
         self.contents_written, has_fds = reader.get("BB")
         self.desc = read_desc(reader)
@@ -192,9 +202,9 @@ class Client:
             if serial != wanted:
                 raise ValueError(f"serial {serial} instead of {wanted}")
             if got == ERROR_REPLY:
-                code, reason, candidates = reader.get("H"), reader.text(), read_candidates(reader)
+                code, reason, self.last_request = reader.get("H"), reader.text(), reader.get("Q")
+                self.candidates = read_candidates(reader)
                 reader.end()
-                self.candidates = candidates
                 raise BrokerError(code, reason)
             if got != expect:
                 raise ValueError(f"opcode {got} instead of {expect}")
@@ -213,9 +223,12 @@ class Client:
         reader.end()
         return image
 
-    def allocate(self, width, height, format=XR24, label="", lease=0, contents=None):
+    def allocate(self, width, height, format=XR24, label="", lease=0, contents=None, participants=()):
         body = Writer().put("III", width, height, format).put("H", 0).put("IIB", CPU_READ | CPU_WRITE, 1 << BACKEND_MEMFD, 1)
         body.put("BBBB", 3, 2, 2, 1).text("").text(label).put("QB", lease, contents is not None)
+        body.put("HI", 0, len(participants))
+        for participant in participants:
+            body.raw(participant)
         return self.image_request(ALLOCATE, body.bytes, () if contents is None else (contents,))
 
     def open(self, token, rights=READ, usage=CPU_READ):
@@ -236,6 +249,24 @@ class Client:
         image.close()
         self.send(RELEASE, struct.pack("<I", image.handle))
 
+    def state(self, table):
+        """Asks whether the table is known, and sends it if not. True: it was known."""
+        encoded, digest, rows = table
+        reader, _ = self.request(FIND_CAPABILITIES, digest, expect=CAPABILITIES_REPLY)
+        if reader.get("B"):
+            return True
+        body = encoded + struct.pack("<IB", rows, 1) + digest
+        reader, _ = self.request(DEFINE_CAPABILITIES, body, expect=CAPABILITIES_REPLY)
+        assert reader.get("B") == 1
+        return False
+
+    def join(self, token, participant, rights=READ):
+        return self.image_request(JOIN, Writer().raw(token).put("I", rights).raw(participant).bytes)
+
+    def why(self, request=0, image=0):
+        reader, _ = self.request(WHY, struct.pack("<QQ", request, image), expect=WHY_REPLY)
+        return read_decision(reader)
+
     def inspect(self, image=0):
         reader, fds = self.request(INSPECT, struct.pack("<Q", image), expect=SNAPSHOT_REPLY)
         size = reader.get("Q")
@@ -246,16 +277,51 @@ class Client:
         return read_snapshot(Reader(data))
 
 
+def table(rows, name=b"python"):
+    """A capability table for API `other`: canonical, with its digest."""
+    device = Writer().put("Q", 0).raw(bytes(32)).put("I", 0).text("").text(name.decode()).text("1").put("B", 1).bytes
+    head = device + struct.pack("<BIIB", API_OTHER, 0, 0, 0)
+    body = Writer().put("I", len(rows))
+    for kind, format, modifier in sorted(rows):
+        body.put("BIQBBIII", kind, format, modifier, 1, 0, CPU_READ | SAMPLE, 0, 0)
+    encoded = head + body.bytes
+    return encoded, hashlib.sha256(encoded).digest(), len(rows)
+
+
+def participant(name, digest=bytes(32), usage=1, minimum_rung=1):
+    body = Writer().text(name).raw(digest).put("IHHB", usage, 0, 0, minimum_rung)
+    return body.put("IIBIIBB", 0, 0, 0, 0, 0, 0, 0).bytes
+
+
+def read_decision(r):
+    decision = {"request": r.get("Q"), "image": r.get("Q"), "pid": r.get("I"), "label": r.text(), "age": r.get("Q"),
+                "size": r.get("II"), "formats": [r.get("I") for _ in range(r.get("I"))], "usage": r.get("I"),
+                "outcome": r.text(), "rung": r.get("B")}
+    decision["participants"] = [{"name": r.text(), "pid": r.get("I"), "api": r.get("B"), "device": r.text(),
+                                 "pairs": r.get("I"), "any": r.get("B"),
+                                 "modifiers": [r.get("Q") for _ in range(r.get("H"))], "wants": r.text()}
+                                for _ in range(r.get("I"))]
+    decision["common"] = [r.get("Q") for _ in range(r.get("I"))]
+    decision["removals"] = [(r.text(), r.get("BBIQ"), r.text()) for _ in range(r.get("I"))]
+    decision["culprits"] = [r.text() for _ in range(r.get("I"))]
+    decision["nearest"] = r.text()
+    decision["candidates"] = [(r.get("B"), r.text(), r.get("B"), r.text()) for _ in range(r.get("I"))]
+    r.end()
+    return decision
+
+
 def read_snapshot(r):
     snapshot = {"server": r.text(), "pid": r.get("I"), "uptime": r.get("Q"), "open_fds": r.get("I"), "pool": r.get("QI")}
     snapshot["clients"] = [{"id": r.get("Q"), "pid": r.get("I"), "uid": r.get("I"), "name": r.text(), "manager": r.get("B"),
                             "bytes": r.get("Q"), "images": r.get("I"), "fds": r.get("I")} for _ in range(r.get("I"))]
     snapshot["images"] = [{"id": r.get("Q"), "owner": r.get("Q"), "uid": r.get("I"), "label": r.text(), "desc": read_desc(r),
                            "holders": [r.get("QII") for _ in range(r.get("I"))], "tokens": r.get("I"), "lease": r.get("Q"),
-                           "age": r.get("Q")} for _ in range(r.get("I"))]
-    snapshot["devices"] = [((r.get("Q"), r.raw(16), r.raw(16)), r.get("B"), r.text(), r.text(), r.text(), r.text(), r.get("B"))
+                           "age": r.get("Q"), "request": r.get("Q"), "source": r.get("Q"), "copying": r.get("QQQ")} for _ in range(r.get("I"))]
+    snapshot["devices"] = [(read_device_id(r), r.get("B"), r.text(), r.text(), r.text(), r.text(), r.text(), r.get("B"))
                            for _ in range(r.get("I"))]
     snapshot["formats"] = [r.get("BIQBI") for _ in range(r.get("I"))]
+    snapshot["proofs"] = [(r.get("B"), r.text(), r.get("B"), r.text(), r.get("IQIB"), r.get("B"), r.text(), r.get("QI"))
+                          for _ in range(r.get("I"))]
     r.end()
     return snapshot
 
@@ -424,7 +490,7 @@ class Checks:
         fd = os.memfd_create("mine", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         os.ftruncate(fd, 4096)
         desc = {"kind": MEMFD, "backend": BACKEND_CLIENT, "rung": 1, "width": 16, "height": 16, "format": XR24, "modifier": 0,
-                "usage": CPU_READ, "colour": (3, 2, 2, 1), "device": (0, bytes(16), bytes(16)), "opaque": (0, 0, 0, 0, 0, 0),
+                "usage": CPU_READ, "colour": (3, 2, 2, 1), "device": (0, bytes(16), bytes(16), 0), "opaque": (0, 0, 0, 0, 0, 0),
                 "planes": [(0, 64, 0)], "memories": [1024]}
         self.refused(BAD_DESCRIPTOR, client.register, desc, [fd])
         fcntl.fcntl(fd, F_ADD_SEALS, SHRINK_GROW_SEAL)
@@ -462,6 +528,32 @@ class Checks:
         assert (row["id"], row["label"], row["tokens"], row["desc"]) == (image.id, "shown", 1, image.desc)
         assert client.inspect(image.id)["images"][0]["id"] == image.id
         image.close()
+
+    def participants_are_negotiated_with_and_explained(self):
+        owner, reader = self.client(), self.client()
+        linear = table([(KIND_MEMFD, XR24, 0)])
+        assert owner.state(linear) is False
+        assert reader.state(linear) is True, "the second client needs one packet"
+        image = owner.allocate(16, 16, participants=[participant("painter", linear[1])])
+        decision = owner.why(image.request)
+        assert (decision["image"], decision["participants"][0]["name"]) == (image.id, "painter"), decision
+        seen = reader.join(owner.mint(image), participant("viewer", linear[1]))
+        assert (seen.id, seen.source) == (image.id, 0)
+        tiled = table([(KIND_MEMFD, XR24, 0x0100000000000002)])
+        owner.state(tiled)
+        self.refused(NO_BACKEND, owner.allocate, 16, 16, participants=[participant("tiler", tiled[1], minimum_rung=4)])
+        decision = owner.why(owner.last_request)
+        assert decision["image"] == 0 and decision["culprits"] == ["tiler"], decision
+        assert "leave tiler out" in decision["nearest"], decision["nearest"]
+        self.refused(NOT_FOUND, reader.why, owner.last_request)
+
+    def tables_that_are_not_what_they_say_are_refused(self):
+        client = self.client()
+        encoded, digest, _ = table([(KIND_MEMFD, XR24, 0)])
+        define = lambda body, digest: client.request(DEFINE_CAPABILITIES, body + digest, expect=CAPABILITIES_REPLY)
+        self.refused(INVALID_ARGUMENT, define, encoded + struct.pack("<IB", 1, 1), bytes(32))
+        self.refused(INVALID_ARGUMENT, define, encoded + struct.pack("<IB", 100000, 1), digest)
+        self.refused(INVALID_ARGUMENT, client.allocate, 16, 16, participants=[participant("nobody", b"\1" * 32)])
 
     def unknown_opcodes_keep_the_connection(self):
         client = self.client()
