@@ -26,7 +26,7 @@ from dataclasses import dataclass
 LANES = ("host", "asan", "valgrind", "fuzz", "vm", "virgl", "systemd")
 VM_LANES = {"vm": [], "virgl": ["--virgl"], "systemd": ["--systemd"]}
 # Everything in one machine, boot included; then it is killed and counts as one failure.
-VM_TIMEOUT = 1200
+VM_TIMEOUT = 1500
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,7 @@ SUITES = [
     Suite("bench", "{src}/tests/bench/compare {build} --check", timeout=120),
     Suite("demo", "python3 {src}/tests/integration/demo_test.py {build} {src}", timeout=300, fast=True),
     Suite("matrix", "{build}/tests/drm/matrix", ("host", "vm", "virgl"), timeout=300, fast=True),
+    Suite("pairs", "{build}/tests/drm/pairs", ("host", "vm", "virgl"), timeout=120, fast=True),
     Suite("tools/large_image", "{build}/tests/tools/large_image", timeout=180, gtest=True),
     Suite("layering", "python3 {src}/tests/layering.py", fast=True),
     Suite("format", "{src}/tests/format"),
