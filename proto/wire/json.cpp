@@ -148,7 +148,7 @@ bool is_plain(std::string_view text)
         }
         in_string = c == '"';
         depth += (c == '{' || c == '[') - (c == '}' || c == ']');
-        const bool fraction = after_digit && c >= 'a';
+        const bool fraction = after_digit && c >= 'a' && c <= 'z';
         after_digit = c >= '0' && c <= '9';
         return depth < 32 && !fraction && outside_strings.contains(c);
     });
@@ -180,7 +180,8 @@ Result<ImageDesc> image_desc_from_json(std::string_view text)
 Result<Capabilities> capabilities_from_json(std::string_view text)
 {
     if (text.size() > limits::snapshot_bytes || !is_plain(text))
-        return fail(Errc::invalid_argument, "a capability table has at most {} bytes, 32 levels and whole numbers, and this has not",
+        return fail(Errc::invalid_argument,
+                    "a capability table has at most {} bytes, 32 levels and whole numbers, and this has not",
                     limits::snapshot_bytes);
     Capabilities table = TRY(read<Capabilities>("capabilities", text));
     make_canonical(table);
