@@ -64,16 +64,22 @@ Demands missing_row(const Found& found)
     return demand_bit(found.format ? Demand::modifier : Demand::format);
 }
 
-Demands broken_by_row(const Party& party, const Capability& row, const Properties& p)
+/// Apart, because a program can drop what it states, but not what its driver cannot do.
+struct Broken {
+    Demands stated = 0;
+    Demands unable = 0;
+    Demands all() const { return stated | unable; }
+};
+
+void add_broken_by_row(Broken& out, const Party& party, const Capability& row, const Properties& p)
 {
-    Demands out = 0;
     const Usage usage = party.demands.usage;
-    if (is_private(p) && !is_same(party.table->device.id, p.device)) out |= demand_bit(Demand::device);
-    if (!row.usage.empty() && !row.usage.has(usage)) out |= demand_bit(Demand::usage);
-    const bool needs_more = party.demands.no_external_only || usage.has_any(UsageFlag::render | UsageFlag::storage);
-    if (row.external_only && needs_more) out |= demand_bit(Demand::external_only);
-    if (exceeds(p.size, row.max_size)) out |= demand_bit(Demand::size);
-    return out;
+    if (is_private(p) && !is_same(party.table->device.id, p.device)) out.unable |= demand_bit(Demand::device);
+    if (!row.usage.empty() && !row.usage.has(usage)) out.unable |= demand_bit(Demand::usage);
+    if (row.external_only && usage.has_any(UsageFlag::render | UsageFlag::storage))
+        out.unable |= demand_bit(Demand::external_only);
+    else if (row.external_only && party.demands.no_external_only) out.stated |= demand_bit(Demand::external_only);
+    if (exceeds(p.size, row.max_size)) out.unable |= demand_bit(Demand::size);
 }
 
 Usage needed_of_exporter(const Party& party, const DeviceId& device)
@@ -82,27 +88,27 @@ Usage needed_of_exporter(const Party& party, const DeviceId& device)
     return foreign ? party.demands.usage & usage_cpu : party.demands.usage;
 }
 
-Demands broken_without_table(const Party& party, const Properties& p)
+Broken broken_without_table(const Party& party, const Properties& p)
 {
     const wire::Participant& want = party.demands;
-    Demands out = 0;
-    if (lacks(want.formats, p.format)) out |= demand_bit(Demand::format);
-    if (lacks(want.modifiers, p.modifier)) out |= demand_bit(Demand::modifier);
-    if (p.kind == MemoryKind::opaque && want.usage.has_any(usage_cpu)) out |= demand_bit(Demand::memory_kind);
-    if (!p.exporter_usage.has(needed_of_exporter(party, p.device))) out |= demand_bit(Demand::usage);
-    if (exceeds(p.size, want.max_size)) out |= demand_bit(Demand::size);
-    if (p.rung < want.minimum_rung) out |= demand_bit(Demand::rung);
-    if (want.is_protected) out |= demand_bit(Demand::protection);
-    const LayoutRules rules = party.table ? combine(want.rules, party.table->rules).value_or(want.rules) : want.rules;
-    if (rules.contiguous) out |= demand_bit(Demand::rules);
+    Broken out;
+    if (lacks(want.formats, p.format)) out.stated |= demand_bit(Demand::format);
+    if (lacks(want.modifiers, p.modifier)) out.stated |= demand_bit(Demand::modifier);
+    if (p.kind == MemoryKind::opaque && want.usage.has_any(usage_cpu)) out.unable |= demand_bit(Demand::memory_kind);
+    if (!p.exporter_usage.has(needed_of_exporter(party, p.device))) out.unable |= demand_bit(Demand::usage);
+    if (exceeds(p.size, want.max_size)) out.stated |= demand_bit(Demand::size);
+    if (p.rung < want.minimum_rung) out.stated |= demand_bit(Demand::rung);
+    if (want.is_protected) out.stated |= demand_bit(Demand::protection);
+    if (want.rules.contiguous) out.stated |= demand_bit(Demand::rules);
+    if (party.table && party.table->rules.contiguous) out.unable |= demand_bit(Demand::rules);
     return out;
 }
 
 Properties properties(const Question& question, const Layout& layout)
 {
     const DeviceInfo& device = *question.offers[layout.offer].device;
-    return {memory_kind(device.backend), device.backend, device.id,           layout.row->format, layout.row->modifier,
-            question.spec.size,          layout.rung,    layout.row->usage};
+    return {memory_kind(device.backend), device.backend,     device.id,   layout.row->format,
+            layout.row->modifier,        question.spec.size, layout.rung, layout.row->usage};
 }
 
 Demands broken_by_request(const wire::AllocateSpec& spec, const Properties& p)
@@ -146,11 +152,17 @@ MemoryKind memory_kind(Backend backend)
     return backend == Backend::vulkan_opaque ? MemoryKind::opaque : MemoryKind::dma_buf;
 }
 
-Usage exporter_usage(const Question& question, const DeviceInfo& device)
+Usage exporter_usage(const Question& question, const DeviceInfo& device, std::uint32_t without)
 {
     Usage usage = question.spec.usage;
-    for (const Party& party : question.parties) usage = usage | needed_of_exporter(party, device.id);
+    for (std::size_t i = 0; i < question.parties.size(); ++i)
+        if (!(without & 2u << i)) usage = usage | needed_of_exporter(question.parties[i], device.id);
     return usage;
+}
+
+std::optional<LayoutRules> own_rules(const Party& party)
+{
+    return combine(party.demands.rules, party.table ? party.table->rules : LayoutRules{});
 }
 
 Rung best_rung(const DeviceInfo& device, Modifier modifier)
@@ -162,27 +174,27 @@ Rung best_rung(const DeviceInfo& device, Modifier modifier)
 
 Demands broken_demands(const Party& party, const Properties& p)
 {
-    Demands out = broken_without_table(party, p);
-    if (!party.table) return out;
+    Broken out = broken_without_table(party, p);
+    if (!party.table) return out.all();
     std::size_t from = 0;
     const Found found = find_from(party.table->rows, p, from);
-    return out | (found.row ? broken_by_row(party, *found.row, p) : missing_row(found));
+    if (found.row) add_broken_by_row(out, party, *found.row, p);
+    else out.unable |= missing_row(found);
+    return out.all();
 }
+
+struct Layouts::Asked {
+    std::size_t layout;
+    Properties properties;
+};
 
 Layouts::Layouts(const Question& question) : who_count_(question.parties.size() + 1)
 {
     collect(question);
     demands_.resize(layouts_.size() * who_count_);
-    ask_request(question);
-    if (question.parties.empty()) return;
-    std::vector<std::size_t> sorted(layouts_.size());
-    std::iota(sorted.begin(), sorted.end(), std::size_t{0});
-    const auto order = [&](std::size_t i) {
-        const Backend backend = question.offers[layouts_[i].offer].device->backend;
-        return std::tuple(memory_kind(backend), layouts_[i].row->format, layouts_[i].row->modifier);
-    };
-    std::ranges::sort(sorted, {}, order);
-    for (Who who = 1; who < who_count_; ++who) ask_party(question, who, sorted);
+    const std::vector<Asked> asked = sorted(question);
+    ask_request(question, asked);
+    for (Who who = 1; who < who_count_; ++who) ask_party(question.parties[who - 1], who, asked);
 }
 
 void Layouts::collect(const Question& question)
@@ -199,44 +211,48 @@ void Layouts::collect(const Question& question)
     }
 }
 
-void Layouts::ask_request(const Question& question)
+std::vector<Layouts::Asked> Layouts::sorted(const Question& question) const
 {
-    for (std::size_t i = 0; i < layouts_.size(); ++i) {
+    std::vector<Asked> out;
+    out.reserve(layouts_.size());
+    for (std::size_t i = 0; i < layouts_.size(); ++i) out.push_back({i, dmb::properties(question, layouts_[i])});
+    if (!question.parties.empty()) std::ranges::sort(out, {}, [](const Asked& asked) { return key(asked.properties); });
+    return out;
+}
+
+void Layouts::ask_request(const Question& question, std::span<const Asked> asked)
+{
+    for (const auto& [i, p] : asked) {
         const Demands unfit = unwanted(question.spec, *question.offers[layouts_[i].offer].device);
-        demands_[i * who_count_] = unfit | broken_by_request(question.spec, properties(question, layouts_[i]));
+        demands_[i * who_count_] = unfit | broken_by_request(question.spec, p);
         layouts_[i].blockers = demands_[i * who_count_] != 0;
     }
 }
 
-void Layouts::ask_party(const Question& question, Who who, std::span<const std::size_t> sorted)
+void Layouts::ask_party(const Party& party, Who who, std::span<const Asked> asked)
 {
-    const Party& party = question.parties[who - 1];
     std::size_t from = 0;
-    for (const std::size_t i : sorted) {
-        const Properties p = properties(question, layouts_[i]);
-        Demands broken = broken_without_table(party, p);
+    for (const auto& [i, p] : asked) {
+        Layout& layout = layouts_[i];
+        Broken broken = broken_without_table(party, p);
         if (party.table) {
             const Found found = find_from(party.table->rows, p, from);
-            broken |= found.row ? broken_by_row(party, *found.row, p) : missing_row(found);
+            const Demands missing = found.row ? Demands{0} : missing_row(found);
+            broken.unable |= missing;
+            if (found.row) add_broken_by_row(broken, party, *found.row, p);
+            layout.is_common &= missing == 0 && !(broken.unable & demand_bit(Demand::device));
         }
-        demands_[i * who_count_ + who] = broken;
-        if (broken) layouts_[i].blockers |= 1u << who;
+        demands_[i * who_count_ + who] = broken.all();
+        if (broken.all()) layout.blockers |= 1u << who;
+        if (broken.unable) layout.unable |= 1u << who;
     }
 }
 
-bool Layouts::is_common(std::size_t layout) const
-{
-    constexpr Demands missing = demand_bit(Demand::memory_kind) | demand_bit(Demand::format) | demand_bit(Demand::modifier) |
-                                demand_bit(Demand::device);
-    for (Who who = 1; who < who_count_; ++who)
-        if (demands(layout, who) & missing) return false;
-    return true;
-}
-
-void Layouts::block(std::size_t layout, Who who, Demand demand)
+void Layouts::block(std::size_t layout, Who who, Demand demand, bool stated)
 {
     demands_[layout * who_count_ + who] |= demand_bit(demand);
     layouts_[layout].blockers |= 1u << who;
+    if (!stated) layouts_[layout].unable |= 1u << who;
 }
 
 } // namespace dmb
