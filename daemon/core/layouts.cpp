@@ -25,6 +25,11 @@ auto key(const Properties& p) { return std::tuple(p.kind, p.format, p.modifier);
 /// `from`: an index not beyond the row looked for; becomes that of the row, or of the first one after it.
 Found find_from(std::span<const Capability> rows, const Properties& wanted, std::size_t& from)
 {
+    for (std::size_t next = from; next < std::min(from + 2, rows.size()); ++next) {
+        if (rows[next].modifier != wanted.modifier || key(rows[next]) != key(wanted)) continue;
+        from = next; // most often: tables of one driver go in step
+        return {&rows[next], true, true};
+    }
     const auto before = [&](const Capability& row) { return key(row) < key(wanted); };
     std::size_t step = 1, end = from;
     while (end < rows.size() && before(rows[end])) {
@@ -71,10 +76,11 @@ struct Broken {
     Demands all() const { return stated | unable; }
 };
 
-void add_broken_by_row(Broken& out, const Party& party, const Capability& row, const Properties& p)
+/// `foreign`: the party's table is of another device.
+void add_broken_by_row(Broken& out, const Party& party, const Capability& row, const Properties& p, bool foreign)
 {
     const Usage usage = party.demands.usage;
-    if (is_private(p) && !is_same(party.table->device.id, p.device)) out.unable |= demand_bit(Demand::device);
+    if (is_private(p) && foreign) out.unable |= demand_bit(Demand::device);
     if (!row.usage.empty() && !row.usage.has(usage)) out.unable |= demand_bit(Demand::usage);
     if (row.external_only && usage.has_any(UsageFlag::render | UsageFlag::storage))
         out.unable |= demand_bit(Demand::external_only);
@@ -82,20 +88,21 @@ void add_broken_by_row(Broken& out, const Party& party, const Capability& row, c
     if (exceeds(p.size, row.max_size)) out.unable |= demand_bit(Demand::size);
 }
 
-Usage needed_of_exporter(const Party& party, const DeviceId& device)
+bool is_foreign(const Party& party, const DeviceId& device) { return party.table && !is_same(party.table->device.id, device); }
+
+Usage needed_of_exporter(const Party& party, bool foreign)
 {
-    const bool foreign = party.table && !is_same(party.table->device.id, device);
     return foreign ? party.demands.usage & usage_cpu : party.demands.usage;
 }
 
-Broken broken_without_table(const Party& party, const Properties& p)
+Broken broken_without_table(const Party& party, const Properties& p, bool foreign)
 {
     const wire::Participant& want = party.demands;
     Broken out;
     if (lacks(want.formats, p.format)) out.stated |= demand_bit(Demand::format);
     if (lacks(want.modifiers, p.modifier)) out.stated |= demand_bit(Demand::modifier);
     if (p.kind == MemoryKind::opaque && want.usage.has_any(usage_cpu)) out.unable |= demand_bit(Demand::memory_kind);
-    if (!p.exporter_usage.has(needed_of_exporter(party, p.device))) out.unable |= demand_bit(Demand::usage);
+    if (!p.exporter_usage.has(needed_of_exporter(party, foreign))) out.unable |= demand_bit(Demand::usage);
     if (exceeds(p.size, want.max_size)) out.stated |= demand_bit(Demand::size);
     if (p.rung < want.minimum_rung) out.stated |= demand_bit(Demand::rung);
     if (want.is_protected) out.stated |= demand_bit(Demand::protection);
@@ -156,7 +163,8 @@ Usage exporter_usage(const Question& question, const DeviceInfo& device, std::ui
 {
     Usage usage = question.spec.usage;
     for (std::size_t i = 0; i < question.parties.size(); ++i)
-        if (!(without & 2u << i)) usage = usage | needed_of_exporter(question.parties[i], device.id);
+        if (!(without & 2u << i))
+            usage = usage | needed_of_exporter(question.parties[i], is_foreign(question.parties[i], device.id));
     return usage;
 }
 
@@ -174,11 +182,12 @@ Rung best_rung(const DeviceInfo& device, Modifier modifier)
 
 Demands broken_demands(const Party& party, const Properties& p)
 {
-    Broken out = broken_without_table(party, p);
+    const bool foreign = is_foreign(party, p.device);
+    Broken out = broken_without_table(party, p, foreign);
     if (!party.table) return out.all();
     std::size_t from = 0;
     const Found found = find_from(party.table->rows, p, from);
-    if (found.row) add_broken_by_row(out, party, *found.row, p);
+    if (found.row) add_broken_by_row(out, party, *found.row, p, foreign);
     else out.unable |= missing_row(found);
     return out.all();
 }
@@ -194,7 +203,7 @@ Layouts::Layouts(const Question& question) : who_count_(question.parties.size() 
     demands_.resize(layouts_.size() * who_count_);
     const std::vector<Asked> asked = sorted(question);
     ask_request(question, asked);
-    for (Who who = 1; who < who_count_; ++who) ask_party(question.parties[who - 1], who, asked);
+    for (Who who = 1; who < who_count_; ++who) ask_party(question, who, asked);
 }
 
 void Layouts::collect(const Question& question)
@@ -226,31 +235,39 @@ void Layouts::ask_request(const Question& question, std::span<const Asked> asked
         const Demands unfit = unwanted(question.spec, *question.offers[layouts_[i].offer].device);
         demands_[i * who_count_] = unfit | broken_by_request(question.spec, p);
         layouts_[i].blockers = demands_[i * who_count_] != 0;
+        layouts_[i].demand_count = std::popcount(demands_[i * who_count_]);
     }
 }
 
-void Layouts::ask_party(const Party& party, Who who, std::span<const Asked> asked)
+void Layouts::ask_party(const Question& question, Who who, std::span<const Asked> asked)
 {
+    const Party& party = question.parties[who - 1];
+    std::vector<char> foreign;
+    for (const Offer& offer : question.offers) foreign.push_back(is_foreign(party, offer.device->id));
     std::size_t from = 0;
     for (const auto& [i, p] : asked) {
         Layout& layout = layouts_[i];
-        Broken broken = broken_without_table(party, p);
+        Broken broken = broken_without_table(party, p, foreign[layout.offer] != 0);
         if (party.table) {
             const Found found = find_from(party.table->rows, p, from);
             const Demands missing = found.row ? Demands{0} : missing_row(found);
             broken.unable |= missing;
-            if (found.row) add_broken_by_row(broken, party, *found.row, p);
+            if (found.row) add_broken_by_row(broken, party, *found.row, p, foreign[layout.offer] != 0);
             layout.is_common &= missing == 0 && !(broken.unable & demand_bit(Demand::device));
         }
         demands_[i * who_count_ + who] = broken.all();
-        if (broken.all()) layout.blockers |= 1u << who;
+        if (broken.all() == 0) continue;
+        layout.blockers |= 1u << who;
+        layout.demand_count += std::popcount(broken.all());
         if (broken.unable) layout.unable |= 1u << who;
     }
 }
 
 void Layouts::block(std::size_t layout, Who who, Demand demand, bool stated)
 {
-    demands_[layout * who_count_ + who] |= demand_bit(demand);
+    Demands& demands = demands_[layout * who_count_ + who];
+    layouts_[layout].demand_count += !(demands & demand_bit(demand));
+    demands |= demand_bit(demand);
     layouts_[layout].blockers |= 1u << who;
     if (!stated) layouts_[layout].unable |= 1u << who;
 }

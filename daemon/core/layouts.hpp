@@ -48,6 +48,7 @@ struct Layout {
     Rung rung = Rung::copy;
     std::uint32_t blockers = 0; ///< bit per Who
     std::uint32_t unable = 0;   ///< those of them whose driver, not only what they state, is in the way
+    int demand_count = 0;       ///< that are broken, of all together
     bool is_common = true;      ///< everybody with a table has it in there, whatever else they demand
 };
 
@@ -66,7 +67,7 @@ private:
     void collect(const Question&);
     std::vector<Asked> sorted(const Question&) const;
     void ask_request(const Question&, std::span<const Asked>);
-    void ask_party(const Party&, Who who, std::span<const Asked>);
+    void ask_party(const Question&, Who who, std::span<const Asked>);
 
     std::size_t who_count_;
     std::vector<Layout> layouts_;

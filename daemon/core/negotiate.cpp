@@ -372,12 +372,9 @@ struct Cost {
     friend auto operator<=>(const Cost&, const Cost&) = default;
 };
 
-Cost cost(const Layouts& layouts, std::size_t index, std::size_t position)
+Cost cost(const Layout& layout, std::size_t position)
 {
-    const Layout& layout = layouts.all()[index];
-    Cost out{std::popcount(layout.blockers), std::popcount(layout.unable), 0, position};
-    for (Who who = 0; who < layouts.who_count(); ++who) out.demands += std::popcount(layouts.demands(index, who));
-    return out;
+    return {std::popcount(layout.blockers), std::popcount(layout.unable), layout.demand_count, position};
 }
 
 /// The cheapest of those that `serves` accepts, after asking whether it is known not to work.
@@ -387,7 +384,7 @@ std::optional<std::size_t> nearest_layout(const Question& question, Layouts& lay
 {
     std::vector<Cost> costs; // a heap, the cheapest on top
     for (std::size_t p = 0; p < order.size(); ++p)
-        if (serves(layouts.all()[order[p]])) costs.push_back(cost(layouts, order[p], p));
+        if (serves(layouts.all()[order[p]])) costs.push_back(cost(layouts.all()[order[p]], p));
     std::ranges::make_heap(costs, std::greater());
     while (!costs.empty()) {
         std::ranges::pop_heap(costs, std::greater());
@@ -396,7 +393,7 @@ std::optional<std::size_t> nearest_layout(const Question& question, Layouts& lay
         const bool allocatable = !(layouts.demands(i, 0) & demand_bit(Demand::proof));
         if (allocatable && !ask_proofs(question, layouts, i)) return i;
         if (!allocatable || !serves(layouts.all()[i])) continue;
-        costs.push_back(cost(layouts, i, p));
+        costs.push_back(cost(layouts.all()[i], p));
         std::ranges::push_heap(costs, std::greater());
     }
     return std::nullopt;

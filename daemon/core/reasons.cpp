@@ -23,7 +23,7 @@ std::string place(const DeviceInfo& device)
     return where.empty() ? std::string(name(device.backend)) : fmt::format("{} on {}", name(device.backend), where);
 }
 
-constexpr std::size_t longest_modifier = 40, longest_list = 60, longest_changes = 100;
+constexpr std::size_t shortest_modifier = 8, longest_modifier = 40, longest_list = 60, longest_changes = 100;
 
 /// Some vendors' names are longer than a sentence may be: the first words of those, and the number.
 std::string brief(Modifier modifier)
@@ -75,7 +75,7 @@ std::string what_it_has(const Party& party, MemoryKind kind, FourCC format)
     std::size_t more = 0;
     for (const Capability& row : party.table->rows) {
         if (row.kind != kind || row.format != format) continue;
-        if (more == 0 && out.size() < longest_list)
+        if (more == 0 && out.size() + shortest_modifier < longest_list)
             if (const std::string next = brief(row.modifier); out.empty() || out.size() + next.size() <= longest_list) {
                 out += (out.empty() ? "" : ", ") + next;
                 continue;
@@ -125,19 +125,20 @@ Reason party_reason(const Question& question, const Layout& layout, const Party&
     const Offer& offer = question.offers[layout.offer];
     const DeviceInfo& device = *offer.device;
     const MemoryKind kind = memory_kind(device.backend);
-    const std::string format = to_string(layout.row->format), modifier = brief(layout.row->modifier);
+    const std::string format = to_string(layout.row->format);
+    const auto modifier = [&] { return brief(layout.row->modifier); };
     switch (demand) {
     case Demand::format: return text("cannot import {} as {}", format, name(kind));
     case Demand::modifier:
         if (const auto& list = party.demands.modifiers;
             !list.empty() && std::ranges::find(list, layout.row->modifier) == list.end())
-            return text("{} is not among its {} acceptable modifiers", modifier, list.size());
-        return text("cannot import {} {}; it can: {}", format, modifier, what_it_has(party, kind, layout.row->format));
+            return text("{} is not among its {} acceptable modifiers", modifier(), list.size());
+        return text("cannot import {} {}; it can: {}", format, modifier(), what_it_has(party, kind, layout.row->format));
     case Demand::memory_kind: return text("cannot import {} memory", name(kind));
     case Demand::device: return device_reason(party, device);
     case Demand::usage: return usage_reason(party, layout, device);
     case Demand::external_only:
-        return text("{} {} can only be sampled as GL_TEXTURE_EXTERNAL_OES there, it wants {}", format, modifier,
+        return text("{} {} can only be sampled as GL_TEXTURE_EXTERNAL_OES there, it wants {}", format, modifier(),
                     party.demands.no_external_only ? "sampler2D" : to_string(party.demands.usage));
     case Demand::size: return size_reason(question, party, layout, device);
     case Demand::rules: return rules_reason(party);
