@@ -101,8 +101,8 @@ std::unique_ptr<WorkerProcess> make_helper(asio::io_context& io, Server& server,
 {
     constexpr std::uint64_t idle_ns = 10'000'000'000;
     const WorkerTiming timing{.request_ns = options.worker_timeout_s * 1'000'000'000ULL, .idle_ns = idle_ns};
-    return std::make_unique<WorkerProcess>(io, server, std::vector<std::string>{options.worker, kind}, DeviceInfo{}, BackendSet{},
-                                           timing, [](Instant) {});
+    return std::make_unique<WorkerProcess>(io, server, std::vector<std::string>{options.worker, kind}, DeviceInfo{},
+                                           BackendSet{}, timing, [](Instant) {});
 }
 
 Result<> run(const Options& options)

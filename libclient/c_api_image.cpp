@@ -4,6 +4,7 @@
 #include "libclient/contents.hpp"
 #include "libclient/convert.hpp"
 #include "libclient/error.hpp"
+#include "libclient/export/process.hpp"
 #include "libclient/import/cpu_map.hpp"
 
 #include <cerrno>
@@ -49,6 +50,15 @@ Result<ImageFds> duplicate_all(const int* fds, std::size_t count)
         copies.push_back(UniqueFd::adopt(copy));
     }
     return copies;
+}
+
+/// Out of another process.
+Result<ImageFds> take_all(int pid, const int* fds, std::size_t count)
+{
+    ImageFds taken;
+    const UniqueFd process = TRY(exporting::open_process(pid));
+    for (std::size_t i = 0; i < count; ++i) taken.push_back(TRY(exporting::take_from_process(process, pid, fds[i])));
+    return taken;
 }
 
 Result<wire::Register> to_request(const dmabroker_image_info& info, const char* label, std::uint64_t lease_ns)
@@ -148,6 +158,22 @@ int dmabroker_image_adopt(const dmabroker_image_info* info, const int* fds, dmab
         *image = nullptr;
         const dmabroker_image_info stated = TRY(read_struct(info));
         *image = TRY(adopt_image(stated, fds)).release();
+        return {};
+    });
+}
+
+int dmabroker_register_from_process(dmabroker_client* client, const dmabroker_image_info* info, int pid, const int* remote_fds,
+                                    const char* label, uint64_t lease_ns, dmabroker_image** image, dmabroker_error* error)
+{
+    return guard(error, [&]() -> Result<> {
+        TRY(require(client, "client"));
+        TRY(require(remote_fds, "remote_fds"));
+        TRY(require(image, "image"));
+        *image = nullptr;
+        const dmabroker_image_info made = TRY(read_struct(info));
+        const wire::Register request = TRY(to_request(made, label, lease_ns));
+        ImageFds taken = TRY(take_all(pid, remote_fds, request.fd_count()));
+        *image = TRY(client->register_image(request, std::move(taken))).release();
         return {};
     });
 }

@@ -54,6 +54,7 @@ RULES = {
     "daemon/": (PROTO + ["daemon/net/", "daemon/core/", "daemon/policy/", "daemon/alloc/", "daemon/device/", "daemon/options.hpp"],
                 SYSTEM + ["asio", "systemd", "cli"]),
     "libclient/include/": ([PUBLIC], ["gpu", "clock"]),
+    "libclient/export/": (PROTO + ["libclient/"], SYSTEM + ["gpu"]),
     "libclient/import/": (PROTO + ["libclient/"], SYSTEM + ["gpu", "drm"]),
     "libclient/": (PROTO + ["libclient/"], SYSTEM),
     "tools/examples/": ([PUBLIC, "tools/examples/"], SYSTEM + ["gpu", "drm", "cli"]),

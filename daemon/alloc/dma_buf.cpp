@@ -72,7 +72,7 @@ Result<Allocated> SystemDmaBufAllocator::make_image(const wire::AllocateSpec& sp
 }
 
 void SystemDmaBufAllocator::allocate(std::uint8_t, const wire::AllocateSpec& spec, const LayoutRules& rules, int, Instant now,
-                                       Completion done)
+                                     Completion done)
 {
     done(make_image(spec, rules), now);
 }

@@ -53,8 +53,7 @@ void make_printable(DeviceInfo& device)
 Error as_declined(const wire::ErrorReply& reply)
 {
     const bool printable = is_printable(reply.reason);
-    const bool claims =
-        reply.code == Errc::disconnected || reply.code == Errc::timed_out || reply.code == Errc::shutting_down;
+    const bool claims = reply.code == Errc::disconnected || reply.code == Errc::timed_out || reply.code == Errc::shutting_down;
     return {claims ? Errc::backend_failed : reply.code,
             printable ? reply.reason : BoundedText<240>("the worker gave a reason that cannot be shown")};
 }
@@ -188,12 +187,13 @@ void WorkerClient::prove(const wire::WorkerProve& request, std::span<const int> 
 
 void WorkerClient::read(const ImageDesc& desc, std::span<const int> fds, Instant now, Done<Pixels> done)
 {
-    ask<wire::WorkerPixels, Pixels>(
-        wire::WorkerRead{desc}, fds, now, std::move(done), [](wire::WorkerPixels& pixels, wire::PacketFds& got) -> Result<Pixels> {
-            if (identify(got[0].get(), FdUse::contents).type != FdType::sealed_memfd)
-                return fail(Errc::backend_failed, "the worker gave pixels in something that is no sealed memfd");
-            return Pixels{std::move(got[0]), pixels.cost_ns};
-        });
+    ask<wire::WorkerPixels, Pixels>(wire::WorkerRead{desc}, fds, now, std::move(done),
+                                    [](wire::WorkerPixels& pixels, wire::PacketFds& got) -> Result<Pixels> {
+                                        if (identify(got[0].get(), FdUse::contents).type != FdType::sealed_memfd)
+                                            return fail(Errc::backend_failed,
+                                                        "the worker gave pixels in something that is no sealed memfd");
+                                        return Pixels{std::move(got[0]), pixels.cost_ns};
+                                    });
 }
 
 void WorkerClient::write(const ImageDesc& desc, std::span<const int> fds, Instant now, Done<std::uint64_t> done)
@@ -229,7 +229,7 @@ void WorkerClient::next(Instant now)
     BoundedVector<int, limits::packet_fds> fds;
     for (const UniqueFd& fd : job.fds) fds.push_back(fd.get());
     if (const auto sent = link_.send(job.request, serial_, {fds.data(), fds.size()}); !sent)
-        deadline_ = now; // expire() treats it like a worker that hangs; not here, where a caller holds references
+        deadline_ = now, unreachable_ = sent.error().code == Errc::disconnected; // for expire(): a caller holds references
 }
 
 // --- failure ---------------------------------------------------------------------------------------
@@ -244,6 +244,8 @@ void WorkerClient::expire(Instant now)
         deadline_ = never;
         return;
     }
+    if (std::exchange(unreachable_, false))
+        return failed({Errc::shutting_down, BoundedText<240>(fmt::format("worker {} cannot be spoken to", name_))}, now);
     failed({Errc::timed_out, BoundedText<240>(fmt::format("worker {} did not answer in time and was killed", name_))}, now);
 }
 

@@ -107,6 +107,7 @@ private:
     std::uint64_t backoff_ns_;
     std::uint32_t failed_starts_ = 0;
     std::uint32_t serial_ = 0;
+    bool unreachable_ = false; ///< the last request could not be sent
     std::vector<DeviceInfo> devices_;
     std::vector<FormatSupport> formats_;
     std::deque<Job> jobs_;                                     ///< the first one is being served when busy

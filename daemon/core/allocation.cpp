@@ -30,7 +30,8 @@ wire::AllocateSpec spec_for(const Wish& wish, const Choice& choice)
 }
 
 /// What came back must be what was asked for: a worker is a driver's host and may answer nonsense.
-Result<> check_answer(const wire::AllocateSpec& spec, const LayoutRules& rules, const DeviceInfo& device, const Allocated& memory)
+Result<> check_answer(const wire::AllocateSpec& spec, const LayoutRules& rules, const DeviceInfo& device,
+                      const Allocated& memory)
 {
     const ImageDesc& desc = memory.desc;
     if (desc.size != spec.size || desc.format != spec.format || desc.backend != device.backend)
@@ -210,8 +211,7 @@ void Allocations::attempted(JobPointer job, Result<Allocated> made, Instant now)
 {
     const DeviceInfo device = device_of(*job);
     const wire::AllocateSpec spec = spec_for(job->wish, job->plan->choices[job->next]);
-    Result<> good =
-        made ? check_answer(spec, job->plan->rules, device, *made) : Result<>(std::unexpected(made.error()));
+    Result<> good = made ? check_answer(spec, job->plan->rules, device, *made) : Result<>(std::unexpected(made.error()));
     if (good) return succeed(std::move(job), std::move(*made), "first choice that works", now);
     note_crash(*job, good.error().code);
     last_plan_.reset(); // what failed may be refused from now on
@@ -247,15 +247,15 @@ void Allocations::give_up(JobPointer job, Instant now)
     Outcome out{std::unexpected(Error{}), job->failed, job->plan, {}};
     out.candidates.insert(out.candidates.end(), job->plan->refused.begin(), job->plan->refused.end());
     const wire::AllocateSpec& spec = job->wish.spec;
-    const std::string shape = fmt::format("{} {}x{} for {}", to_string(spec.format), spec.size.width, spec.size.height,
-                                          to_string(job->plan->usage));
+    const std::string shape =
+        fmt::format("{} {}x{} for {}", to_string(spec.format), spec.size.width, spec.size.height, to_string(job->plan->usage));
     if (!job->failed.empty())
         out.memory = fail(better_known(job->last_error) ? job->last_error : Errc::backend_failed,
                           "every way to make {} failed, at last: {}", shape, job->failed.back().reason.view());
     else if (!job->plan->nearest.empty())
-        out.memory = fail(Errc::no_backend, "no image that everyone can use ({}); nearest: {}", shape, job->plan->nearest.view());
-    else
-        out.memory = fail(Errc::no_backend, "nothing on this machine can serve {}; the candidates say why", shape);
+        out.memory =
+            fail(Errc::no_backend, "no image that everyone can use ({}); nearest: {}", shape, job->plan->nearest.view());
+    else out.memory = fail(Errc::no_backend, "nothing on this machine can serve {}; the candidates say why", shape);
     out.wish = std::move(job->wish);
     job->done(std::move(out), now);
 }
@@ -268,8 +268,14 @@ void Allocations::warm_up(Instant now, std::vector<Party> importers)
         for (const FormatSupport& row : offer.formats) {
             if (row.device != offer.index || !offer.device->problem.empty()) continue;
             Trial trial{allocators_[offer.allocator], offer.index, row.format, row.modifier, {}, size, {}};
-            const Properties made{memory_kind(offer.device->backend), offer.device->backend, offer.device->id, row.format,
-                                  row.modifier, size, best_rung(*offer.device, row.modifier), row.usage};
+            const Properties made{memory_kind(offer.device->backend),
+                                  offer.device->backend,
+                                  offer.device->id,
+                                  row.format,
+                                  row.modifier,
+                                  size,
+                                  best_rung(*offer.device, row.modifier),
+                                  row.usage};
             for (const Party& party : importers)
                 if (broken_demands(party, made) == 0) trial.importers.push_back(party);
             if (!trial.importers.empty()) proving_.run(std::move(trial), now, [](Instant) {});

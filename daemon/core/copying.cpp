@@ -119,15 +119,16 @@ void Copying::read(JobPointer job, Instant now)
     Borrowed fds;
     borrow(fds, job->from);
     const ImageDesc desc = job->ends.source;
-    helper->read(desc, {fds.data(), fds.size()}, now, [this, helper, job = std::move(job)](Result<Pixels> got, Instant at) mutable {
-        if (!got) {
-            job->last = got.error();
-            return read(std::move(job), at);
-        }
-        job->route.reader = helper;
-        job->pixels = std::move(*got);
-        write(std::move(job), at);
-    });
+    helper->read(desc, {fds.data(), fds.size()}, now,
+                 [this, helper, job = std::move(job)](Result<Pixels> got, Instant at) mutable {
+                     if (!got) {
+                         job->last = got.error();
+                         return read(std::move(job), at);
+                     }
+                     job->route.reader = helper;
+                     job->pixels = std::move(*got);
+                     write(std::move(job), at);
+                 });
 }
 
 void Copying::write(JobPointer job, Instant now)

@@ -113,8 +113,7 @@ DecisionPointer Broker::decide(const ClientRecord& asker, DecisionRecord decisio
     const bool matters = !made->wish.parties.empty() || image == ImageId{};
     if (const auto left_out = matters ? log_budget_.spend(account_key(asker.peer, asker.id.value), order.now) : std::nullopt)
         log::info("request {} of client {} (pid {}): {}{}", made->id.value, asker.id.value, asker.peer.pid,
-                  summary(dmb::describe(*made, order.now)),
-                  *left_out ? fmt::format(" ({} more not shown)", *left_out) : "");
+                  summary(dmb::describe(*made, order.now)), *left_out ? fmt::format(" ({} more not shown)", *left_out) : "");
     return made;
 }
 

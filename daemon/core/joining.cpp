@@ -38,7 +38,7 @@ std::string shape(const ImageDesc& desc) { return fmt::format("{} {}", to_string
 
 Party for_a_copy(Party party)
 {
-    party.demands.minimum_rung = Rung::copy; // of the copy; the image's own rung is higher
+    party.demands.minimum_rung = Rung::system_dma_buf; // the copy itself must be what it can import
     return party;
 }
 
@@ -168,10 +168,9 @@ void Broker::make_image(JoiningPointer joining, const ImageRecord& image, Wish w
     if (!charge) return finish_joining(std::move(joining), std::unexpected(charge.error()), now);
     joining->charge = std::move(*charge);
     const ClientId id = joining->client;
-    allocations_.start(id, std::move(wish), {}, now,
-                       [this, joining = std::move(joining)](Outcome outcome, Instant at) mutable {
-                           image_made(std::move(joining), std::move(outcome), at);
-                       });
+    allocations_.start(id, std::move(wish), {}, now, [this, joining = std::move(joining)](Outcome outcome, Instant at) mutable {
+        image_made(std::move(joining), std::move(outcome), at);
+    });
 }
 
 /// Allocated; now the pixels.
@@ -236,8 +235,7 @@ Result<Held> Broker::add_joined(Joining& joining, const Copied& copied, Instant 
 void Broker::replace(ImageRecord& old, const ImageRecord& successor)
 {
     old.successor = successor.id;
-    for (const Hold* hold : old.holds)
-        events_.image_replaced(hold->client, hold->handle, successor.id, successor.decision->id);
+    for (const Hold* hold : old.holds) events_.image_replaced(hold->client, hold->handle, successor.id, successor.decision->id);
 }
 
 /// The token is looked at once more: it may have been used, revoked or expired since.
@@ -307,7 +305,8 @@ void Broker::refresh(ClientId id, const wire::Refresh& request, Instant now, Ref
     if (found == record.holds.end()) return done(fail(Errc::not_found, "no such handle"));
     const ImageId copy_id = found->second.image;
     const ImageRecord& copy = images_.at(copy_id);
-    if (copy.copy.source == ImageId{}) return done(fail(Errc::invalid_argument, "this image is no copy; it is always up to date"));
+    if (copy.copy.source == ImageId{})
+        return done(fail(Errc::invalid_argument, "this image is no copy; it is always up to date"));
     const auto source = images_.find(copy.copy.source);
     if (source == images_.end()) return done(fail(Errc::not_found, "the image that this is a copy of is gone"));
     if (source->second.revoked) return done(fail(Errc::token_revoked, "the image that this is a copy of was revoked"));

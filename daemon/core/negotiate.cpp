@@ -326,14 +326,14 @@ void judge_offers(const Question& question, const Layouts& layouts, const std::v
 
 bool is_refused(const std::vector<Reason>& refused, const Layout& layout) { return !refused[layout.offer].empty(); }
 
-/// For whom, in which format, a copy could be made: they accept the rung, and alone there is a layout for them.
+/// For whom, in which format, a copy could be made: they accept the rung, only read, and alone there is a layout for them.
 class Copyable {
 public:
     Copyable(const Question& question, const Layouts& layouts, const std::vector<Reason>& refused)
     {
         for (Who who = 1; who < layouts.who_count(); ++who) {
             const Party& party = question.parties[who - 1];
-            if (party.demands.minimum_rung > Rung::blit) continue;
+            if (party.demands.minimum_rung > Rung::blit || writes(party)) continue;
             const Demands mended = mended_by_copy(party);
             for (std::size_t i = 0; i < layouts.all().size(); ++i)
                 if (!(layouts.demands(i, who) & ~mended) && !is_refused(refused, layouts.all()[i]))
@@ -348,6 +348,11 @@ public:
     }
 
 private:
+    /// Into a copy, that would reach nobody.
+    static bool writes(const Party& party)
+    {
+        return party.demands.usage.has_any(UsageFlag::cpu_write | UsageFlag::render | Usage(UsageFlag::storage));
+    }
     /// What stands in the way of one image for everybody, but not of one for this party alone.
     static Demands mended_by_copy(const Party& party)
     {

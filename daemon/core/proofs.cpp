@@ -19,8 +19,9 @@ BoundedText<160> identity(std::string_view driver, std::string_view version, std
 {
     std::string out(driver);
     if (!version.empty()) out += fmt::format(" {}", version);
+    // Both: Mesa's software drivers have one UUID wherever they draw.
+    if (!node.empty()) out += fmt::format(" {}", node);
     if (id.device_uuid != Uuid{}) out += fmt::format(" {}", to_string(id.device_uuid));
-    else if (!node.empty()) out += fmt::format(" {}", node);
     return std::string_view(out);
 }
 
@@ -38,7 +39,8 @@ Proofs::Proofs(std::vector<Proof> known)
 
 std::size_t Proofs::Hash::operator()(const ProofKey& key) const
 {
-    std::size_t h = std::hash<std::string_view>{}(key.exporter.view()) ^ std::hash<std::string_view>{}(key.importer.view()) * 31;
+    std::size_t h =
+        std::hash<std::string_view>{}(key.exporter.view()) ^ std::hash<std::string_view>{}(key.importer.view()) * 31;
     for (const std::uint64_t part : {std::uint64_t{key.format.value}, key.modifier.value, std::uint64_t{key.usage.bits},
                                      std::uint64_t{key.size_class}, static_cast<std::uint64_t>(key.api)})
         h = (h ^ part) * 0x9e3779b97f4a7c15, h ^= h >> 29;
@@ -95,14 +97,8 @@ Extent trial_size(std::uint8_t size_class) { return {smallest_side << size_class
 
 ProofKey pair_key(const DeviceInfo& exporter, const Party& importer, FourCC format, Modifier modifier, Extent size)
 {
-    return {exporter.backend,
-            identity(exporter),
-            importer.table->api,
-            identity(importer.table->device),
-            format,
-            modifier,
-            importer.demands.usage,
-            size_class(size)};
+    return {exporter.backend, identity(exporter), importer.table->api,    identity(importer.table->device),
+            format,           modifier,           importer.demands.usage, size_class(size)};
 }
 
 ProofKey exporter_key(const DeviceInfo& exporter, FourCC format, Modifier modifier, Extent size)
@@ -128,8 +124,8 @@ BoundedText<160> disproof(const Proofs& proofs, const DeviceInfo& exporter, cons
 {
     const auto sentence = [](const Proof* proof) -> BoundedText<160> {
         if (!proof || proof->result == ProofResult::works || proof->result == ProofResult::impossible) return {};
-        return std::string_view(fmt::format("tried: {}{}{}", name(proof->result), proof->reason.empty() ? "" : ", ",
-                                            proof->reason.view()));
+        return std::string_view(
+            fmt::format("tried: {}{}{}", name(proof->result), proof->reason.empty() ? "" : ", ", proof->reason.view()));
     };
     const auto allocation = sentence(proofs.find(exporter_key(exporter, format, modifier, size)));
     if (!allocation.empty() || !importer || !can_be_tried(*importer)) return allocation;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// A job walks: allocate, fill with the pattern (where the allocator did not), ask the prover for each importer.
+// A job walks for each importer: allocate, fill with the pattern (where the allocator did not), ask the prover.
 // A job that waited may find its question answered by the one before it. What crashes or hangs is noted
 // like any other result, which is why it is never asked again.
 #include "daemon/core/proving.hpp"
@@ -133,7 +133,6 @@ void Proving::fill(JobPointer job, Instant now)
 
 void Proving::ask(JobPointer job, Instant now)
 {
-    if (job->next == job->trial.importers.size()) return finish(std::move(job), now);
     const Party& importer = job->trial.importers[job->next];
     const wire::WorkerProve request{importer.table->api, importer.table->device, importer.demands.usage, job->desc};
     const auto fds = borrow(job->fds);
@@ -150,7 +149,9 @@ void Proving::answered(JobPointer job, const Result<wire::WorkerProof>& proof, I
     if (proof) note(*job, importer, proof->result, proof->reason.view(), now);
     else if (!says_nothing(proof.error().code))
         note(*job, importer, result_of(proof.error().code), proof.error().reason.view(), now);
-    ask(std::move(job), now);
+    if (job->next == job->trial.importers.size()) return finish(std::move(job), now);
+    job->fds.clear();
+    allocate(std::move(job), now); // the last one may have drawn into it
 }
 
 /// It could not even be allocated. When that took the driver down, it does so whoever would import it.

@@ -21,8 +21,8 @@ struct Hold {
     ClientId client;
     ImageId image;
     Rights rights;
-    LineagePointer origin;    ///< of the token it was opened with; null: made by this client
-    std::size_t position = 0; ///< in ImageRecord::holds
+    LineagePointer origin;              ///< of the token it was opened with; null: made by this client
+    std::size_t position = 0;           ///< in ImageRecord::holds
     std::shared_ptr<const Party> party; ///< what the holder said of itself; null: nothing
 };
 

@@ -10,7 +10,8 @@ namespace {
 Result<> check_part(const StatedTables& stated, const wire::DefineCapabilities& part)
 {
     if (part.row_count > limits::capability_rows)
-        return fail(Errc::invalid_argument, "a capability table has at most {} rows, this one {}; state only the formats you use",
+        return fail(Errc::invalid_argument,
+                    "a capability table has at most {} rows, this one {}; state only the formats you use",
                     limits::capability_rows, part.row_count);
     if (part.part.rows.size() > limits::capability_part)
         return fail(Errc::invalid_argument, "a part has at most {} rows, this one {}", limits::capability_part,

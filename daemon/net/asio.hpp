@@ -25,6 +25,7 @@ struct SeqPacket {
     using endpoint = asio::local::basic_endpoint<SeqPacket>;
 };
 using Executor = asio::io_context::executor_type;
+using Descriptor = asio::posix::basic_stream_descriptor<Executor>;
 using Socket = asio::basic_seq_packet_socket<SeqPacket, Executor>;
 using Timer = asio::basic_waitable_timer<std::chrono::steady_clock, asio::wait_traits<std::chrono::steady_clock>, Executor>;
 

@@ -12,7 +12,6 @@
 #include <csignal>
 #include <cstring>
 #include <fcntl.h>
-#include <poll.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -22,7 +21,6 @@ namespace dmb {
 namespace {
 
 constexpr int socket_in_child = 3;
-constexpr int longest_exit_ms = 20;
 
 /// Only async-signal-safe calls: this is a forked child.
 [[noreturn]] void become(char* const* argv, int socket, pid_t broker)
@@ -94,7 +92,7 @@ void WorkerProcess::readable()
     const std::uint64_t generation = generation_;
     const Instant at = now();
     Result<std::optional<wire::Packet>> packet = wire::receive(socket_->native_handle(), server_.buffer(), wire::Wait::no);
-    if (!packet) return client_.lost(packet.error().reason.view(), end_of_process(), at);
+    if (!packet) return wait_for_end(packet.error());
     if (*packet) {
         wire::Decoded<wire::WorkerReply> reply;
         const std::span<const std::byte> bytes(server_.buffer().data(), (*packet)->size);
@@ -110,18 +108,30 @@ Result<> WorkerProcess::send(const wire::WorkerRequest& request, std::uint32_t s
     std::vector<std::byte> packet(limits::packet_bytes);
     const std::size_t size =
         TRY(std::visit([&](const auto& message) { return wire::encode(message, serial, packet); }, request));
+    if (!socket_) return fail(Errc::disconnected, "the worker is ending");
     if (TRY(wire::send(socket_->native_handle(), std::span(packet).first(size), fds, wire::Wait::no))) return {};
     return fail(Errc::backend_failed, "the worker does not read its socket");
 }
 
-/// After its socket ended. The kernel closes descriptors an instant before the exit status is there; a worker that
-/// merely closed its socket lives on, and is not waited for longer than that.
+/// Its socket ended, and its exit status, which tells a crash, comes an instant later. A worker that merely closed its
+/// socket lives on: then the deadline of its request ends it.
+void WorkerProcess::wait_for_end(const Error& why)
+{
+    socket_.reset();
+    const int process = static_cast<int>(::syscall(SYS_pidfd_open, pid_, 0));
+    if (process < 0) return client_.lost(why.reason.view(), WorkerEnd::killed, now());
+    end_.emplace(io_, process);
+    end_->async_wait(Descriptor::wait_read,
+                     [this, generation = generation_, reason = why.reason](error_code error) {
+                         if (error || generation != generation_) return;
+                         client_.lost(reason.view(), end_of_process(), now());
+                         server_.settle();
+                     });
+}
+
 WorkerEnd WorkerProcess::end_of_process() const
 {
-    const UniqueFd process = UniqueFd::adopt(static_cast<int>(::syscall(SYS_pidfd_open, pid_, 0)));
-    pollfd ended{process.get(), POLLIN, 0};
     siginfo_t info{};
-    if (!process || ::poll(&ended, 1, longest_exit_ms) != 1) return WorkerEnd::killed;
     if (::waitid(P_PID, static_cast<id_t>(pid_), &info, WEXITED | WNOHANG | WNOWAIT) != 0) return WorkerEnd::killed;
     const bool by_signal = info.si_code == CLD_KILLED || info.si_code == CLD_DUMPED;
     const bool from_outside = info.si_status == SIGKILL || info.si_status == SIGTERM || info.si_status == SIGINT;
@@ -130,7 +140,8 @@ WorkerEnd WorkerProcess::end_of_process() const
 
 void WorkerProcess::kill()
 {
-    if (socket_) socket_.reset();
+    socket_.reset();
+    end_.reset();
     ++generation_;
     if (pid_ > 0) {
         ::kill(pid_, SIGKILL);

@@ -30,6 +30,7 @@ public:
 private:
     void wait();
     void readable();
+    void wait_for_end(const Error& why);
     WorkerEnd end_of_process() const;
 
     asio::io_context& io_;
@@ -37,6 +38,7 @@ private:
     std::vector<std::string> arguments_;
     WorkerClient client_;
     std::optional<Socket> socket_;
+    std::optional<Descriptor> end_; ///< of a process whose socket ended
     std::uint64_t generation_ = 0; ///< handlers of an earlier process's socket do nothing
     pid_t pid_ = -1;
     std::vector<pid_t> dying_;

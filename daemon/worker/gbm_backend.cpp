@@ -12,6 +12,7 @@
 
 #include "daemon/worker/gbm_import.hpp"
 #include "daemon/worker/mapping.hpp"
+#include "daemon/worker/padding.hpp"
 #include "proto/base/log.hpp"
 
 #include <algorithm>
@@ -156,21 +157,38 @@ Result<Exported> GbmBackend::allocate(const wire::WorkerAllocate& request, const
         return fail(Errc::backend_failed, "GBM does not tell whether memory is physically contiguous");
     if (!device_) return fail(Errc::backend_failed, "{}", hello_.devices[0].problem.view());
     TRY(check_usage(spec.format, spec.usage));
-    if (!spec.usage.has_any(usage_cpu)) return try_allocate(spec, {spec.modifiers.data(), spec.modifiers.size()}, contents);
+    if (!spec.usage.has_any(usage_cpu)) return try_allocate(request, {spec.modifiers.data(), spec.modifiers.size()}, contents);
     // Only linear rows make sense to a CPU; software drivers call theirs INVALID.
     BoundedVector<Modifier, 2> linear;
     for (const Modifier m : spec.modifiers)
         if ((m == modifier_linear || m == modifier_invalid) && !linear.full()) linear.push_back(m);
     if (linear.empty() && !spec.modifiers.empty())
         return fail(Errc::backend_failed, "none of the modifiers asked for has rows that a CPU can read");
-    return try_allocate(spec, {linear.data(), linear.size()}, contents);
+    return try_allocate(request, {linear.data(), linear.size()}, contents);
 }
 
-Result<Exported> GbmBackend::try_allocate(const wire::AllocateSpec& spec, std::span<const Modifier> acceptable,
+/// With rows as the driver makes them; if a rule wants them longer, a wider buffer. Only where a buffer is its bytes: to
+/// virgl it is a texture of the host, whose importers must state its own width.
+Result<GbmBackend::Made> GbmBackend::make(const wire::WorkerAllocate& request, std::span<const Modifier> acceptable) const
+{
+    const wire::AllocateSpec& spec = request.spec;
+    Bo bo = TRY(device_->create(spec.size, spec.format, acceptable, gbm_flags(spec.usage)));
+    Exported image = TRY(device_->export_bo(bo.get()));
+    const std::uint32_t stride = padded_stride(request.rules, spec.format, spec.size);
+    const bool rows = device_->software() || (cpu_access_ && image.desc.modifier == modifier_linear);
+    if (!rows || stride == 0 || broken_rule(request.rules, image.desc).empty()) return Made{std::move(bo), std::move(image)};
+    const Extent wide{padded_width(spec.format, stride), spec.size.height};
+    bo = TRY(device_->create(wide, spec.format, acceptable, gbm_flags(spec.usage)));
+    image = TRY(device_->export_bo(bo.get()));
+    return Made{std::move(bo), std::move(image)};
+}
+
+Result<Exported> GbmBackend::try_allocate(const wire::WorkerAllocate& request, std::span<const Modifier> acceptable,
                                           const Contents* contents)
 {
-    const Bo bo = TRY(device_->create(spec.size, spec.format, acceptable, gbm_flags(spec.usage)));
-    Exported image = TRY(device_->export_bo(bo.get()));
+    const wire::AllocateSpec& spec = request.spec;
+    Made made = TRY(make(request, acceptable));
+    Exported& image = made.image;
     if (!acceptable.empty() && std::ranges::find(acceptable, image.desc.modifier) == acceptable.end())
         return fail(Errc::backend_failed, "GBM on {} allocated with modifier {}, which was not asked for",
                     hello_.devices[0].node.view(), to_string(image.desc.modifier));
@@ -183,9 +201,9 @@ Result<Exported> GbmBackend::try_allocate(const wire::AllocateSpec& spec, std::s
         return fail(Errc::backend_failed, "GBM on {} allocates {} {}, below the rung asked for", hello_.devices[0].node.view(),
                     name(image.desc.rung), to_string(spec.format));
     TRY(check_layout(image.desc));
-    TRY(fill(bo.get(), image, contents));
+    TRY(fill(made.bo.get(), image, contents));
     image.contents_written = contents != nullptr;
-    return image;
+    return std::move(image);
 }
 
 /// The kernel zeroes the pages of dumb buffers. A GPU's memory may still show what was there before.

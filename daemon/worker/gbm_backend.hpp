@@ -22,7 +22,12 @@ private:
     void prove_layout(const FormatInfo&, bool linear);
     void record(FourCC, const Exported&, Usage);
     Result<> check_usage(FourCC, Usage) const;
-    Result<Exported> try_allocate(const wire::AllocateSpec&, std::span<const Modifier> acceptable, const Contents*);
+    struct Made {
+        Bo bo;
+        Exported image;
+    };
+    Result<Made> make(const wire::WorkerAllocate&, std::span<const Modifier> acceptable) const;
+    Result<Exported> try_allocate(const wire::WorkerAllocate&, std::span<const Modifier> acceptable, const Contents*);
     Result<> fill(gbm_bo*, const Exported&, const Contents*);
 
     Result<GbmCopy*> copier();

@@ -107,10 +107,13 @@ Result<GbmDevice> GbmDevice::open_node(const std::string& path, DeviceInfo& info
 }
 
 /// A format that every display and every GPU has.
-Result<> GbmDevice::try_once() const
+Result<> GbmDevice::try_once()
 {
     const Bo bo = TRY(create({64, 64}, fourcc("XR24"), {}, GBM_BO_USE_RENDERING));
     TRY(export_bo(bo.get()));
+    const Bo linear(gbm_bo_create_with_modifiers2(device_.get(), 64, 64, fourcc("XR24").value, &modifier_linear.value, 1,
+                                                  GBM_BO_USE_RENDERING));
+    knows_modifiers_ = linear != nullptr;
     return {};
 }
 
@@ -161,8 +164,9 @@ Result<Exported> GbmDevice::export_bo(gbm_bo* bo) const
     }
     out.desc.kind = MemoryKind::dma_buf;
     out.desc.backend = Backend::gbm;
-    // INVALID stays INVALID: it means "known to the driver only", not LINEAR.
-    out.desc.modifier = Modifier{gbm_bo_get_modifier(bo)};
+    // INVALID stays INVALID: it means "known to the driver only", not LINEAR. And what a driver that takes no modifiers
+    // says (virgl: 0) means nothing else: its importers know no LINEAR either.
+    out.desc.modifier = knows_modifiers_ ? Modifier{gbm_bo_get_modifier(bo)} : modifier_invalid;
     return out;
 }
 

@@ -42,11 +42,12 @@ public:
 private:
     GbmDevice(UniqueFd fd, gbm_device* device) : fd_(std::move(fd)), device_(device) {}
     static Result<GbmDevice> open_node(const std::string& path, DeviceInfo& info);
-    Result<> try_once() const;
+    Result<> try_once();
 
     UniqueFd fd_; // outlives device_
     std::unique_ptr<gbm_device, DeviceDeleter> device_;
     bool software_ = false;
+    bool knows_modifiers_ = false;
 };
 
 } // namespace dmb::worker

@@ -30,8 +30,8 @@ bool is_at(const Place& place, const Device& device)
 
 bool fits(const Place& place, const Device& device)
 {
-    if (device.software) return place.software && !has_node(device);
     if (has_node(device)) return is_at(place, device);
+    if (device.software) return place.software;
     return !place.software && place.render_node.empty() && place.primary_node.empty();
 }
 

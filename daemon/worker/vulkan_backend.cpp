@@ -4,6 +4,7 @@
 // held against what was proven at start, then the driver chooses among the modifiers that are left.
 #include "daemon/worker/vulkan_backend.hpp"
 
+#include "daemon/worker/padding.hpp"
 #include "daemon/worker/vulkan_import.hpp"
 #include "daemon/worker/vulkan_upload.hpp"
 
@@ -19,6 +20,13 @@ bool accepts(const wire::AllocateSpec& spec, const FormatSupport& known)
 {
     const bool asked = spec.modifiers.empty() || std::ranges::find(spec.modifiers, known.modifier) != spec.modifiers.end();
     return known.format == spec.format && known.usage.has(spec.usage) && asked && rung_of(known.modifier) >= spec.minimum_rung;
+}
+
+Result<Exported> make(VulkanDevice& device, const VulkanPlan& plan, const Contents* contents)
+{
+    const VulkanImage image = TRY(VulkanImage::create(device, plan));
+    TRY(initialise(device, image, contents));
+    return image.export_image();
 }
 
 DeviceInfo nothing(std::string_view problem)
@@ -99,9 +107,15 @@ Result<Exported> VulkanBackend::allocate(const wire::WorkerAllocate& request, co
     VulkanDevice& device = *targets_[index].device;
     const VulkanWish wish = TRY(wish_for(index, spec));
     const VulkanPlan plan = TRY(make_plan(device, wish));
-    const VulkanImage image = TRY(VulkanImage::create(device, plan));
-    TRY(initialise(device, image, contents));
-    Exported exported = TRY(image.export_image());
+    Exported exported = TRY(make(device, plan, contents));
+    if (!broken_rule(request.rules, exported.desc).empty()) {
+        VulkanPlan padded = plan;
+        padded.row_pitch = padded_stride(request.rules, spec.format, spec.size);
+        padded.modifiers = {modifier_linear.value};
+        const bool linear = std::ranges::find(plan.modifiers, modifier_linear.value) != plan.modifiers.end();
+        // Where it cannot be padded the server says what is wrong with the layout.
+        if (linear && padded.row_pitch != 0) exported = TRY(make(device, padded, contents));
+    }
     exported.desc.usage = spec.usage;
     exported.desc.colour = spec.colour;
     exported.contents_written = contents != nullptr;

@@ -23,6 +23,10 @@ public:
         modifiers_.drmFormatModifierCount = static_cast<std::uint32_t>(plan.modifiers.size());
         modifiers_.pDrmFormatModifiers = plan.modifiers.data();
         if (!plan.modifiers.empty()) external_.pNext = &modifiers_;
+        rows_.rowPitch = plan.row_pitch;
+        explicit_.drmFormatModifierPlaneCount = 1; // the modifier is 0, LINEAR
+        explicit_.pPlaneLayouts = &rows_;
+        if (plan.row_pitch != 0) external_.pNext = &explicit_;
         create_.pNext = &external_;
         create_.flags = plan.flags;
         create_.imageType = VK_IMAGE_TYPE_2D;
@@ -41,6 +45,9 @@ public:
 
 private:
     VkImageDrmFormatModifierListCreateInfoEXT modifiers_{VK_STRUCTURE_TYPE_IMAGE_DRM_FORMAT_MODIFIER_LIST_CREATE_INFO_EXT};
+    VkImageDrmFormatModifierExplicitCreateInfoEXT explicit_{
+        VK_STRUCTURE_TYPE_IMAGE_DRM_FORMAT_MODIFIER_EXPLICIT_CREATE_INFO_EXT};
+    VkSubresourceLayout rows_{};
     VkExternalMemoryImageCreateInfo external_{VK_STRUCTURE_TYPE_EXTERNAL_MEMORY_IMAGE_CREATE_INFO};
     VkImageCreateInfo create_{VK_STRUCTURE_TYPE_IMAGE_CREATE_INFO};
 };

@@ -24,7 +24,8 @@ struct VulkanPlan {
     VkImageUsageFlags usage = 0;
     VkImageCreateFlags flags = 0;
     std::vector<std::uint64_t> modifiers;
-    bool host_visible = false; ///< prefer memory that the CPU reads fast
+    std::uint32_t row_pitch = 0; ///< bytes; 0: the driver's choice. Only LINEAR and one plane
+    bool host_visible = false;   ///< prefer memory that the CPU reads fast
 
     VkFormat vk_format() const { return static_cast<VkFormat>(format->vk_format); }
     VkExternalMemoryHandleTypeFlagBits handle_type() const

@@ -4,9 +4,11 @@
 #include "libclient/import/device_node.hpp"
 
 #include <charconv>
+#include <drm.h>
 #include <filesystem>
 #include <fmt/format.h>
 #include <fstream>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 
@@ -77,6 +79,23 @@ void describe_node(Device& device, const char* path)
 {
     struct stat status;
     if (path && ::stat(path, &status) == 0 && S_ISCHR(status.st_mode)) describe_node(device, status.st_rdev, path);
+}
+
+bool describe_drm(Device& device, int drm)
+{
+    struct stat status{};
+    char name[64] = {}, text[64] = {};
+    drm_version version{};
+    version.name_len = sizeof name - 1;
+    version.name = name;
+    version.desc_len = sizeof text - 1;
+    version.desc = text;
+    if (::fstat(drm, &status) != 0 || ::ioctl(drm, DRM_IOCTL_VERSION, &version) != 0) return false;
+    device.driver = is_printable(name) ? name : "";
+    device.version = std::string_view(fmt::format("{} {}.{}.{}", is_printable(text) ? text : "", version.version_major,
+                                                  version.version_minor, version.version_patchlevel));
+    describe_node(device, status.st_rdev);
+    return true;
 }
 
 } // namespace dmb::import

@@ -10,6 +10,8 @@ namespace dmb::import {
 void describe_node(Device&, std::uint64_t number, std::string_view path = {});
 /// The same by path; nothing when there is no such node.
 void describe_node(Device&, const char* path);
+/// Node, driver and version behind an open node. False: it is no DRM device.
+bool describe_drm(Device&, int drm);
 /// "0000:03:00.1" as DeviceId::pci; 0 for anything else.
 std::uint32_t parse_pci(std::string_view);
 

@@ -70,6 +70,8 @@ Result<Capabilities> read_egl(const dmabroker_egl* egl)
     table.api = Api::egl;
     table.device = loaded.describe(*egl);
     if (is_current(*egl)) describe_context(table.device, egl->get_proc);
+    // A display that maps through a device it does not name may be handed nothing (guard.cpp), whatever it lists.
+    if (loaded.driver().mapping_device == 0) return table;
     for (const FourCC format : loaded.formats()) add_format(table, loaded, format);
     return table;
 }

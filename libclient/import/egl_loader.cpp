@@ -214,8 +214,15 @@ Result<EGLImage> Egl::create(const EGLint* attributes) const
 {
     const EGLImage image = create_image_(display_, EGL_NO_CONTEXT, EGL_LINUX_DMA_BUF_EXT, nullptr, attributes);
     if (image != EGL_NO_IMAGE) return image;
-    const EGLint error = get_error_();
-    return fail(Errc::import_failed, "eglCreateImageKHR: {}, {:#x}", error_word(error), error);
+    return failed("eglCreateImageKHR");
 }
+
+std::unexpected<Error> Egl::failed(std::string_view call) const
+{
+    const EGLint error = get_error_();
+    return fail(Errc::import_failed, "{}: {}, {:#x}", call, error_word(error), error);
+}
+
+bool Egl::has_extension(std::string_view name) const { return has_word(query_string_(display_, EGL_EXTENSIONS), name); }
 
 } // namespace dmb::import

@@ -17,6 +17,9 @@ public:
     static Result<Egl> load(const dmabroker_egl*);
 
     const Driver& driver() const { return driver_; }
+    bool has_extension(std::string_view) const; ///< of the display
+    /// import_failed, with EGL's word for what went wrong.
+    std::unexpected<Error> failed(std::string_view call) const;
     bool has_modifiers() const { return query_modifiers_ != nullptr; }
 
     /// Whether the driver lists this format and modifier for import; the reason if not.

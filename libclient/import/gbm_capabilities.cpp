@@ -9,7 +9,6 @@
 #include "proto/image/format_table.hpp"
 
 #include <span>
-#include <sys/stat.h>
 
 namespace dmb::import {
 namespace {
@@ -20,7 +19,6 @@ struct Gbm {
     int (*is_format_supported)(void* device, std::uint32_t format, std::uint32_t use) = nullptr;
     int (*plane_count)(void* device, std::uint32_t format, std::uint64_t modifier) = nullptr;
     int (*get_fd)(void* device) = nullptr;
-    const char* (*backend_name)(void* device) = nullptr;
     void* device = nullptr;
 
     bool supports(FourCC format, std::uint32_t use) const { return is_format_supported(device, format.value, use) != 0; }
@@ -41,7 +39,6 @@ Result<Gbm> load_gbm(void* device, dmabroker_get_proc get)
     if (!load(get, "gbm_device_is_format_supported", gbm.is_format_supported) || !load(get, "gbm_device_get_fd", gbm.get_fd))
         return fail(Errc::import_refused, "get_proc does not know gbm_device_is_format_supported; look it up in libgbm.so.1");
     load(get, "gbm_device_get_format_modifier_plane_count", gbm.plane_count);
-    load(get, "gbm_device_get_backend_name", gbm.backend_name);
     return gbm;
 }
 
@@ -75,11 +72,7 @@ Result<Capabilities> read_gbm(const Gbm& gbm, std::span<const std::uint64_t> mod
 {
     Capabilities table;
     table.api = Api::gbm;
-    struct stat status{};
-    if (const int fd = gbm.get_fd(gbm.device); fd >= 0 && ::fstat(fd, &status) == 0)
-        describe_node(table.device, status.st_rdev);
-    const char* name = gbm.backend_name ? gbm.backend_name(gbm.device) : nullptr;
-    table.device.driver = name && is_printable(name) ? name : "gbm";
+    if (!describe_drm(table.device, gbm.get_fd(gbm.device))) table.device.driver = "gbm";
     for (const FormatInfo& format : all_formats()) add_format(table, gbm, format.fourcc, modifiers);
     return table;
 }

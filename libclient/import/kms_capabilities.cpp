@@ -11,7 +11,6 @@
 #include <cerrno>
 #include <drm.h>
 #include <sys/ioctl.h>
-#include <sys/stat.h>
 
 namespace dmb::import {
 namespace {
@@ -25,24 +24,6 @@ int control(int drm, unsigned long request, void* argument)
 }
 
 template <class T> std::uint64_t address(std::vector<T>& list) { return reinterpret_cast<std::uintptr_t>(list.data()); }
-
-Result<> describe(int drm, Device& device)
-{
-    struct stat status{};
-    char name[64] = {}, text[64] = {};
-    drm_version version{};
-    version.name_len = sizeof name - 1;
-    version.name = name;
-    version.desc_len = sizeof text - 1;
-    version.desc = text;
-    if (::fstat(drm, &status) != 0 || control(drm, DRM_IOCTL_VERSION, &version) != 0)
-        return fail_errno(Errc::bad_descriptor, "asking the DRM device for its driver", errno);
-    device.driver = is_printable(name) ? name : "";
-    device.version = std::string_view(fmt::format("{} {}.{}.{}", is_printable(text) ? text : "", version.version_major,
-                                                  version.version_minor, version.version_patchlevel));
-    describe_node(device, status.st_rdev);
-    return {};
-}
 
 /// Asked twice: the first answer is the number.
 Result<std::vector<std::uint32_t>> plane_formats(int drm, std::uint32_t plane)
@@ -106,7 +87,7 @@ Result<Capabilities> read_plane(int drm, std::uint32_t plane)
 {
     Capabilities table;
     table.api = Api::kms;
-    TRY(describe(drm, table.device));
+    if (!describe_drm(table.device, drm)) return fail(Errc::bad_descriptor, "not a DRM device; pass an open /dev/dri/card*");
     const Extent size = largest(drm);
     const auto add = [&](FourCC format, Modifier modifier) {
         table.rows.push_back({.kind = MemoryKind::dma_buf,

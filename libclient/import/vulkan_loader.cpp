@@ -101,10 +101,10 @@ Result<Vulkan> Vulkan::load(const dmabroker_vulkan* vulkan)
     loader.device("vkAllocateMemory", out.allocate_memory);
     loader.device("vkBindImageMemory", out.bind_image);
     if (!loader.complete) return fail(Errc::import_refused, "get_instance_proc_addr does not know Vulkan's core functions");
-    if (!loader.optional_device("vkGetMemoryFdPropertiesKHR", out.get_fd_properties))
+    if (!loader.optional_device("vkGetMemoryFdPropertiesKHR", out.get_fd_properties) ||
+        !loader.optional_device("vkGetMemoryFdKHR", out.get_memory_fd))
         return fail(Errc::import_refused, "the device was created without VK_KHR_external_memory_fd; enable it");
-    PFN_vkGetImageDrmFormatModifierPropertiesEXT modifier_properties;
-    out.modifiers_enabled = loader.optional_device("vkGetImageDrmFormatModifierPropertiesEXT", modifier_properties) &&
+    out.modifiers_enabled = loader.optional_device("vkGetImageDrmFormatModifierPropertiesEXT", out.get_modifier) &&
                             out.has_extension(VK_EXT_IMAGE_DRM_FORMAT_MODIFIER_EXTENSION_NAME);
     out.identify_device();
     return out;

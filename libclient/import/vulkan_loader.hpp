@@ -40,6 +40,8 @@ public:
     PFN_vkFreeMemory free_memory = nullptr;
     PFN_vkBindImageMemory bind_image = nullptr;
     PFN_vkGetMemoryFdPropertiesKHR get_fd_properties = nullptr;
+    PFN_vkGetMemoryFdKHR get_memory_fd = nullptr;
+    PFN_vkGetImageDrmFormatModifierPropertiesEXT get_modifier = nullptr; ///< with has_modifiers()
 
 private:
     Vulkan() = default;

@@ -60,7 +60,8 @@ bool is_same(const DeviceId& a, const DeviceId& b)
 {
     const Uuid none{};
     if (a.device_uuid != none && b.device_uuid != none)
-        return a.device_uuid == b.device_uuid && (a.driver_uuid == b.driver_uuid || a.driver_uuid == none || b.driver_uuid == none);
+        return a.device_uuid == b.device_uuid &&
+               (a.driver_uuid == b.driver_uuid || a.driver_uuid == none || b.driver_uuid == none);
     if (a.render_node != 0 && b.render_node != 0) return a.render_node == b.render_node;
     return a.pci != 0 && a.pci == b.pci;
 }

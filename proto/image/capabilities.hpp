@@ -54,7 +54,7 @@ BoundedText<160> broken_rule(const LayoutRules&, const ImageDesc&);
 struct Capability {
     MemoryKind kind = MemoryKind::dma_buf;
     FourCC format;
-    Modifier modifier; ///< INVALID: the implicit layout of its own driver, and nothing else; opaque memory: INVALID
+    Modifier modifier;            ///< INVALID: the implicit layout of its own driver, and nothing else; opaque memory: INVALID
     std::uint8_t plane_count = 0; ///< memory planes with this modifier; 0: not known
     bool external_only = false;   ///< can be sampled through GL_TEXTURE_EXTERNAL_OES only
     Usage usage;                  ///< empty: not known

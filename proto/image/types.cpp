@@ -155,6 +155,13 @@ std::string_view name(ColourRange r) { return word_of(r, range_words); }
 std::string_view name(ChromaSiting s) { return word_of(s, siting_words); }
 std::string_view name(AlphaMode a) { return word_of(a, alpha_words); }
 
+std::optional<Rung> parse_rung(std::string_view text)
+{
+    const auto found = std::ranges::find(rung_words, text);
+    if (found == rung_words.end()) return std::nullopt;
+    return static_cast<Rung>(found - rung_words.begin() + 1);
+}
+
 std::optional<Backend> parse_backend(std::string_view text)
 {
     const auto found = std::ranges::find(backend_words, text);

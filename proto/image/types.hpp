@@ -70,6 +70,7 @@ std::optional<Backend> parse_backend(std::string_view);
 enum class Rung : std::uint8_t { copy = 1, blit = 2, system_dma_buf = 3, linear = 4, tiled = 5 };
 constexpr bool is_valid(Rung r) { return r >= Rung::copy && r <= Rung::tiled; }
 std::string_view name(Rung);
+std::optional<Rung> parse_rung(std::string_view);
 
 /// A set of flags of enum E; `E::all` is the union of what is known.
 template <class E> struct Flags {

@@ -62,10 +62,10 @@ struct PartyView {
     std::uint32_t pid = 0; ///< 0: not connected, only its table was named
     Api api = Api::other;
     BoundedText<64> device;
-    std::uint32_t pair_count = 0;           ///< rows for the formats of the request; 0 with `any`: no table stated
-    bool any = false;                       ///< no table: takes what its usage and demands allow
-    BoundedVector<Modifier, 16> modifiers;  ///< the first ones, of the request's first format
-    BoundedText<160> wants;                 ///< usage and demands, in words
+    std::uint32_t pair_count = 0;          ///< rows for the formats of the request; 0 with `any`: no table stated
+    bool any = false;                      ///< no table: takes what its usage and demands allow
+    BoundedVector<Modifier, 16> modifiers; ///< the first ones, of the request's first format
+    BoundedText<160> wants;                ///< usage and demands, in words
     friend bool operator==(const PartyView&, const PartyView&) = default;
 };
 
@@ -77,15 +77,15 @@ struct Decision {
     std::uint64_t age_ns = 0;
     Extent size;
     std::vector<FourCC> formats; ///< acceptable to the request, best first
-    Usage usage; ///< of all together
-    BoundedText<240> outcome; ///< one sentence: what was chosen, or why nothing
+    Usage usage;                 ///< of all together
+    BoundedText<240> outcome;    ///< one sentence: what was chosen, or why nothing
     Rung rung = Rung::copy;
     std::vector<PartyView> participants;
-    std::vector<Modifier> common;   ///< layouts that everyone can import, before demands
-    std::vector<Removal> removals;  ///< success: of what would have been better; failure: of what came nearest
+    std::vector<Modifier> common;          ///< layouts that everyone can import, before demands
+    std::vector<Removal> removals;         ///< success: of what would have been better; failure: of what came nearest
     std::vector<BoundedText<64>> culprits; ///< failure: without these participants it would work
-    BoundedText<240> nearest;       ///< failure: the smallest change that would work, and its result
-    std::vector<Candidate> candidates; ///< what became of each allocator
+    BoundedText<240> nearest;              ///< failure: the smallest change that would work, and its result
+    std::vector<Candidate> candidates;     ///< what became of each allocator
     friend bool operator==(const Decision&, const Decision&) = default;
 };
 

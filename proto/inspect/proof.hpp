@@ -33,9 +33,9 @@ struct ProofKey {
 struct Proof {
     ProofKey key;
     ProofResult result = ProofResult::impossible;
-    BoundedText<160> reason;       ///< empty when it works
-    std::uint64_t cost_ns = 0;     ///< what trying took
-    std::uint32_t pitch = 0;       ///< of the image that was tried, bytes
+    BoundedText<160> reason;   ///< empty when it works
+    std::uint64_t cost_ns = 0; ///< what trying took
+    std::uint32_t pitch = 0;   ///< of the image that was tried, bytes
     friend bool operator==(const Proof&, const Proof&) = default;
 };
 

@@ -9,8 +9,9 @@ namespace dmb {
 namespace {
 
 constexpr std::array<std::string_view, 3> verdict_words{"chosen", "refused", "failed"};
-constexpr std::array<std::string_view, 12> demand_words{"backend",       "device", "format", "modifier",   "memory_kind", "usage",
-                                                        "external_only", "size",   "rules",  "protection", "rung",        "proof"};
+constexpr std::array<std::string_view, 12> demand_words{"backend",     "device",     "format",        "modifier",
+                                                        "memory_kind", "usage",      "external_only", "size",
+                                                        "rules",       "protection", "rung",          "proof"};
 constexpr std::array<std::string_view, 6> proof_words{"works", "refused", "wrong_pixels", "crashed", "hung", "impossible"};
 
 /// Enums of the protocol start at 1.

@@ -13,7 +13,10 @@ namespace dmb {
 template <class A> void serialize(A& a, Extent& v) { a(FIELD(width), FIELD(height)); }
 template <class A> void serialize(A& a, Plane& v) { a(FIELD(memory), FIELD(stride), FIELD(offset)); }
 template <class A> void serialize(A& a, Memory& v) { a(FIELD(size)); }
-template <class A> void serialize(A& a, DeviceId& v) { a(FIELD(render_node), FIELD(device_uuid), FIELD(driver_uuid), FIELD(pci)); }
+template <class A> void serialize(A& a, DeviceId& v)
+{
+    a(FIELD(render_node), FIELD(device_uuid), FIELD(driver_uuid), FIELD(pci));
+}
 template <class A> void serialize(A& a, Colour& v) { a(FIELD(matrix), FIELD(range), FIELD(siting), FIELD(alpha)); }
 template <class A> void serialize(A& a, OpaqueInfo& v)
 {
@@ -111,8 +114,8 @@ template <class A> void serialize(A& a, Allocate& v)
 }
 template <class A> void serialize(A& a, ImageReply& v)
 {
-    a(FIELD(handle), FIELD(image), FIELD(request), FIELD(source), FIELD(rights), FIELD(protection), FIELD(contents_written), FIELD(has_fds), FIELD(desc),
-      FIELD(candidates));
+    a(FIELD(handle), FIELD(image), FIELD(request), FIELD(source), FIELD(rights), FIELD(protection), FIELD(contents_written),
+      FIELD(has_fds), FIELD(desc), FIELD(candidates));
 }
 template <class A> void serialize(A& a, Open& v) { a(FIELD(token), FIELD(rights), FIELD(usage)); }
 template <class A> void serialize(A& a, Register& v) { a(FIELD(desc), FIELD(label), FIELD(lease_ns)); }

@@ -114,7 +114,7 @@ struct Participant {
     Name name;
     Digest capabilities{}; ///< of a table stated by anybody; zero: none, whatever the demands below allow
     Usage usage;
-    BoundedVector<FourCC, limits::formats> formats;     ///< acceptable ones, best first; empty: any
+    BoundedVector<FourCC, limits::formats> formats;       ///< acceptable ones, best first; empty: any
     BoundedVector<Modifier, limits::modifiers> modifiers; ///< acceptable ones, best first; empty: any
     Rung minimum_rung = Rung::copy;
     LayoutRules rules;             ///< beyond those of its table
@@ -201,7 +201,7 @@ struct FindCapabilities {
 /// A table, in parts of at most limits::capability_part rows, in canonical order; only the last has a digest.
 struct DefineCapabilities {
     static constexpr Opcode opcode = Opcode::define_capabilities;
-    Capabilities part; ///< device, api and rules are the first part's
+    Capabilities part;           ///< device, api and rules are the first part's
     std::uint32_t row_count = 0; ///< of the whole table
     bool last = true;
     Digest digest{}; ///< of the whole table

@@ -363,6 +363,7 @@ TEST_F(NegotiateProperty, with_copies_the_rest_is_served_and_each_copy_can_be_ma
             Situation alone = s;
             alone.parties = {s.parties[who - 1]};
             EXPECT_LE(alone.parties[0].demands.minimum_rung, Rung::blit);
+            EXPECT_FALSE(alone.parties[0].demands.usage.has_any(UsageFlag::render | UsageFlag::cpu_write)) << "it writes";
             alone.spec = {.size = s.spec.size, .format = out.choices[0].format};
             alone.alternatives.clear();
             alone.disproof = {};

@@ -929,6 +929,14 @@ const Scenario copies[] = {
          s.party("viewer", "intel_gen12_egl", sample).minimum_rung = Rung::blit;
      },
      image(gbm, second, "XR24", nvidia_compressed, Rung::tiled).copies({"viewer"})},
+    {"who draws gets no copy, because nobody would see it",
+     [](Situation& s) {
+         geforce(s);
+         system_memory(s);
+         s.party("renderer", "nvidia_egl", render).minimum_rung = Rung::tiled;
+         s.party("painter", "intel_gen12_egl", render);
+     },
+     nobody({"painter"}, Demand::modifier, "leave painter out")},
     {"who can import nothing cannot have a copy either",
      [](Situation& s) {
          intel(s);

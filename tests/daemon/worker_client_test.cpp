@@ -18,7 +18,7 @@ struct FakeLink : WorkerLink {
     {
         sent.push_back(request);
         serial = request_serial;
-        if (broken) return fail(Errc::disconnected, "gone");
+        if (broken) return fail(Errc::backend_failed, "does not read");
         return {};
     }
     void kill() override { ++killed; }

@@ -278,6 +278,46 @@ TEST_F(WorkerTest, impossible_requests_get_a_typed_error)
     expect(0, spec, Errc::backend_failed);
 }
 
+TEST_F(WorkerTest, rules_of_a_layout_are_kept_or_the_request_is_refused)
+{
+    std::size_t kept = 0;
+    each_format([&](WorkerProcess& worker, const DeviceInfo& device, const FormatSupport& support) {
+        const Extent size{99, 17};
+        const Bytes contents = random_bytes(packed_bytes(*find_format(support.format), size));
+        const UniqueFd memfd = memfd_with(contents);
+        for (const std::uint32_t alignment : {256u, 640u, 4096u}) {
+            auto answer = worker.allocate(support.device, spec_for(support, size, support.usage), memfd.get(),
+                                          {.stride_alignment = alignment});
+            if (answer.error()) {
+                EXPECT_EQ(answer.error()->code, Errc::backend_failed);
+                continue;
+            }
+            const ImageDesc desc = answer.image()->desc;
+            for (const Plane& plane : desc.planes) EXPECT_EQ(plane.stride % alignment, 0u);
+            kept += !desc.planes.empty();
+            const auto seen = read(device, desc, std::move(answer.fds));
+            EXPECT_TRUE(!seen || *seen == contents) << alignment;
+        }
+        const auto contiguous =
+            worker.allocate(support.device, spec_for(support, size, support.usage), -1, {.contiguous = true});
+        EXPECT_TRUE(contiguous.error()) << "nobody can promise that";
+    });
+    fmt::print("{} layouts with longer rows\n", kept);
+    EXPECT_TRUE(kept > 0 || ::access("/dev/dri", F_OK) != 0);
+}
+
+TEST_F(WorkerTest, a_device_says_which_build_of_its_driver_it_is)
+{
+    for (const auto& worker : workers_)
+        for (const DeviceInfo& device : worker->hello().devices) {
+            if (!device.problem.empty() && device.driver.empty()) continue; // no driver at all
+            fmt::print("{}: driver \"{}\", version \"{}\", pci {:#x}, node {:#x}\n", worker->name(), device.driver.view(),
+                       device.version.view(), device.id.pci, device.id.render_node);
+            EXPECT_FALSE(device.version.empty()) << worker->name();
+            EXPECT_NE(device.version.view(), device.driver.view());
+        }
+}
+
 TEST_F(WorkerTest, unknown_messages_are_answered_and_the_worker_lives)
 {
     for (const auto& worker : workers_) {

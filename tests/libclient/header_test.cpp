@@ -5,6 +5,7 @@
 #include <dmabroker/dmabroker.hpp>
 #include <dmabroker/egl.hpp>
 #include <dmabroker/gl.hpp>
+#include <dmabroker/v4l2.h>
 #ifdef HAVE_VULKAN
 #include <dmabroker/vulkan.hpp>
 #endif

@@ -86,8 +86,14 @@ inline DeviceInfo sample_device()
 
 inline Proof sample_proof()
 {
-    return {{Backend::gbm, "i915 6.12 renderD128", Api::egl, "radeonsi Mesa 25.0.7 renderD129", fourcc("XR24"),
-             {0x0100'0000'0000'0002}, UsageFlag::sample, 4},
+    return {{Backend::gbm,
+             "i915 6.12 renderD128",
+             Api::egl,
+             "radeonsi Mesa 25.0.7 renderD129",
+             fourcc("XR24"),
+             {0x0100'0000'0000'0002},
+             UsageFlag::sample,
+             4},
             ProofResult::crashed,
             "crashed (Segmentation fault) while sampling",
             2'000'000,
@@ -96,11 +102,12 @@ inline Proof sample_proof()
 
 inline Capabilities sample_capabilities()
 {
-    return {{{0xe281, {}, {}, 0x0400}, "/dev/dri/renderD129", "radeonsi", "Mesa 25.0.7", false},
-            Api::egl,
-            {64, 256, true},
-            {{MemoryKind::dma_buf, fourcc("NV12"), modifier_linear, 2, true, UsageFlag::sample, {4096, 2304}},
-             {MemoryKind::dma_buf, fourcc("XR24"), {0x0200'0000'0000'0901}, 1, false, UsageFlag::sample | UsageFlag::render, {}}}};
+    return {
+        {{0xe281, {}, {}, 0x0400}, "/dev/dri/renderD129", "radeonsi", "Mesa 25.0.7", false},
+        Api::egl,
+        {64, 256, true},
+        {{MemoryKind::dma_buf, fourcc("NV12"), modifier_linear, 2, true, UsageFlag::sample, {4096, 2304}},
+         {MemoryKind::dma_buf, fourcc("XR24"), {0x0200'0000'0000'0901}, 1, false, UsageFlag::sample | UsageFlag::render, {}}}};
 }
 
 inline Digest sample_digest()
@@ -197,9 +204,16 @@ template <class Visit> void for_each_sample(Visit visit)
     visit("manage_proofs", ManageProofs{ProofAction::warm});
     visit("hello_reply", HelloReply{1, 0, {7}, true, "dmabrokerd 0.1.0"});
     visit("error_reply", ErrorReply{Errc::no_backend, "nothing can serve NV12 6x4", {17}, sample_candidates()});
-    visit(
-        "image_reply",
-        ImageReply{{3}, {41}, {17}, {40}, Rights::all(), Protection::read_only_descriptor, true, true, sample_desc(), sample_candidates()});
+    visit("image_reply", ImageReply{{3},
+                                    {41},
+                                    {17},
+                                    {40},
+                                    Rights::all(),
+                                    Protection::read_only_descriptor,
+                                    true,
+                                    true,
+                                    sample_desc(),
+                                    sample_candidates()});
     visit("token_reply", TokenReply{sample_token(), Right::read});
     visit("snapshot_reply", SnapshotReply{1234});
     visit("done", Done{});

@@ -24,6 +24,7 @@ using MappingHandle = std::unique_ptr<dmabroker_cpu_mapping, Closer<dmabroker_cp
 struct Global {
     std::string socket; ///< empty: where the library looks
     bool json = false;
+    Json* details = nullptr; ///< what a failed command adds to its JSON
 };
 
 /// Lends a dmabroker_error to one call: `CallError error; check(dmabroker_x(..., error), error)`.

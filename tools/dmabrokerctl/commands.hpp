@@ -19,6 +19,27 @@ struct Named {
 Result<> show(const Global&, const Named&);
 Result<> revoke(const Global&, const Named&);
 
+struct Subjects {
+    std::string name; ///< an image's id, request:ID, or nothing: the last decision
+};
+Result<> why(const Global&, const Subjects&);
+std::string decision_text(const Json& decision);
+/// Of this client's last allocation.
+Result<Json> last_decision(dmabroker_client*);
+
+struct ProofsOptions {
+    bool clear = false;
+    bool warm = false;
+};
+Result<> proofs(const Global&, const ProofsOptions&);
+
+/// A participant of alloc: a recorded capability table, and what it will do.
+struct ParticipantOption {
+    std::string file; ///< JSON
+    Usage usage;
+    Rung minimum_rung = Rung::copy;
+};
+
 /// What alloc and put have in common.
 struct Placement {
     std::string label;
@@ -34,6 +55,9 @@ struct AllocOptions {
     Extent size;
     FourCC format;
     std::vector<std::uint64_t> modifiers;
+    std::vector<std::uint32_t> alternatives; ///< formats
+    Rung minimum_rung = Rung::copy;
+    std::vector<ParticipantOption> participants;
     Placement placement;
 };
 Result<> alloc(const Global&, const AllocOptions&);

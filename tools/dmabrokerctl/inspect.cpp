@@ -2,6 +2,7 @@
 // devices, formats, list, show: dmabroker_inspect's JSON as tables. With --json the library's own JSON
 // is printed, reduced to the parts that the command is about.
 #include "tools/dmabrokerctl/commands.hpp"
+#include "tools/dmabrokerctl/json_view.hpp"
 #include "tools/dmabrokerctl/names.hpp"
 #include "tools/dmabrokerctl/text.hpp"
 
@@ -9,34 +10,9 @@
 
 #include <algorithm>
 #include <fmt/core.h>
-#include <map>
 
 namespace dmb::ctl {
 namespace {
-
-/// Missing or strange fields read as empty: an older library's JSON is shown as far as it goes.
-std::string text(const Json& object, const char* key)
-{
-    const auto found = object.find(key);
-    return found != object.end() && found->is_string() ? found->get<std::string>() : std::string();
-}
-
-std::uint64_t number(const Json& object, const char* key)
-{
-    const auto found = object.find(key);
-    return found != object.end() && found->is_number() ? found->get<std::uint64_t>() : 0;
-}
-
-const Json& part(const Json& object, const char* key)
-{
-    static const Json nothing = Json::array();
-    const auto found = object.find(key);
-    return found != object.end() ? *found : nothing;
-}
-
-std::string safe(const Json& object, const char* key) { return escaped(text(object, key)); }
-
-std::string or_dash(std::string text) { return text.empty() ? "-" : text; }
 
 void print_parts(const Json& snapshot, std::initializer_list<const char*> keys)
 {
@@ -45,38 +21,11 @@ void print_parts(const Json& snapshot, std::initializer_list<const char*> keys)
     print_json(Json{{"snapshot", out}});
 }
 
-std::string size_of(const Json& desc)
-{
-    const Json& size = part(desc, "size");
-    return fmt::format("{}x{}", number(size, "width"), number(size, "height"));
-}
-
 std::uint64_t bytes_of(const Json& desc)
 {
     std::uint64_t sum = 0;
     for (const Json& memory : part(desc, "memories")) sum += number(memory, "size");
     return sum;
-}
-
-std::string counted(std::uint64_t count, const char* noun)
-{
-    return fmt::format("{} {}{}", count, noun, count == 1 ? "" : "s");
-}
-
-using Clients = std::map<std::uint64_t, const Json*>;
-
-Clients clients_of(const Json& snapshot)
-{
-    Clients out;
-    for (const Json& client : part(snapshot, "clients")) out[number(client, "id")] = &client;
-    return out;
-}
-
-std::string client_text(const Clients& clients, std::uint64_t id)
-{
-    const auto found = clients.find(id);
-    if (found == clients.end()) return fmt::format("client {}", id);
-    return fmt::format("{} {}", number(*found->second, "pid"), safe(*found->second, "name"));
 }
 
 std::string owner_text(const Clients& clients, const Json& image)
@@ -97,13 +46,6 @@ std::string name_of_format(const std::string& code)
     const auto parsed = parse_fourcc(code);
     const FormatInfo* format = parsed ? find_format(*parsed) : nullptr;
     return format ? format->name : "-";
-}
-
-std::string join(const std::vector<std::string>& words, const char* separator)
-{
-    std::string out;
-    for (const std::string& word : words) out += (out.empty() ? "" : separator) + word;
-    return out;
 }
 
 /// GBM and system memory have none.
@@ -235,6 +177,19 @@ void print_holders(const Json& image, const Clients& clients)
                    number(holder, "handles") > 1 ? fmt::format(", {} times", number(holder, "handles")) : "");
 }
 
+/// Where it came from, and for a copy what keeping it up to date costs.
+void print_origin(const Json& image)
+{
+    if (const auto request = number(image, "request")) fmt::print("  decision    dmabrokerctl why request:{}\n", request);
+    const std::uint64_t source = number(image, "source");
+    if (source == 0) return;
+    const Json& copying = part(image, "copying");
+    const std::uint64_t count = std::max<std::uint64_t>(number(copying, "count"), 1);
+    fmt::print("  copy of     image {}, copied {}, last in {:.2f} ms, {:.2f} ms on average\n", source,
+               counted(number(copying, "count"), "time"), static_cast<double>(number(copying, "last_ns")) / 1e6,
+               static_cast<double>(number(copying, "total_ns")) / 1e6 / static_cast<double>(count));
+}
+
 void print_image(const Json& image, const Clients& clients)
 {
     const Json& desc = part(image, "desc");
@@ -242,9 +197,10 @@ void print_image(const Json& image, const Clients& clients)
     fmt::print("image {}{}{}\n", number(image, "id"), label.empty() ? "" : ": ", label);
     fmt::print("  size        {}\n", size_of(desc));
     fmt::print("  format      {} ({})\n", safe(desc, "format"), name_of_format(text(desc, "format")));
-    fmt::print("  modifier    {}\n", text(desc, "modifier"));
+    fmt::print("  modifier    {}\n", modifier_name(text(desc, "modifier")));
     fmt::print("  memory      {} from {}, rung {}\n", text(desc, "kind"), text(desc, "backend"), text(desc, "rung"));
     fmt::print("  usage       {}\n", text(desc, "usage"));
+    print_origin(image);
     print_layout(desc);
     print_colour(desc);
     print_device(desc);

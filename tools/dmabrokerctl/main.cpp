@@ -27,7 +27,11 @@ int exit_status(Errc code)
 int report(const Global& global, const Error& error)
 {
     fmt::print(stderr, "dmabrokerctl: {}\n", error.reason.view());
-    if (global.json) print_json(Json{{"error", {{"code", name(error.code)}, {"text", error.reason.view()}}}});
+    if (global.json) {
+        Json out{{"error", {{"code", name(error.code)}, {"text", error.reason.view()}}}, {"reason", error.reason.view()}};
+        if (global.details && !global.details->is_null()) out.update(*global.details);
+        print_json(out);
+    }
     return exit_status(error.code);
 }
 
@@ -43,7 +47,9 @@ int run(int argc, char** argv)
     const auto parsed = parse(argc, argv);
     hide_tokens({argv, static_cast<std::size_t>(argc)});
     if (const int* status = std::get_if<int>(&parsed)) return *status;
-    const auto& [global, command] = std::get<Invocation>(parsed);
+    auto [global, command] = std::get<Invocation>(parsed);
+    Json details;
+    global.details = &details;
     if (const auto result = command(global); !result) return report(global, result.error());
     if (std::fflush(stdout) != 0) return report(global, fail_errno(Errc::internal, "standard output", errno).error());
     return exit_success;

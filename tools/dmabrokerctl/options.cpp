@@ -77,6 +77,18 @@ bool add_backends(std::string_view text, BackendSet& set)
     }
 }
 
+ParticipantOption parse_participant(const std::string& word)
+{
+    const std::size_t first = word.find(':'), second = word.find(':', first + 1);
+    ParticipantOption out{.file = word.substr(0, first), .usage = {}};
+    const std::string usage = first == std::string::npos ? "" : word.substr(first + 1, second - first - 1);
+    const bool good = first != std::string::npos && set(parse_usage(usage), out.usage) && !out.usage.empty();
+    if (!good ||
+        (second != std::string::npos && first != second && !set(parse_rung(word.substr(second + 1)), out.minimum_rung)))
+        throw CLI::ValidationError("--participant", "\"" + word + "\" is not FILE:USAGE or FILE:USAGE:RUNG");
+    return out;
+}
+
 void add_placement(CLI::App& app, Placement& p)
 {
     app.add_option("--label", p.label, "shown by list, at most 64 bytes")->type_name("TEXT");
@@ -100,6 +112,8 @@ struct Parser {
     PutOptions put;
     GetOptions get;
     Named named;
+    Subjects subject;
+    ProofsOptions proofs;
     std::function<Result<>(const Global&)> command;
 
     Parser();
@@ -145,6 +159,23 @@ void Parser::add_alloc()
            "an acceptable modifier, best first; may be given again")
         ->type_name("MODIFIER")
         ->allow_extra_args(false);
+    add_word(sub, "--alternative", "FOURCC", "another acceptable format, best first; may be given again",
+             [this](const std::string& t) {
+                 const auto format = parse_fourcc(t);
+                 if (format) alloc.alternatives.push_back(format->value);
+                 return format.has_value();
+             })
+        ->allow_extra_args(false);
+    add_word(sub, "--min-rung", "tiled, linear, system_dma_buf, blit or copy", "refuse instead of sharing worse than that",
+             [this](const std::string& t) { return set(parse_rung(t), alloc.minimum_rung); });
+    sub.add_option_function<std::vector<std::string>>(
+           "--participant",
+           [this](const std::vector<std::string>& words) {
+               for (const std::string& word : words) alloc.participants.push_back(parse_participant(word));
+           },
+           "who else will use it: a recorded capability table, its usage, and its minimum rung; may be given again")
+        ->type_name("FILE:USAGE[:RUNG]")
+        ->allow_extra_args(false);
     add_placement(sub, alloc.placement);
 }
 
@@ -183,6 +214,11 @@ Parser::Parser()
     sub.add_option("FILE", get.file, "PNG file; - is standard output")->required();
     add("list", "list images and who holds them", ctl::list);
     add_named();
+    add("why", "say why an image is what it is, or why there is none", ctl::why, subject)
+        .add_option("SUBJECT", subject.name, "number of an image, or request:NUMBER; default: the last decision");
+    CLI::App& tried = add("proofs", "list what was tried: who can really import whose images", ctl::proofs, proofs);
+    tried.add_flag("--clear", proofs.clear, "forget it all");
+    tried.add_flag("--warm", proofs.warm, "try what the devices here could share with the programs connected now");
     add("doctor", "try what works on this machine, and say how to mend what does not", ctl::doctor);
     app.footer("Exit status: 0 success, 1 failure, 2 wrong usage, 3 no broker, 4 not found, 5 denied.");
 }

@@ -10,8 +10,12 @@
 #include "tools/dmabrokerctl/png_file.hpp"
 #include "tools/dmabrokerctl/text.hpp"
 
+#include <dmabroker/capabilities.h>
+#include <filesystem>
 #include <fmt/core.h>
+#include <fstream>
 #include <limits>
+#include <sstream>
 
 namespace dmb::ctl {
 namespace {
@@ -100,12 +104,20 @@ dmabroker_allocation allocation_of(const Placement& p, Extent size, FourCC forma
     return a;
 }
 
+/// After a failure: the decision, beside the error.
+void explain(const Global& global, dmabroker_client* client)
+{
+    const Result<Json> decision = last_decision(client);
+    if (decision && global.json) (*global.details)["why"] = *decision;
+    else if (decision) fmt::print(stderr, "{}", decision_text(*decision));
+}
+
 Result<ImageHandle> allocate(const Global& global, dmabroker_client* client, const dmabroker_allocation& allocation)
 {
     dmabroker_image* image = nullptr;
     CallError error;
     const auto result = check(dmabroker_allocate(client, &allocation, &image, error), error);
-    if (!result && !global.json) fmt::print(stderr, "{}", candidates_text(explanation(client)));
+    if (!result) explain(global, client);
     TRY(Result<>(result));
     return ImageHandle(image);
 }
@@ -119,6 +131,43 @@ Result<> hand_over(const Global& global, dmabroker_client* client, dmabroker_ima
     return report({global, client, image, token, p.lease_ns});
 }
 
+/// Tables from files, stated, and the participants that have them.
+struct Participants {
+    std::vector<std::unique_ptr<dmabroker_capabilities, Closer<dmabroker_capabilities_free>>> tables;
+    std::vector<std::string> names;
+    std::vector<dmabroker_participant> list;
+
+    static Result<Participants> state(dmabroker_client* client, const std::vector<ParticipantOption>& options)
+    {
+        Participants out;
+        out.names.reserve(options.size());
+        for (const ParticipantOption& option : options) TRY(out.add(client, option));
+        return out;
+    }
+
+private:
+    Result<> add(dmabroker_client* client, const ParticipantOption& option)
+    {
+        std::ostringstream text;
+        std::ifstream file(option.file, std::ios::binary);
+        if (!file) return fail(Errc::invalid_argument, "{}: cannot be read", escaped(option.file));
+        text << file.rdbuf();
+        dmabroker_capabilities* table = nullptr;
+        CallError error;
+        TRY(check(dmabroker_capabilities_from_json(text.str().c_str(), &table, error), error));
+        tables.emplace_back(table);
+        TRY(check(dmabroker_state_capabilities(client, table, error), error));
+        names.push_back(std::filesystem::path(option.file).stem().string());
+        dmabroker_participant participant = DMABROKER_PARTICIPANT_INIT;
+        participant.name = names.back().c_str();
+        participant.capabilities = dmabroker_capabilities_digest(table);
+        participant.usage = option.usage.bits;
+        participant.minimum_rung = static_cast<std::uint32_t>(option.minimum_rung);
+        list.push_back(participant);
+        return {};
+    }
+};
+
 } // namespace
 
 Result<> alloc(const Global& global, const AllocOptions& options)
@@ -127,6 +176,12 @@ Result<> alloc(const Global& global, const AllocOptions& options)
     dmabroker_allocation allocation = allocation_of(options.placement, options.size, options.format, Usage{});
     allocation.modifiers = options.modifiers.empty() ? nullptr : options.modifiers.data();
     allocation.modifier_count = options.modifiers.size();
+    allocation.minimum_rung = static_cast<std::uint32_t>(options.minimum_rung);
+    allocation.alternatives = options.alternatives.empty() ? nullptr : options.alternatives.data();
+    allocation.alternative_count = options.alternatives.size();
+    const Participants participants = TRY(Participants::state(client.get(), options.participants));
+    allocation.participants = participants.list.empty() ? nullptr : participants.list.data();
+    allocation.participant_count = participants.list.size();
     const ImageHandle image = TRY(allocate(global, client.get(), allocation));
     return hand_over(global, client.get(), image.get(), options.placement, Right::read | Right::write);
 }

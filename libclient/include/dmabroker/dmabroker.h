@@ -302,6 +302,22 @@ DMABROKER_API int dmabroker_register(dmabroker_client* client, const dmabroker_i
  *  in `info` (0: all). Calls that need a broker fail with DMABROKER_DISCONNECTED. */
 DMABROKER_API int dmabroker_image_adopt(const dmabroker_image_info* info, const int* fds, dmabroker_image** image,
                                         dmabroker_error* error);
+/** dmabroker_register for memory of another process: `remote_fds` are descriptor numbers there. For peers that
+ *  exchange images as (pid, number). The kernel allows it to whoever may trace that process (ptrace(2)): else
+ *  DMABROKER_DENIED. DMABROKER_NOT_FOUND: there is no such process. */
+DMABROKER_API int dmabroker_register_from_process(dmabroker_client* client, const dmabroker_image_info* info, int pid,
+                                                  const int* remote_fds, const char* label, uint64_t lease_ns,
+                                                  dmabroker_image** image, dmabroker_error* error);
+/** What an API that exports an image cannot tell about it; for dmabroker_egl_export, dmabroker_vulkan_export
+ *  and dmabroker_v4l2_export, which take NULL for none of it. */
+typedef struct dmabroker_export_options {
+    size_t struct_size;
+    uint32_t usage;                        /**< what it was made for: enum dmabroker_usage flags */
+    uint32_t matrix, range, siting, alpha; /**< 0: what the API says, else BT.709, limited, left, straight */
+    const char* label;                     /**< shown by `dmabrokerctl list`, at most 64 bytes; NULL: none */
+    uint64_t lease_ns;                     /**< how long it lives after its last holder left; 0: not at all */
+} dmabroker_export_options;
+#define DMABROKER_EXPORT_OPTIONS_INIT {sizeof(dmabroker_export_options), 0, 0, 0, 0, 0, NULL, 0}
 /** Ends this hold and closes its descriptors. Mappings and GPU imports made from it stay valid. NULL is ignored. */
 DMABROKER_API void dmabroker_image_close(dmabroker_image* image);
 

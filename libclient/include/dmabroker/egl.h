@@ -68,6 +68,23 @@ DMABROKER_API int dmabroker_egl_texture(const dmabroker_egl* egl, const dmabroke
 /** Destroys the EGLImages; textures made from them stay valid. */
 DMABROKER_API void dmabroker_egl_release(const dmabroker_egl* egl, dmabroker_egl_images* images);
 
+/** What to export: an EGLImage, or a GL texture of a context. */
+typedef struct dmabroker_egl_source {
+    size_t struct_size;
+    void* image;            /**< EGLImage; NULL: the texture */
+    void* context;          /**< EGLContext of the texture */
+    uint32_t texture;       /**< a complete GL_TEXTURE_2D, level 0; 0: the image */
+    uint32_t width, height; /**< pixels: EGL does not tell */
+} dmabroker_egl_source;
+
+/** Exports it through EGL_MESA_image_dma_buf_export and registers it, in the format and modifier that the driver
+ *  says; INVALID stays INVALID, an image for the same driver only. It shares the texture's memory: what is drawn
+ *  later is seen too. Call glFinish (or wait for a fence) before others read what was drawn before.
+ *  DMABROKER_UNSUPPORTED: this display cannot export. */
+DMABROKER_API int dmabroker_egl_export(dmabroker_client* client, const dmabroker_egl* egl, const dmabroker_egl_source* source,
+                                       const dmabroker_export_options* options, dmabroker_image** image,
+                                       dmabroker_error* error);
+
 #ifdef __cplusplus
 }
 #endif

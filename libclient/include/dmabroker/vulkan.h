@@ -55,6 +55,26 @@ DMABROKER_API int dmabroker_vulkan_import(const dmabroker_image* image, const dm
 /** Destroys images and memory. The caller waits for their last use first. */
 DMABROKER_API void dmabroker_vulkan_release(const dmabroker_vulkan* vulkan, dmabroker_vulkan_images* images);
 
+/** What to export: Vulkan does not tell how an image was created. */
+typedef struct dmabroker_vulkan_source {
+    size_t struct_size;
+    VkImage image;              /**< created with VkExternalMemoryImageCreateInfo, 2D, one level and layer */
+    VkDeviceMemory memory;      /**< bound to it, allocated with VkExportMemoryAllocateInfo */
+    VkDeviceSize memory_offset; /**< as in vkBindImageMemory */
+    VkExternalMemoryHandleTypeFlagBits handle_type; /**< DMA_BUF_BIT_EXT; OPAQUE_FD cannot be registered today */
+    VkImageTiling tiling;                           /**< DRM_FORMAT_MODIFIER_EXT, or LINEAR */
+    VkFormat format;
+    uint32_t fourcc;        /**< 0: the DRM format with the bits of `format`, with alpha rather than padding */
+    uint32_t width, height; /**< pixels */
+} dmabroker_vulkan_source;
+
+/** Exports the memory (vkGetMemoryFdKHR) and registers it with the modifier and the plane layouts that the driver says.
+ *  Release the image to VK_QUEUE_FAMILY_FOREIGN_EXT in VK_IMAGE_LAYOUT_GENERAL before others use it.
+ *  DMABROKER_UNSUPPORTED: OPAQUE_FD memory and OPTIMAL tiling, which nobody else could check or read. */
+DMABROKER_API int dmabroker_vulkan_export(dmabroker_client* client, const dmabroker_vulkan* vulkan,
+                                          const dmabroker_vulkan_source* source, const dmabroker_export_options* options,
+                                          dmabroker_image** image, dmabroker_error* error);
+
 #ifdef __cplusplus
 }
 #endif

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: MIT */
+/** @file
+ * Buffers of V4L2 devices (cameras, encoders, decoders) as images.
+ */
+#ifndef DMABROKER_V4L2_H
+#define DMABROKER_V4L2_H
+
+#include <dmabroker/dmabroker.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct dmabroker_v4l2_source {
+    size_t struct_size;
+    int device;     /**< open V4L2 device */
+    uint32_t type;  /**< enum v4l2_buf_type: VIDEO_CAPTURE, VIDEO_OUTPUT, or one of their _MPLANE */
+    uint32_t index; /**< of the buffer, requested with V4L2_MEMORY_MMAP */
+} dmabroker_v4l2_source;
+
+/** Exports the buffer (VIDIOC_EXPBUF) in the device's present format (VIDIOC_G_FMT) and registers it: linear, with the
+ *  device's colour space. The buffer stays the device's: whoever reads the image reads what is captured next into it, so
+ *  queue it again only when they are done. As long as the image lives, VIDIOC_REQBUFS does not free the memory.
+ *  DMABROKER_UNKNOWN_FORMAT: compressed or vendor formats; DMABROKER_UNSUPPORTED: the driver cannot export. */
+DMABROKER_API int dmabroker_v4l2_export(dmabroker_client* client, const dmabroker_v4l2_source* source,
+                                        const dmabroker_export_options* options, dmabroker_image** image,
+                                        dmabroker_error* error);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
