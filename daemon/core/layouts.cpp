@@ -25,6 +25,11 @@ auto key(const Properties& p) { return std::tuple(p.kind, p.format, p.modifier);
 /// `from`: an index not beyond the row looked for; becomes that of the row, or of the first one after it.
 Found find_from(std::span<const Capability> rows, const Properties& wanted, std::size_t& from)
 {
+    for (std::size_t next = from; next < std::min(from + 2, rows.size()); ++next) {
+        if (rows[next].modifier != wanted.modifier || key(rows[next]) != key(wanted)) continue;
+        from = next; // most often: tables of one driver go in step
+        return {&rows[next], true, true};
+    }
     const auto before = [&](const Capability& row) { return key(row) < key(wanted); };
     std::size_t step = 1, end = from;
     while (end < rows.size() && before(rows[end])) {
@@ -64,37 +69,45 @@ Demands missing_row(const Found& found)
     return demand_bit(found.format ? Demand::modifier : Demand::format);
 }
 
-Demands broken_by_row(const Party& party, const Capability& row, const Properties& p)
+/// Apart, because a program can drop what it states, but not what its driver cannot do.
+struct Broken {
+    Demands stated = 0;
+    Demands unable = 0;
+    Demands all() const { return stated | unable; }
+};
+
+/// `foreign`: the party's table is of another device.
+void add_broken_by_row(Broken& out, const Party& party, const Capability& row, const Properties& p, bool foreign)
 {
-    Demands out = 0;
     const Usage usage = party.demands.usage;
-    if (is_private(p) && !is_same(party.table->device.id, p.device)) out |= demand_bit(Demand::device);
-    if (!row.usage.empty() && !row.usage.has(usage)) out |= demand_bit(Demand::usage);
-    const bool needs_more = party.demands.no_external_only || usage.has_any(UsageFlag::render | UsageFlag::storage);
-    if (row.external_only && needs_more) out |= demand_bit(Demand::external_only);
-    if (exceeds(p.size, row.max_size)) out |= demand_bit(Demand::size);
-    return out;
+    if (is_private(p) && foreign) out.unable |= demand_bit(Demand::device);
+    if (!row.usage.empty() && !row.usage.has(usage)) out.unable |= demand_bit(Demand::usage);
+    if (row.external_only && usage.has_any(UsageFlag::render | UsageFlag::storage))
+        out.unable |= demand_bit(Demand::external_only);
+    else if (row.external_only && party.demands.no_external_only) out.stated |= demand_bit(Demand::external_only);
+    if (exceeds(p.size, row.max_size)) out.unable |= demand_bit(Demand::size);
 }
 
-Usage needed_of_exporter(const Party& party, const DeviceId& device)
+bool is_foreign(const Party& party, const DeviceId& device) { return party.table && !is_same(party.table->device.id, device); }
+
+Usage needed_of_exporter(const Party& party, bool foreign)
 {
-    const bool foreign = party.table && !is_same(party.table->device.id, device);
     return foreign ? party.demands.usage & usage_cpu : party.demands.usage;
 }
 
-Demands broken_without_table(const Party& party, const Properties& p)
+Broken broken_without_table(const Party& party, const Properties& p, bool foreign)
 {
     const wire::Participant& want = party.demands;
-    Demands out = 0;
-    if (lacks(want.formats, p.format)) out |= demand_bit(Demand::format);
-    if (lacks(want.modifiers, p.modifier)) out |= demand_bit(Demand::modifier);
-    if (p.kind == MemoryKind::opaque && want.usage.has_any(usage_cpu)) out |= demand_bit(Demand::memory_kind);
-    if (!p.exporter_usage.has(needed_of_exporter(party, p.device))) out |= demand_bit(Demand::usage);
-    if (exceeds(p.size, want.max_size)) out |= demand_bit(Demand::size);
-    if (p.rung < want.minimum_rung) out |= demand_bit(Demand::rung);
-    if (want.is_protected) out |= demand_bit(Demand::protection);
-    const LayoutRules rules = party.table ? combine(want.rules, party.table->rules).value_or(want.rules) : want.rules;
-    if (rules.contiguous) out |= demand_bit(Demand::rules);
+    Broken out;
+    if (lacks(want.formats, p.format)) out.stated |= demand_bit(Demand::format);
+    if (lacks(want.modifiers, p.modifier)) out.stated |= demand_bit(Demand::modifier);
+    if (p.kind == MemoryKind::opaque && want.usage.has_any(usage_cpu)) out.unable |= demand_bit(Demand::memory_kind);
+    if (!p.exporter_usage.has(needed_of_exporter(party, foreign))) out.unable |= demand_bit(Demand::usage);
+    if (exceeds(p.size, want.max_size)) out.stated |= demand_bit(Demand::size);
+    if (p.rung < want.minimum_rung) out.stated |= demand_bit(Demand::rung);
+    if (want.is_protected) out.stated |= demand_bit(Demand::protection);
+    if (want.rules.contiguous) out.stated |= demand_bit(Demand::rules);
+    if (party.table && party.table->rules.contiguous) out.unable |= demand_bit(Demand::rules);
     return out;
 }
 
@@ -146,12 +159,18 @@ MemoryKind memory_kind(Backend backend)
     return backend == Backend::vulkan_opaque ? MemoryKind::opaque : MemoryKind::dma_buf;
 }
 
-Usage exporter_usage(const Question& question, const DeviceInfo& device, std::uint32_t left_out)
+Usage exporter_usage(const Question& question, const DeviceInfo& device, std::uint32_t without)
 {
     Usage usage = question.spec.usage;
     for (std::size_t i = 0; i < question.parties.size(); ++i)
-        if (!(left_out & 1u << (i + 1))) usage = usage | needed_of_exporter(question.parties[i], device.id);
+        if (!(without & 2u << i))
+            usage = usage | needed_of_exporter(question.parties[i], is_foreign(question.parties[i], device.id));
     return usage;
+}
+
+std::optional<LayoutRules> own_rules(const Party& party)
+{
+    return combine(party.demands.rules, party.table ? party.table->rules : LayoutRules{});
 }
 
 Rung best_rung(const DeviceInfo& device, Modifier modifier)
@@ -163,27 +182,28 @@ Rung best_rung(const DeviceInfo& device, Modifier modifier)
 
 Demands broken_demands(const Party& party, const Properties& p)
 {
-    Demands out = broken_without_table(party, p);
-    if (!party.table) return out;
+    const bool foreign = is_foreign(party, p.device);
+    Broken out = broken_without_table(party, p, foreign);
+    if (!party.table) return out.all();
     std::size_t from = 0;
     const Found found = find_from(party.table->rows, p, from);
-    return out | (found.row ? broken_by_row(party, *found.row, p) : missing_row(found));
+    if (found.row) add_broken_by_row(out, party, *found.row, p, foreign);
+    else out.unable |= missing_row(found);
+    return out.all();
 }
+
+struct Layouts::Asked {
+    std::size_t layout;
+    Properties properties;
+};
 
 Layouts::Layouts(const Question& question) : who_count_(question.parties.size() + 1)
 {
     collect(question);
     demands_.resize(layouts_.size() * who_count_);
-    ask_request(question);
-    if (question.parties.empty()) return;
-    std::vector<std::size_t> sorted(layouts_.size());
-    std::iota(sorted.begin(), sorted.end(), std::size_t{0});
-    const auto order = [&](std::size_t i) {
-        const Backend backend = question.offers[layouts_[i].offer].device->backend;
-        return std::tuple(memory_kind(backend), layouts_[i].row->format, layouts_[i].row->modifier);
-    };
-    std::ranges::sort(sorted, {}, order);
-    for (Who who = 1; who < who_count_; ++who) ask_party(question, who, sorted);
+    const std::vector<Asked> asked = sorted(question);
+    ask_request(question, asked);
+    for (Who who = 1; who < who_count_; ++who) ask_party(question, who, asked);
 }
 
 void Layouts::collect(const Question& question)
@@ -200,44 +220,56 @@ void Layouts::collect(const Question& question)
     }
 }
 
-void Layouts::ask_request(const Question& question)
+std::vector<Layouts::Asked> Layouts::sorted(const Question& question) const
 {
-    for (std::size_t i = 0; i < layouts_.size(); ++i) {
+    std::vector<Asked> out;
+    out.reserve(layouts_.size());
+    for (std::size_t i = 0; i < layouts_.size(); ++i) out.push_back({i, dmb::properties(question, layouts_[i])});
+    if (!question.parties.empty()) std::ranges::sort(out, {}, [](const Asked& asked) { return key(asked.properties); });
+    return out;
+}
+
+void Layouts::ask_request(const Question& question, std::span<const Asked> asked)
+{
+    for (const auto& [i, p] : asked) {
         const Demands unfit = unwanted(question.spec, *question.offers[layouts_[i].offer].device);
-        demands_[i * who_count_] = unfit | broken_by_request(question.spec, properties(question, layouts_[i]));
+        demands_[i * who_count_] = unfit | broken_by_request(question.spec, p);
         layouts_[i].blockers = demands_[i * who_count_] != 0;
+        layouts_[i].demand_count = std::popcount(demands_[i * who_count_]);
     }
 }
 
-void Layouts::ask_party(const Question& question, Who who, std::span<const std::size_t> sorted)
+void Layouts::ask_party(const Question& question, Who who, std::span<const Asked> asked)
 {
     const Party& party = question.parties[who - 1];
+    std::vector<char> foreign;
+    for (const Offer& offer : question.offers) foreign.push_back(is_foreign(party, offer.device->id));
     std::size_t from = 0;
-    for (const std::size_t i : sorted) {
-        const Properties p = properties(question, layouts_[i]);
-        Demands broken = broken_without_table(party, p);
+    for (const auto& [i, p] : asked) {
+        Layout& layout = layouts_[i];
+        Broken broken = broken_without_table(party, p, foreign[layout.offer] != 0);
         if (party.table) {
             const Found found = find_from(party.table->rows, p, from);
-            broken |= found.row ? broken_by_row(party, *found.row, p) : missing_row(found);
+            const Demands missing = found.row ? Demands{0} : missing_row(found);
+            broken.unable |= missing;
+            if (found.row) add_broken_by_row(broken, party, *found.row, p, foreign[layout.offer] != 0);
+            layout.is_common &= missing == 0 && !(broken.unable & demand_bit(Demand::device));
         }
-        demands_[i * who_count_ + who] = broken;
-        if (broken) layouts_[i].blockers |= 1u << who;
+        demands_[i * who_count_ + who] = broken.all();
+        if (broken.all() == 0) continue;
+        layout.blockers |= 1u << who;
+        layout.demand_count += std::popcount(broken.all());
+        if (broken.unable) layout.unable |= 1u << who;
     }
 }
 
-bool Layouts::is_common(std::size_t layout) const
+void Layouts::block(std::size_t layout, Who who, Demand demand, bool stated)
 {
-    constexpr Demands missing = demand_bit(Demand::memory_kind) | demand_bit(Demand::format) | demand_bit(Demand::modifier) |
-                                demand_bit(Demand::device);
-    for (Who who = 1; who < who_count_; ++who)
-        if (demands(layout, who) & missing) return false;
-    return true;
-}
-
-void Layouts::block(std::size_t layout, Who who, Demand demand)
-{
-    demands_[layout * who_count_ + who] |= demand_bit(demand);
+    Demands& demands = demands_[layout * who_count_ + who];
+    layouts_[layout].demand_count += !(demands & demand_bit(demand));
+    demands |= demand_bit(demand);
     layouts_[layout].blockers |= 1u << who;
+    if (!stated) layouts_[layout].unable |= 1u << who;
 }
 
 } // namespace dmb

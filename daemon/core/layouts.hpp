@@ -47,6 +47,9 @@ struct Layout {
     const FormatSupport* row = nullptr; ///< of the offer
     Rung rung = Rung::copy;
     std::uint32_t blockers = 0; ///< bit per Who
+    std::uint32_t unable = 0;   ///< those of them whose driver, not only what they state, is in the way
+    int demand_count = 0;       ///< that are broken, of all together
+    bool is_common = true;      ///< everybody with a table has it in there, whatever else they demand
 };
 
 class Layouts {
@@ -56,15 +59,15 @@ public:
     const std::vector<Layout>& all() const { return layouts_; }
     Demands demands(std::size_t layout, Who who) const { return demands_[layout * who_count_ + who]; }
     std::size_t who_count() const { return who_count_; }
-    /// Everybody with a table has this layout in it, whatever else they demand.
-    bool is_common(std::size_t layout) const;
-    /// One more reason against a layout, found later.
-    void block(std::size_t layout, Who who, Demand demand);
+    /// One more reason against a layout, found later; `stated`: dropping a demand would end it.
+    void block(std::size_t layout, Who who, Demand demand, bool stated = false);
 
 private:
+    struct Asked; ///< a layout as its properties
     void collect(const Question&);
-    void ask_request(const Question&);
-    void ask_party(const Question&, Who who, std::span<const std::size_t> sorted);
+    std::vector<Asked> sorted(const Question&) const;
+    void ask_request(const Question&, std::span<const Asked>);
+    void ask_party(const Question&, Who who, std::span<const Asked>);
 
     std::size_t who_count_;
     std::vector<Layout> layouts_;
@@ -79,9 +82,11 @@ Rung best_rung(const DeviceInfo&, Modifier);
 /// What the request itself rules out: another backend, another device.
 Demands unwanted(const wire::AllocateSpec&, const DeviceInfo&);
 /// What an allocator must make the image for. Another device brings its own proof that it can use the layout; that the
-/// CPU can map it, and what this very device does with it, only the allocator can provide.
-/// `left_out`: those who get a copy, a bit per Who.
-Usage exporter_usage(const Question&, const DeviceInfo&, std::uint32_t left_out);
+/// CPU can map it, and what this very device does with it, only the allocator can provide. `without`: bit per Who that
+/// does not count.
+Usage exporter_usage(const Question&, const DeviceInfo&, std::uint32_t without = 0);
+/// Its own and its table's; nothing when they contradict each other.
+std::optional<LayoutRules> own_rules(const Party&);
 /// All demands of one participant that an image with these properties breaks. For images that exist, too.
 struct Properties {
     MemoryKind kind = MemoryKind::dma_buf;

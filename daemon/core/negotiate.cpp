@@ -10,6 +10,8 @@
 
 #include <algorithm>
 #include <bit>
+#include <functional>
+#include <map>
 #include <numeric>
 #include <tuple>
 
@@ -112,7 +114,8 @@ bool takes_any(const Question& question)
     });
 }
 
-void add_choice(Negotiation& out, const Question& question, const Layout& layout, bool any)
+/// `without`: bit per Who that it does not serve.
+void add_choice(Negotiation& out, const Question& question, const Layout& layout, bool any, std::uint32_t without = 0)
 {
     const Offer& offer = question.offers[layout.offer];
     auto found = std::ranges::find_if(
@@ -123,7 +126,7 @@ void add_choice(Negotiation& out, const Question& question, const Layout& layout
                                layout.offer,
                                layout.row->format,
                                {},
-                               exporter_usage(question, *offer.device, layout.blockers)});
+                               exporter_usage(question, *offer.device, without)});
         found = out.choices.end() - 1;
     }
     auto& modifiers = found->modifiers;
@@ -139,43 +142,112 @@ std::vector<Reason> refusals(const Question& question)
     return out;
 }
 
-/// What was tried and did not work is not tried again. True when there is such a thing.
-bool ask_proofs(const Question& question, Layouts& layouts)
+/// Whoever cannot be served because a trial failed is blocked. True when there is somebody. What cannot even be allocated
+/// is nobody's fault: then the participants are not asked.
+bool ask_proofs(const Question& question, Layouts& layouts, std::size_t index)
 {
+    if (!question.disproof) return false;
+    const Layout layout = layouts.all()[index];
+    const auto failed = [&](const Party* party) {
+        return !question.disproof(question.offers[layout.offer], party, layout.row->format, layout.row->modifier).empty();
+    };
+    if (failed(nullptr)) {
+        const bool known = layouts.demands(index, 0) & demand_bit(Demand::proof);
+        layouts.block(index, 0, Demand::proof);
+        return !known;
+    }
     bool found = false;
-    for (std::size_t i = 0; question.disproof && i < layouts.all().size(); ++i) {
-        const Layout& layout = layouts.all()[i];
-        if (layouts.demands(i, 0) != 0) continue;
-        for (Who who = 0; who < layouts.who_count(); ++who) {
-            if (layouts.demands(i, who) != 0) continue;
-            const Party* party = who == 0 ? nullptr : &question.parties[who - 1];
-            if (question.disproof(question.offers[layout.offer], party, layout.row->format, layout.row->modifier).empty())
-                continue;
-            layouts.block(i, who, Demand::proof);
-            found = true;
-        }
+    for (Who who = 1; who < layouts.who_count(); ++who) {
+        if (layout.unable & 1u << who || !failed(&question.parties[who - 1])) continue;
+        layouts.block(index, who, Demand::proof);
+        found = true;
     }
     return found;
 }
 
-/// Alignments that have no common multiple: everybody who has one is to blame.
-void combine_rules(const Question& question, Layouts& layouts, Negotiation& out)
+/// What was tried and did not work is not tried again. True when there is such a thing.
+bool ask_proofs(const Question& question, Layouts& layouts)
 {
-    bool possible = true;
-    for (const Party& party : question.parties) {
-        for (const LayoutRules& rules : {party.demands.rules, party.table ? party.table->rules : LayoutRules{}}) {
-            const auto combined = combine(out.rules, rules);
-            possible = possible && combined;
-            if (combined) out.rules = *combined;
-        }
+    bool found = false;
+    for (std::size_t i = 0; question.disproof && i < layouts.all().size(); ++i)
+        if (layouts.all()[i].blockers == 0) found |= ask_proofs(question, layouts, i);
+    return found;
+}
+
+struct PartyRules {
+    Who who = 0;
+    std::optional<LayoutRules> own;
+    bool stated = false; ///< none are of its table
+};
+
+/// Small alignments first, so that it is the same in any order and few are named.
+std::vector<PartyRules> all_rules(const Question& question)
+{
+    std::vector<PartyRules> out;
+    for (Who who = 1; who <= question.parties.size(); ++who) {
+        const Party& party = question.parties[who - 1];
+        out.push_back({who, own_rules(party), !party.table || party.table->rules == LayoutRules{}});
     }
-    if (possible) return;
-    for (std::size_t i = 0; i < layouts.all().size(); ++i)
-        for (Who who = 1; who < layouts.who_count(); ++who) {
-            const Party& party = question.parties[who - 1];
-            const LayoutRules own = party.table ? party.table->rules : LayoutRules{};
-            if (party.demands.rules != LayoutRules{} || own != LayoutRules{}) layouts.block(i, who, Demand::rules);
+    std::ranges::sort(out, {}, [](const PartyRules& rules) {
+        const auto [stride, offset, _] = rules.own.value_or(LayoutRules{});
+        return std::tuple(std::max(stride, offset), stride, offset, rules.who);
+    });
+    return out;
+}
+
+/// Who asks for too much, when those in `gone` are left out: one whose leaving is enough, else all that cannot be added any
+/// more. Rather the last ones of the list.
+std::uint32_t contradicting(std::span<const PartyRules> rules, std::uint32_t gone)
+{
+    const auto too_much = [&](std::uint32_t left_out) {
+        LayoutRules all;
+        std::uint32_t out = 0;
+        for (const auto& [who, own, _] : rules) {
+            if (left_out & 1u << who) continue;
+            const auto both = own ? combine(all, *own) : std::nullopt;
+            if (both) all = *both;
+            else out |= 1u << who;
         }
+        return out;
+    };
+    const std::uint32_t several = too_much(gone);
+    if (std::popcount(several) < 2) return several;
+    for (std::size_t i = rules.size(); i-- > 0;)
+        if (too_much(gone | 1u << rules[i].who) == 0) return 1u << rules[i].who;
+    return several;
+}
+
+/// Alignments that have no common multiple. Those who are unable to live with a layout do not count for it, and who
+/// would have to change anyway is named before others.
+void block_contradicting(const Question& question, Layouts& layouts)
+{
+    const std::vector<PartyRules> rules = all_rules(question);
+    if (contradicting(rules, 0) == 0) return;
+    std::map<std::pair<std::uint32_t, std::uint32_t>, std::uint32_t> known;
+    for (std::size_t i = 0; i < layouts.all().size(); ++i) {
+        const std::uint32_t blockers = layouts.all()[i].blockers, unable = layouts.all()[i].unable;
+        const auto [entry, is_new] = known.try_emplace({blockers, unable}, 0u);
+        if (is_new) {
+            std::vector<PartyRules> ordered = rules;
+            std::ranges::stable_partition(ordered, [&](const PartyRules& one) { return !(blockers & 1u << one.who); });
+            entry->second = contradicting(ordered, unable);
+        }
+        for (const PartyRules& one : rules)
+            if (entry->second & 1u << one.who) layouts.block(i, one.who, Demand::rules, one.stated);
+    }
+}
+
+/// Of the request and of all but those in `without`; as far as they can be combined.
+void sum_up(const Question& question, std::span<const Who> without, Negotiation& out)
+{
+    out.usage = question.spec.usage;
+    for (Who who = 1; who <= question.parties.size(); ++who) {
+        if (std::ranges::find(without, who) != without.end()) continue;
+        const Party& party = question.parties[who - 1];
+        out.usage = out.usage | party.demands.usage;
+        const auto own = own_rules(party);
+        out.rules = own ? combine(out.rules, *own).value_or(out.rules) : out.rules;
+    }
 }
 
 Usage usage_of_all(const Question& question)
@@ -186,6 +258,27 @@ Usage usage_of_all(const Question& question)
 }
 
 // --- verdicts on offers ----------------------------------------------------------------------------
+
+Reason no_format_reason(const Question& question)
+{
+    const std::string format = to_string(question.spec.format);
+    if (question.alternatives.empty()) return std::string_view(fmt::format("{} could not be allocated there", format));
+    return std::string_view(
+        fmt::format("neither {} nor its {} alternatives could be allocated there", format, question.alternatives.size()));
+}
+
+/// Of those who block a layout, the one to name: the request, then whose demand is asked first, then by name.
+Who foremost(const Question& question, const Layouts& layouts, std::size_t index)
+{
+    const std::uint32_t blockers = layouts.all()[index].blockers;
+    Who best = static_cast<Who>(std::countr_zero(blockers));
+    const auto rank = [&](Who who) {
+        return std::tuple(first_of(layouts.demands(index, who)), question.parties[who - 1].demands.name.view());
+    };
+    for (Who who = best + 1; best > 0 && who < layouts.who_count(); ++who)
+        if (blockers & 1u << who && rank(who) < rank(best)) best = who;
+    return best;
+}
 
 /// The layout of this offer that came furthest names the reason.
 Reason layouts_reason(const Question& question, const Layouts& layouts, std::size_t offer)
@@ -199,11 +292,9 @@ Reason layouts_reason(const Question& question, const Layouts& layouts, std::siz
     };
     for (std::size_t i = 0; i < layouts.all().size(); ++i)
         if (layouts.all()[i].offer == offer && (best == layouts.all().size() || fewer(i, best))) best = i;
-    if (best == layouts.all().size())
-        return std::string_view(fmt::format("{} could not be allocated there", to_string(question.spec.format)));
-    const Layout& layout = layouts.all()[best];
-    const Who who = static_cast<Who>(std::countr_zero(layout.blockers));
-    return reason_for(question, layout, who, first_of(layouts.demands(best, who)));
+    if (best == layouts.all().size()) return no_format_reason(question);
+    const Who who = foremost(question, layouts, best);
+    return reason_for(question, layouts.all()[best], who, first_of(layouts.demands(best, who)));
 }
 
 /// Every offer that is no choice, with its reason.
@@ -233,71 +324,168 @@ void judge_offers(const Question& question, const Layouts& layouts, const std::v
 
 // --- why -------------------------------------------------------------------------------------------
 
-/// What somebody writes into a copy reaches nobody.
-bool accepts_a_copy(const Party& party)
+bool is_refused(const std::vector<Reason>& refused, const Layout& layout) { return !refused[layout.offer].empty(); }
+
+/// For whom, in which format, a copy could be made: they accept the rung, only read, and alone there is a layout for them.
+class Copyable {
+public:
+    Copyable(const Question& question, const Layouts& layouts, const std::vector<Reason>& refused)
+    {
+        for (Who who = 1; who < layouts.who_count(); ++who) {
+            const Party& party = question.parties[who - 1];
+            if (party.demands.minimum_rung > Rung::blit || writes(party)) continue;
+            const Demands mended = mended_by_copy(party);
+            for (std::size_t i = 0; i < layouts.all().size(); ++i)
+                if (!(layouts.demands(i, who) & ~mended) && !is_refused(refused, layouts.all()[i]))
+                    parties_in(layouts.all()[i].row->format) |= 1u << who;
+        }
+    }
+    /// All who block the layout could have a copy of an image in it.
+    bool serves(const Layout& layout) const
+    {
+        const auto found = std::ranges::find(parties_, layout.row->format, &std::pair<FourCC, std::uint32_t>::first);
+        return (layout.blockers & ~(found == parties_.end() ? 0u : found->second)) == 0;
+    }
+
+private:
+    /// Into a copy, that would reach nobody.
+    static bool writes(const Party& party)
+    {
+        return party.demands.usage.has_any(UsageFlag::cpu_write | UsageFlag::render | Usage(UsageFlag::storage));
+    }
+    /// What stands in the way of one image for everybody, but not of one for this party alone.
+    static Demands mended_by_copy(const Party& party)
+    {
+        const auto own = own_rules(party);
+        return own && !own->contiguous ? demand_bit(Demand::rules) : Demands{0};
+    }
+    std::uint32_t& parties_in(FourCC format)
+    {
+        const auto found = std::ranges::find(parties_, format, &std::pair<FourCC, std::uint32_t>::first);
+        return found != parties_.end() ? found->second : parties_.emplace_back(format, 0u).second;
+    }
+    std::vector<std::pair<FourCC, std::uint32_t>> parties_;
+};
+
+/// How much would have to change for a layout: who is in the way, who of them would have to leave, all that they
+/// demand. Then rank.
+struct Cost {
+    int blockers = 0;
+    int leaving = 0;
+    int demands = 0;
+    std::size_t position = 0;
+    friend auto operator<=>(const Cost&, const Cost&) = default;
+};
+
+Cost cost(const Layout& layout, std::size_t position)
 {
-    const bool writes = party.demands.usage.has_any(UsageFlag::cpu_write | UsageFlag::render | Usage(UsageFlag::storage));
-    return party.demands.minimum_rung <= Rung::blit && !party.demands.is_protected && !writes;
+    return {std::popcount(layout.blockers), std::popcount(layout.unable), layout.demand_count, position};
 }
 
-/// Fewest blockers, then fewest demands, then the better rank.
-std::size_t nearest_layout(const Layouts& layouts, std::span<const std::size_t> order)
+/// The cheapest of those that `serves` accepts, after asking whether it is known not to work.
+template <class Serves>
+std::optional<std::size_t> nearest_layout(const Question& question, Layouts& layouts, std::span<const std::size_t> order,
+                                          Serves serves)
 {
-    const auto cost = [&](std::size_t i) {
-        int demands = 0;
-        for (Who who = 0; who < layouts.who_count(); ++who) demands += std::popcount(layouts.demands(i, who));
-        return std::pair(std::popcount(layouts.all()[i].blockers), demands);
-    };
-    return *std::ranges::min_element(order, {}, cost);
+    std::vector<Cost> costs; // a heap, the cheapest on top
+    for (std::size_t p = 0; p < order.size(); ++p)
+        if (serves(layouts.all()[order[p]])) costs.push_back(cost(layouts.all()[order[p]], p));
+    std::ranges::make_heap(costs, std::greater());
+    while (!costs.empty()) {
+        std::ranges::pop_heap(costs, std::greater());
+        const std::size_t p = costs.back().position, i = order[p];
+        costs.pop_back();
+        const bool allocatable = !(layouts.demands(i, 0) & demand_bit(Demand::proof));
+        if (allocatable && !ask_proofs(question, layouts, i)) return i;
+        if (!allocatable || !serves(layouts.all()[i])) continue;
+        costs.push_back(cost(layouts.all()[i], p));
+        std::ranges::push_heap(costs, std::greater());
+    }
+    return std::nullopt;
 }
 
-/// The best layout that the request and all who accept no copy can live with, for as many as possible.
-void serve_by_copies(const Question& question, const Layouts& layouts, std::span<const std::size_t> order,
+/// A layout that the request and all who cannot have a copy can live with, for as many as possible.
+void serve_by_copies(const Question& question, Layouts& layouts, std::span<const std::size_t> order,
                      const std::vector<Reason>& refused, Negotiation& out)
 {
     if (question.spec.minimum_rung > Rung::blit) return;
-    std::uint32_t strict = 1;
-    for (std::size_t i = 0; i < question.parties.size(); ++i)
-        if (!accepts_a_copy(question.parties[i])) strict |= 1u << (i + 1);
-    std::vector<std::size_t> possible;
-    for (const std::size_t i : order)
-        if (!(layouts.all()[i].blockers & strict) && refused[layouts.all()[i].offer].empty()) possible.push_back(i);
-    if (possible.empty()) return;
-    const std::uint32_t blocked = layouts.all()[nearest_layout(layouts, possible)].blockers;
-    for (const std::size_t i : possible)
-        if (layouts.all()[i].blockers == blocked) add_choice(out, question, layouts.all()[i], false);
+    const Copyable copyable(question, layouts, refused);
+    const auto serves = [&](const Layout& l) { return !is_refused(refused, l) && copyable.serves(l); };
+    const auto nearest = nearest_layout(question, layouts, order, serves);
+    if (!nearest) return;
+    const std::uint32_t blocked = layouts.all()[*nearest].blockers;
+    for (const std::size_t i : order) {
+        const Layout& layout = layouts.all()[i];
+        if (layout.blockers != blocked || !serves(layout) || ask_proofs(question, layouts, i)) continue;
+        add_choice(out, question, layout, false, blocked);
+    }
     for (Who who = 1; who < layouts.who_count(); ++who)
         if (blocked & 1u << who) out.copied.push_back(who);
 }
 
-void blame(const Question& question, const Layouts& layouts, std::span<const std::size_t> order, Negotiation& out)
+/// The sentence is about this very layout, and not about all of its format there.
+bool names_layout(Who who, Demand demand)
 {
-    const std::size_t nearest = nearest_layout(layouts, order);
-    for (Who who = 0; who < layouts.who_count(); ++who) {
-        if (!(layouts.all()[nearest].blockers & 1u << who)) continue;
-        if (who > 0) out.culprits.push_back(who);
-        out.removals.push_back(removal(question, layouts, nearest, who));
+    switch (demand) {
+    case Demand::modifier:
+    case Demand::device:
+    case Demand::usage:
+    case Demand::external_only:
+    case Demand::size: return who != 0;
+    case Demand::proof: return true;
+    default: return false;
     }
-    out.nearest = nearest_change(question, layouts, nearest);
+}
+
+/// Unless it says what is known already: sentences are made of what is shown only.
+void add_removal(const Question& question, const Layouts& layouts, std::size_t index, Who who, Negotiation& out)
+{
+    if (out.removals.size() >= most_removals) return;
+    const Layout& layout = layouts.all()[index];
+    const Backend backend = question.offers[layout.offer].device->backend;
+    const auto same = [&, name = who_is(question, who), demand = first_of(layouts.demands(index, who))](const Removal& r) {
+        if (r.demand != demand || r.format != layout.row->format || r.who != name) return false;
+        return names_layout(who, demand) ? r.modifier == layout.row->modifier : r.backend == backend;
+    };
+    if (std::ranges::none_of(out.removals, same)) out.removals.push_back(removal(question, layouts, index, who));
+}
+
+void add_removals(const Question& question, const Layouts& layouts, std::size_t index, Negotiation& out)
+{
+    for (Who who = 0; who < layouts.who_count(); ++who)
+        if (layouts.all()[index].blockers & 1u << who) add_removal(question, layouts, index, who, out);
+}
+
+/// The culprits are those of a layout that the request itself allows: without them there would be an image. The nearest
+/// change may be to the request.
+void blame(const Question& question, Layouts& layouts, std::span<const std::size_t> order, const std::vector<Reason>& refused,
+           Negotiation& out)
+{
+    const auto allowed = [&](const Layout& l) { return !(l.blockers & 1u) && !is_refused(refused, l); };
+    const auto culpable = nearest_layout(question, layouts, order, allowed);
+    for (Who who = 1; culpable && who < layouts.who_count(); ++who)
+        if (layouts.all()[*culpable].blockers & 1u << who) out.culprits.push_back(who);
+    const auto nearest = nearest_layout(question, layouts, order, [&](const Layout& l) { return !is_refused(refused, l); });
+    if (culpable) add_removals(question, layouts, *culpable, out);
+    if (nearest && nearest != culpable) add_removals(question, layouts, *nearest, out);
+    if (nearest) out.nearest = nearest_change(question, layouts, *nearest);
 }
 
 /// What removed the layouts that come before the first choice; on failure, all of them.
-void explain(const Question& question, const Layouts& layouts, std::span<const std::size_t> order, Negotiation& out)
+void explain(const Question& question, const Layouts& layouts, std::span<const std::size_t> order,
+             const std::vector<Reason>& refused, Negotiation& out)
 {
     for (const std::size_t i : order) {
         const Layout& layout = layouts.all()[i];
         if (out.common.size() == most_common) break;
-        if (layouts.is_common(i) && std::ranges::find(out.common, layout.row->modifier) == out.common.end())
+        if (layout.is_common && std::ranges::find(out.common, layout.row->modifier) == out.common.end())
             out.common.push_back(layout.row->modifier);
     }
     for (const std::size_t i : order) {
-        const std::uint32_t blockers = layouts.all()[i].blockers;
-        if (blockers == 0 || out.removals.size() >= most_removals) break;
-        const Removal found = removal(question, layouts, i, static_cast<Who>(std::countr_zero(blockers)));
-        const auto same = [&](const Removal& r) {
-            return r.who == found.who && r.demand == found.demand && r.modifier == found.modifier && r.format == found.format;
-        };
-        if (std::ranges::none_of(out.removals, same)) out.removals.push_back(found);
+        const Layout& layout = layouts.all()[i];
+        if (layout.blockers == 0 && is_refused(refused, layout)) continue;
+        if (layout.blockers == 0 || out.removals.size() >= most_removals) break;
+        add_removal(question, layouts, i, foremost(question, layouts, i), out);
     }
 }
 
@@ -315,23 +503,23 @@ wire::Candidate candidate(const DeviceInfo& device, wire::Verdict verdict, std::
 Negotiation negotiate(const Question& question)
 {
     Negotiation out;
-    out.usage = usage_of_all(question);
-    const bool cpu_only = is_cpu_only(out.usage);
+    const bool cpu_only = is_cpu_only(usage_of_all(question));
     Layouts layouts(question);
-    combine_rules(question, layouts, out);
+    block_contradicting(question, layouts);
     const bool disproved = ask_proofs(question, layouts);
     const std::vector<std::size_t> order = ranked(question, layouts, cpu_only);
     const std::vector<Reason> refused = refusals(question);
     const bool any = !disproved && takes_any(question);
     for (const std::size_t i : order)
-        if (layouts.all()[i].blockers == 0 && refused[layouts.all()[i].offer].empty())
+        if (layouts.all()[i].blockers == 0 && !is_refused(refused, layouts.all()[i]))
             add_choice(out, question, layouts.all()[i], any);
-    if (out.choices.empty() && !question.parties.empty() && !order.empty()) {
-        blame(question, layouts, order, out);
+    if (out.choices.empty() && !question.parties.empty()) {
+        blame(question, layouts, order, refused, out);
         serve_by_copies(question, layouts, order, refused, out);
     }
+    sum_up(question, out.copied, out);
     judge_offers(question, layouts, refused, cpu_only, out);
-    if (!question.parties.empty()) explain(question, layouts, order, out);
+    if (!question.parties.empty()) explain(question, layouts, order, refused, out);
     return out;
 }
 

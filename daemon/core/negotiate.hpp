@@ -18,8 +18,8 @@ struct Choice {
 
 struct Negotiation {
     std::vector<Choice> choices;          ///< best first
-    LayoutRules rules;                    ///< of all together
-    Usage usage;                          ///< of all together
+    LayoutRules rules;                    ///< of all whom the choices serve, as far as they can be combined
+    Usage usage;                          ///< of the same
     std::vector<wire::Candidate> refused; ///< offers that are no choice, in the same order of preference
     /// Those of them that the request would have accepted and that come before the first choice: why it
     /// was not something better.
@@ -27,9 +27,10 @@ struct Negotiation {
 
     std::vector<Modifier> common;  ///< layouts in every table, demands aside
     std::vector<Removal> removals; ///< of what would be better than the first choice, or came nearest to one
-    std::vector<Who> culprits;     ///< without choices: if these went, there would be one
-    BoundedText<240> nearest;      ///< without choices: the smallest change that would make one
-    /// Parties that nothing can serve together with the rest but who accept a copy; the choices serve the rest.
+    /// When nothing serves everybody: if these went, something would. Empty when the request itself is in the way.
+    std::vector<Who> culprits;
+    BoundedText<240> nearest; ///< when nothing serves everybody: the smallest change after which something would
+    /// Parties that nothing can serve together with the rest but for whom a copy can be made; the choices serve the rest.
     std::vector<Who> copied;
 };
 

@@ -23,6 +23,17 @@ std::string place(const DeviceInfo& device)
     return where.empty() ? std::string(name(device.backend)) : fmt::format("{} on {}", name(device.backend), where);
 }
 
+constexpr std::size_t shortest_modifier = 8, longest_modifier = 40, longest_list = 60, longest_changes = 100;
+
+/// Some vendors' names are longer than a sentence may be: the first words of those, and the number.
+std::string brief(Modifier modifier)
+{
+    const std::string whole = describe(modifier);
+    if (whole.size() <= longest_modifier) return whole;
+    const std::size_t comma = whole.rfind(',', longest_modifier);
+    return fmt::format("{}.. {}", whole.substr(0, comma == std::string::npos ? longest_modifier : comma), to_string(modifier));
+}
+
 std::string rules_text(const LayoutRules& rules)
 {
     std::string out;
@@ -64,8 +75,12 @@ std::string what_it_has(const Party& party, MemoryKind kind, FourCC format)
     std::size_t more = 0;
     for (const Capability& row : party.table->rows) {
         if (row.kind != kind || row.format != format) continue;
-        if (out.size() < 60) out += (out.empty() ? "" : ", ") + describe(row.modifier);
-        else ++more;
+        if (more == 0 && out.size() + shortest_modifier < longest_list)
+            if (const std::string next = brief(row.modifier); out.empty() || out.size() + next.size() <= longest_list) {
+                out += (out.empty() ? "" : ", ") + next;
+                continue;
+            }
+        ++more;
     }
     return more == 0 ? out : fmt::format("{} and {} more", out, more);
 }
@@ -83,7 +98,7 @@ Reason usage_reason(const Party& party, const Layout& layout, const DeviceInfo& 
     const Capability* row =
         party.table ? find_row(*party.table, memory_kind(device.backend), layout.row->format, layout.row->modifier) : nullptr;
     const bool importer = row && !row->usage.empty() && !row->usage.has(party.demands.usage);
-    return text("{} {} cannot be {} for {}", to_string(layout.row->format), describe(layout.row->modifier),
+    return text("{} {} cannot be {} for {}", to_string(layout.row->format), brief(layout.row->modifier),
                 importer ? "imported" : fmt::format("allocated by {}", place(device)), to_string(party.demands.usage));
 }
 
@@ -110,19 +125,20 @@ Reason party_reason(const Question& question, const Layout& layout, const Party&
     const Offer& offer = question.offers[layout.offer];
     const DeviceInfo& device = *offer.device;
     const MemoryKind kind = memory_kind(device.backend);
-    const std::string format = to_string(layout.row->format), modifier = describe(layout.row->modifier);
+    const std::string format = to_string(layout.row->format);
+    const auto modifier = [&] { return brief(layout.row->modifier); };
     switch (demand) {
     case Demand::format: return text("cannot import {} as {}", format, name(kind));
     case Demand::modifier:
         if (const auto& list = party.demands.modifiers;
             !list.empty() && std::ranges::find(list, layout.row->modifier) == list.end())
-            return text("{} is not among its {} acceptable modifiers", modifier, list.size());
-        return text("cannot import {} {}; it can: {}", format, modifier, what_it_has(party, kind, layout.row->format));
+            return text("{} is not among its {} acceptable modifiers", modifier(), list.size());
+        return text("cannot import {} {}; it can: {}", format, modifier(), what_it_has(party, kind, layout.row->format));
     case Demand::memory_kind: return text("cannot import {} memory", name(kind));
     case Demand::device: return device_reason(party, device);
     case Demand::usage: return usage_reason(party, layout, device);
     case Demand::external_only:
-        return text("{} {} can only be sampled as GL_TEXTURE_EXTERNAL_OES there, it wants {}", format, modifier,
+        return text("{} {} can only be sampled as GL_TEXTURE_EXTERNAL_OES there, it wants {}", format, modifier(),
                     party.demands.no_external_only ? "sampler2D" : to_string(party.demands.usage));
     case Demand::size: return size_reason(question, party, layout, device);
     case Demand::rules: return rules_reason(party);
@@ -153,33 +169,14 @@ std::string demand_words(Demand demand)
     return {};
 }
 
-/// Demands that a program states and could drop; the rest is what a driver can or cannot.
-bool can_be_dropped(const Question& question, const Layout& layout, Who who, Demand demand)
-{
-    if (who == 0) return true;
-    const wire::Participant& want = question.parties[who - 1].demands;
-    switch (demand) {
-    case Demand::rung:
-    case Demand::protection: return true;
-    case Demand::external_only: return want.no_external_only && !want.usage.has(UsageFlag::render);
-    case Demand::modifier:
-        return !want.modifiers.empty() && std::ranges::find(want.modifiers, layout.row->modifier) == want.modifiers.end();
-    case Demand::format:
-        return !want.formats.empty() && std::ranges::find(want.formats, layout.row->format) == want.formats.end();
-    case Demand::rules: return want.rules != LayoutRules{};
-    default: return false;
-    }
-}
-
 std::string change_for(const Question& question, const Layouts& layouts, std::size_t index, Who who)
 {
     const Layout& layout = layouts.all()[index];
+    if (who > 0 && layout.unable & 1u << who) return fmt::format("leave {} out", who_is(question, who).view());
     std::string dropped;
-    for (Demands left = layouts.demands(index, who); left != 0;) {
-        const Demand demand = first_of(left);
-        left = static_cast<Demands>(left & ~demand_bit(demand));
-        if (!can_be_dropped(question, layout, who, demand)) return fmt::format("leave {} out", who_is(question, who).view());
-        dropped += (dropped.empty() ? "" : " and ") + demand_words(demand);
+    for (Demands left = layouts.demands(index, who); left != 0; left = static_cast<Demands>(left & (left - 1))) {
+        const bool by_cpu = who == 0 && first_of(left) == Demand::memory_kind;
+        dropped += (dropped.empty() ? "" : " and ") + (by_cpu ? "CPU access" : demand_words(first_of(left)));
     }
     const std::string whose = who == 0 ? "the request's" : fmt::format("{}'s", who_is(question, who).view());
     return fmt::format("drop {} {}", whose, dropped);
@@ -220,15 +217,20 @@ Removal removal(const Question& question, const Layouts& layouts, std::size_t in
 
 std::string describe(const DeviceInfo& device, FourCC format, Modifier modifier)
 {
-    return fmt::format("{} {} from {}", to_string(format), describe(modifier), place(device));
+    return fmt::format("{} {} from {}", to_string(format), brief(modifier), place(device));
 }
 
 BoundedText<240> nearest_change(const Question& question, const Layouts& layouts, std::size_t index)
 {
     const Layout& layout = layouts.all()[index];
     std::string changes;
-    for (Who who = 0; who < layouts.who_count(); ++who)
-        if (layout.blockers & 1u << who) changes += (changes.empty() ? "" : ", ") + change_for(question, layouts, index, who);
+    int more = 0;
+    for (Who who = 0; who < layouts.who_count(); ++who) {
+        if (!(layout.blockers & 1u << who)) continue;
+        if (changes.size() > longest_changes) ++more;
+        else changes += (changes.empty() ? "" : ", ") + change_for(question, layouts, index, who);
+    }
+    if (more > 0) changes += fmt::format(", and {} more", more);
     return std::string_view(fmt::format(
         "{} -> {}, rung {}", changes, describe(*question.offers[layout.offer].device, layout.row->format, layout.row->modifier),
         name(layout.rung)));

@@ -148,7 +148,7 @@ bool is_plain(std::string_view text)
         }
         in_string = c == '"';
         depth += (c == '{' || c == '[') - (c == '}' || c == ']');
-        const bool fraction = after_digit && c >= 'a';
+        const bool fraction = after_digit && c >= 'a' && c <= 'z';
         after_digit = c >= '0' && c <= '9';
         return depth < 32 && !fraction && outside_strings.contains(c);
     });

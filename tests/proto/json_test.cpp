@@ -32,6 +32,15 @@ TEST(Json, a_description_comes_back_as_it_was)
     }
 }
 
+TEST(Json, text_without_blanks_is_the_same)
+{
+    std::string text = to_json(test::sample_desc());
+    std::erase_if(text, [](char c) { return c == ' ' || c == '\n'; });
+    const Result<ImageDesc> back = image_desc_from_json(text);
+    ASSERT_TRUE(back) << back.error().reason.view();
+    EXPECT_EQ(*back, test::sample_desc());
+}
+
 TEST(Json, the_largest_numbers_survive)
 {
     ImageDesc desc = test::sample_desc();
