@@ -46,6 +46,7 @@ SUITES = [
     Suite("demo", "python3 {src}/tests/integration/demo_test.py {build} {src}", timeout=300, fast=True),
     Suite("matrix", "{build}/tests/drm/matrix", ("host", "vm", "virgl"), timeout=300, fast=True),
     Suite("pairs", "{build}/tests/drm/pairs", ("host", "vm", "virgl"), timeout=120, fast=True),
+    Suite("opaque_paths", "{build}/tests/drm/opaque_paths", timeout=300),
     Suite("tools/large_image", "{build}/tests/tools/large_image", timeout=180, gtest=True),
     Suite("layering", "python3 {src}/tests/layering.py", fast=True),
     Suite("format", "{src}/tests/format"),

@@ -3,6 +3,7 @@
 // then the importer's to refuse, with its own sentence. libvulkan is never closed, as libEGL.
 #include "tools/gpu/vulkan_context.hpp"
 
+#include <algorithm>
 #include <array>
 #include <cstring>
 #include <dlfcn.h>
@@ -19,7 +20,8 @@ namespace {
 
 constexpr std::array wanted_extensions{
     "VK_KHR_external_memory_fd",   "VK_EXT_external_memory_dma_buf", "VK_EXT_image_drm_format_modifier",
-    "VK_EXT_queue_family_foreign", "VK_KHR_image_format_list",
+    "VK_EXT_queue_family_foreign", "VK_KHR_image_format_list",       "VK_KHR_external_semaphore_fd",
+    "VK_KHR_timeline_semaphore",
 };
 
 struct Library {
@@ -68,6 +70,11 @@ std::vector<const char*> available_extensions(VkPhysicalDevice device)
         for (const auto& extension : listed)
             if (std::strcmp(extension.extensionName, name) == 0) out.push_back(name);
     return out;
+}
+
+bool contains(const std::vector<const char*>& names, const char* wanted)
+{
+    return std::any_of(names.begin(), names.end(), [&](const char* name) { return std::strcmp(name, wanted) == 0; });
 }
 
 std::uint32_t drawing_queue_family(VkPhysicalDevice device)
@@ -124,7 +131,11 @@ void VulkanContext::State::make_device()
     const float priority = 1;
     const VkDeviceQueueCreateInfo queues{VK_STRUCTURE_TYPE_DEVICE_QUEUE_CREATE_INFO, nullptr, 0, family, 1, &priority};
     const auto extensions = available_extensions(physical);
+    // The extension promises the feature.
+    VkPhysicalDeviceTimelineSemaphoreFeatures timeline{VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_TIMELINE_SEMAPHORE_FEATURES};
+    timeline.timelineSemaphore = VK_TRUE;
     VkDeviceCreateInfo info{VK_STRUCTURE_TYPE_DEVICE_CREATE_INFO};
+    if (contains(extensions, "VK_KHR_timeline_semaphore")) info.pNext = &timeline;
     info.queueCreateInfoCount = 1;
     info.pQueueCreateInfos = &queues;
     info.enabledExtensionCount = static_cast<std::uint32_t>(extensions.size());
@@ -226,7 +237,9 @@ std::vector<std::uint8_t> VulkanContext::read(const dmabroker::vulkan::Images& i
     return {target.data(), target.data() + bytes};
 }
 
-HostBuffer::HostBuffer(const VulkanContext& context, std::size_t size, VkBufferUsageFlags usage) : context_(context)
+HostBuffer::HostBuffer(const VulkanContext& context, std::size_t size, VkBufferUsageFlags usage,
+                       VkMemoryPropertyFlags properties)
+    : context_(context)
 {
     const Vk& vk = context.vk();
     VkBufferCreateInfo info{VK_STRUCTURE_TYPE_BUFFER_CREATE_INFO};
@@ -235,8 +248,8 @@ HostBuffer::HostBuffer(const VulkanContext& context, std::size_t size, VkBufferU
     check(vk.CreateBuffer(context.handle(), &info, nullptr, &buffer_), "vkCreateBuffer");
     VkMemoryRequirements needed{};
     vk.GetBufferMemoryRequirements(context.handle(), buffer_, &needed);
-    const std::uint32_t type =
-        context.memory_type(needed.memoryTypeBits, VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT | VK_MEMORY_PROPERTY_HOST_COHERENT_BIT);
+    const std::uint32_t type = context.memory_type(
+        needed.memoryTypeBits, VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT | VK_MEMORY_PROPERTY_HOST_COHERENT_BIT | properties);
     const VkMemoryAllocateInfo allocation{VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_INFO, nullptr, needed.size, type};
     check(vk.AllocateMemory(context.handle(), &allocation, nullptr, &memory_), "vkAllocateMemory");
     check(vk.BindBufferMemory(context.handle(), buffer_, memory_, 0), "vkBindBufferMemory");

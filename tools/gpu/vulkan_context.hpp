@@ -73,7 +73,8 @@ private:
 
 class HostBuffer {
 public:
-    HostBuffer(const VulkanContext&, std::size_t size, VkBufferUsageFlags usage);
+    /// `properties`: what else its memory must be, e.g. cached for reading.
+    HostBuffer(const VulkanContext&, std::size_t size, VkBufferUsageFlags usage, VkMemoryPropertyFlags properties = 0);
     ~HostBuffer();
     HostBuffer(const HostBuffer&) = delete;
     HostBuffer& operator=(const HostBuffer&) = delete;

@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: MIT
+// The few functions of the CUDA driver API that share memory, found at run time: no CUDA is needed to build this.
+#pragma once
+#include "proto/base/unique_fd.hpp"
+#include "proto/image/types.hpp"
+
+#include <dmabroker/dmabroker.hpp>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace dmb::paths {
+
+struct CudaFunctions;
+
+/// One device's primary context, current on this thread.
+class Cuda {
+public:
+    /// The device with this UUID; throws Skip where there is no CUDA or no such device.
+    static Cuda with_uuid(const Uuid&);
+    /// The first device.
+    static Cuda first();
+    Cuda(Cuda&&) noexcept = default;
+    const CudaFunctions& api() const { return *api_; }
+    /// Throws with the call's name and CUDA's for the error.
+    void check(int result, const char* call) const;
+    /// Waits for all that was queued.
+    void synchronize() const;
+
+private:
+    explicit Cuda(std::shared_ptr<const CudaFunctions> api) : api_(std::move(api)) {}
+    void make_current(int device) const;
+    std::shared_ptr<const CudaFunctions> api_;
+};
+
+/// Opaque memory of Vulkan as a CUDA array: pixels are copied with the layout undone.
+class CudaImage {
+public:
+    CudaImage(const Cuda&, const dmabroker_image_info&, UniqueFd memory);
+    CudaImage(const CudaImage&) = delete;
+    CudaImage& operator=(const CudaImage&) = delete;
+    ~CudaImage();
+    /// RGBA, tightly packed; after what was queued before.
+    std::vector<std::uint8_t> read() const;
+    void write(const std::vector<std::uint8_t>&) const;
+
+private:
+    void map(const dmabroker_image_info&);
+    const Cuda& cuda_;
+    dmabroker::Size size_;
+    void* memory_ = nullptr;
+    void* mipmaps_ = nullptr;
+    void* array_ = nullptr;
+};
+
+class CudaSemaphore {
+public:
+    /// A binary semaphore that Vulkan exported.
+    CudaSemaphore(const Cuda&, UniqueFd);
+    CudaSemaphore(const CudaSemaphore&) = delete;
+    CudaSemaphore& operator=(const CudaSemaphore&) = delete;
+    ~CudaSemaphore();
+    /// What is queued next waits. Returns whether there was something to wait for.
+    bool wait() const;
+    void signal() const;
+
+private:
+    const Cuda& cuda_;
+    void* semaphore_ = nullptr;
+};
+
+/// Memory that CUDA allocated and can export as a dma-buf.
+class CudaBuffer {
+public:
+    CudaBuffer(const Cuda&, std::size_t bytes);
+    CudaBuffer(const CudaBuffer&) = delete;
+    CudaBuffer& operator=(const CudaBuffer&) = delete;
+    ~CudaBuffer();
+    void write(const std::vector<std::uint8_t>&) const;
+    UniqueFd export_dma_buf() const;
+
+private:
+    const Cuda& cuda_;
+    std::size_t bytes_;
+    unsigned long long address_ = 0;
+};
+
+} // namespace dmb::paths
