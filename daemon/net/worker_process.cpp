@@ -121,12 +121,11 @@ void WorkerProcess::wait_for_end(const Error& why)
     const int process = static_cast<int>(::syscall(SYS_pidfd_open, pid_, 0));
     if (process < 0) return client_.lost(why.reason.view(), WorkerEnd::killed, now());
     end_.emplace(io_, process);
-    end_->async_wait(Descriptor::wait_read,
-                     [this, generation = generation_, reason = why.reason](error_code error) {
-                         if (error || generation != generation_) return;
-                         client_.lost(reason.view(), end_of_process(), now());
-                         server_.settle();
-                     });
+    end_->async_wait(Descriptor::wait_read, [this, generation = generation_, reason = why.reason](error_code error) {
+        if (error || generation != generation_) return;
+        client_.lost(reason.view(), end_of_process(), now());
+        server_.settle();
+    });
 }
 
 WorkerEnd WorkerProcess::end_of_process() const

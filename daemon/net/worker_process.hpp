@@ -39,7 +39,7 @@ private:
     WorkerClient client_;
     std::optional<Socket> socket_;
     std::optional<Descriptor> end_; ///< of a process whose socket ended
-    std::uint64_t generation_ = 0; ///< handlers of an earlier process's socket do nothing
+    std::uint64_t generation_ = 0;  ///< handlers of an earlier process's socket do nothing
     pid_t pid_ = -1;
     std::vector<pid_t> dying_;
 };

@@ -634,6 +634,26 @@ const Scenario implicit_and_opaque[] = {
          s.strict("viewer", "nvidia_headless_vulkan", sample);
      },
      nobody({"viewer"}, Demand::device, "leave viewer out -> XR24 INVALID")},
+    {"the H200's Vulkan and GL share opaque memory",
+     [](Situation& s) {
+         s.offer(vulkan_opaque, "nvidia_h200_vulkan");
+         s.party("renderer", "nvidia_h200_vulkan", render | storage);
+         s.party("viewer", "nvidia_h200_gl_memory", sample);
+     },
+     image(vulkan_opaque, "", "XR24", modifier_invalid, Rung::tiled)},
+    {"the H200's EGL takes no opaque memory, however many block-linear layouts it lists",
+     [](Situation& s) {
+         s.offer(vulkan_opaque, "nvidia_h200_vulkan");
+         s.strict("renderer", "nvidia_h200_vulkan", render);
+         s.strict("viewer", "nvidia_h200_egl", sample);
+     },
+     nobody({"viewer"}, Demand::memory_kind, "leave viewer out -> XR24 INVALID from vulkan_opaque")},
+    {"a block-linear layout that the H200 lists is picked by preference",
+     [](Situation& s) {
+         s.offer(gbm, "nvidia_h200_egl");
+         s.party("renderer", "nvidia_h200_egl", render).modifiers = {block_linear, modifier_linear};
+     },
+     image(gbm, "", "XR24", block_linear, Rung::tiled)},
     {"Vulkan and GL of one software driver share opaque memory",
      [](Situation& s) {
          s.offer(vulkan_opaque, "lavapipe_vulkan");

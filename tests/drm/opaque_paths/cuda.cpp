@@ -8,6 +8,7 @@
 
 #include <array>
 #include <dlfcn.h>
+#include <fcntl.h>
 #include <unistd.h>
 #include <vulkan/vulkan_core.h>
 
@@ -227,11 +228,13 @@ CudaImage::CudaImage(const Cuda& cuda, const dmabroker_image_info& info, UniqueF
     if (!info.optimal_tiling) throw Skip("a linear opaque image has a stride that only Vulkan knows");
     MemoryHandle handle{};
     handle.type = opaque_fd;
-    handle.handle.fd = memory.get();
+    handle.handle.fd = memory.release();
     handle.size = info.memory_size[0];
     handle.flags = info.dedicated ? dedicated : 0;
-    cuda.check(cuda.api().import_memory(&memory_, &handle), "cuImportExternalMemory");
-    static_cast<void>(memory.release()); // CUDA's now
+    const int imported = cuda.api().import_memory(&memory_, &handle);
+    // Meant to take it over on success only, but the driver also closes some that it refuses.
+    if (imported != 0 && ::fcntl(handle.handle.fd, F_GETFD) >= 0) ::close(handle.handle.fd);
+    cuda.check(imported, "cuImportExternalMemory");
     map(info);
 }
 

@@ -147,7 +147,6 @@ public:
     }
 
 private:
-
     Peer& producer_;
     Peer& consumer_;
     dmabroker::Client producing_, consuming_;
