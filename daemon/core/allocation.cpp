@@ -278,7 +278,7 @@ void Allocations::warm_up(Instant now, std::vector<Party> importers)
                                   row.usage};
             for (const Party& party : importers)
                 if (broken_demands(party, made) == 0) trial.importers.push_back(party);
-            if (!trial.importers.empty()) proving_.run(std::move(trial), now, [](Instant) {});
+            if (!trial.importers.empty()) proving_.run(std::move(trial), now, [](Instant) {}, Urgency::background);
         }
 }
 
