@@ -52,7 +52,7 @@ struct FakeHelper : Helper {
         memories.push_back(memory.st_ino);
         const auto found = proofs.find(request.desc.modifier.value);
         Result<wire::WorkerProof> answer = wire::WorkerProof{ProofResult::works, {}};
-        if (found != proofs.end()) answer = found->second;
+        if (found != proofs.end() && request.desc.kind != MemoryKind::memfd) answer = found->second;
         answers.give([answer, now, done = std::move(done)]() mutable { done(answer, now); });
     }
     void read(const ImageDesc&, std::span<const int>, Instant now, Done<Pixels> done) override
@@ -75,7 +75,7 @@ struct FakeHelper : Helper {
         count(blit_error, 2, now, std::move(done));
     }
 
-    std::map<std::uint64_t, Result<wire::WorkerProof>> proofs; ///< by modifier; what is not here works
+    std::map<std::uint64_t, Result<wire::WorkerProof>> proofs; ///< of the GPU's images, by modifier; all else works
     Error read_error{Errc{}, ""}, write_error{Errc{}, ""}, blit_error{Errc{}, ""};
     Answers answers;
     std::vector<wire::WorkerProve> proven;
