@@ -146,6 +146,7 @@ Result<> Broker::manage_proofs(ClientId id, const wire::ManageProofs& request, I
     if (!client(id).manager) return fail(Errc::denied, "only a manager connection may clear or warm proofs");
     if (request.action == wire::ProofAction::clear) {
         proofs_.clear();
+        for (Allocator* allocator : allocations_.allocators()) allocator->forgive();
         allocations_.devices_changed(now);
         return {};
     }

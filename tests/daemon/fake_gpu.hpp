@@ -116,7 +116,10 @@ struct FakeGpu : Allocator {
         const auto found = broken.find(modifier.value);
         Result<Allocated> made = found != broken.end() ? std::unexpected(found->second) : make(device, spec, modifier);
         if (made) made->contents_written = contents >= 0 && fills;
-        answers.give([made = std::move(made), now, done = std::move(done)]() mutable { done(std::move(made), now); });
+        answers.give([this, made = std::move(made), now, done = std::move(done)]() mutable {
+            if (made && wrong_device) made->desc.device = known.at(0).id;
+            done(std::move(made), now);
+        });
     }
     Helper* helper() override { return &hands; }
 
@@ -130,6 +133,7 @@ struct FakeGpu : Allocator {
     std::vector<DeviceInfo> known;
     std::vector<FormatSupport> rows;
     std::map<std::uint64_t, Error> broken; ///< by modifier
+    bool wrong_device = false;             ///< makes everything on the first device that it has by then
     bool fills = true;                     ///< writes initial contents
     FakeHelper hands;
     Answers answers;
