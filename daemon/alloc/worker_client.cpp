@@ -228,8 +228,8 @@ void WorkerClient::next(Instant now)
     if (++serial_ == 0) ++serial_;
     BoundedVector<int, limits::packet_fds> fds;
     for (const UniqueFd& fd : job.fds) fds.push_back(fd.get());
-    if (const auto sent = link_.send(job.request, serial_, {fds.data(), fds.size()}); !sent)
-        deadline_ = now, unreachable_ = sent.error().code == Errc::disconnected; // for expire(): a caller holds references
+    sent_ = link_.send(job.request, serial_, {fds.data(), fds.size()}).has_value();
+    if (!sent_) deadline_ = now; // for expire(); not here, where a caller holds references
 }
 
 // --- failure ---------------------------------------------------------------------------------------
@@ -244,8 +244,6 @@ void WorkerClient::expire(Instant now)
         deadline_ = never;
         return;
     }
-    if (std::exchange(unreachable_, false))
-        return failed({Errc::shutting_down, BoundedText<240>(fmt::format("worker {} cannot be spoken to", name_))}, now);
     failed({Errc::timed_out, BoundedText<240>(fmt::format("worker {} did not answer in time and was killed", name_))}, now);
 }
 
@@ -269,7 +267,8 @@ void WorkerClient::failed(Error error, Instant now)
     if (before != State::busy) return;
     Job job = std::move(jobs_.front());
     jobs_.pop_front();
-    if (const auto* allocate = std::get_if<wire::WorkerAllocate>(&job.request)) {
+    if (!sent_) error.code = Errc::shutting_down; // whatever happened, it was not of this request
+    if (const auto* allocate = std::get_if<wire::WorkerAllocate>(&job.request); allocate && sent_) {
         if (crashes_.size() >= most_shapes) crashes_.clear();
         ++crashes_[shape_of(allocate->device, allocate->spec)];
     }
@@ -300,9 +299,11 @@ void WorkerClient::show_problem(std::string_view problem, Instant now)
     changed_(now);
 }
 
+/// Of requests that never got there: that it crashed or hung says nothing about them.
 void WorkerClient::fail_all(const Error& error, Instant now)
 {
-    for (Job& job : std::exchange(jobs_, {})) job.done(std::unexpected(error), now);
+    const Error end{Errc::shutting_down, error.reason};
+    for (Job& job : std::exchange(jobs_, {})) job.done(std::unexpected(end), now);
 }
 
 } // namespace dmb

@@ -59,6 +59,7 @@ public:
         return timing_.idle_ns == 0 && (state_ == State::down || state_ == State::hello) && failed_starts_ == 0;
     }
     BoundedText<160> refusal(std::uint8_t device, const wire::AllocateSpec&) const override;
+    void forgive() override { crashes_.clear(); }
     void allocate(std::uint8_t device, const wire::AllocateSpec&, const LayoutRules&, int contents, Instant now,
                   Completion done) override;
     Helper* helper() override { return this; }
@@ -103,11 +104,11 @@ private:
     WorkerTiming timing_;
     std::function<void(Instant)> changed_;
     State state_;
+    bool sent_ = false; ///< the first job has left, as far as is known
     Instant deadline_ = never;
     std::uint64_t backoff_ns_;
     std::uint32_t failed_starts_ = 0;
     std::uint32_t serial_ = 0;
-    bool unreachable_ = false; ///< the last request could not be sent
     std::vector<DeviceInfo> devices_;
     std::vector<FormatSupport> formats_;
     std::deque<Job> jobs_;                                     ///< the first one is being served when busy

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 // One Job per request. It waits while a worker that could serve it is still starting, then tries the
 // negotiated choices in order: pooled memory first, else the allocator. A choice whose participants can be
-// asked is proven before it is used; what does not work changes the plan. A failure becomes a candidate
-// with its reason and the next choice is tried. A job with a worker is owned by its completion; if the
-// worker never answers, the worker's own deadline completes it.
+// asked is proven before it is used; what does not work changes the plan, and so do layouts that crash a driver and
+// devices that come and go. A failure becomes a candidate with its reason and the next choice is tried. A job with a worker is
+// owned by its completion; if the worker never answers, the worker's own deadline completes it.
 #include "daemon/core/allocation.hpp"
 
 #include "daemon/core/reasons.hpp"
@@ -16,6 +16,8 @@ namespace {
 
 /// Trials beyond this time are left out: an image that was not proven is better than no answer.
 constexpr std::uint64_t proving_ns = 15'000'000'000;
+/// So often one request is planned anew because of what happened meanwhile.
+constexpr std::uint32_t most_replans = 4;
 
 wire::AllocateSpec spec_for(const Wish& wish, const Choice& choice)
 {
@@ -36,6 +38,7 @@ Result<> check_answer(const wire::AllocateSpec& spec, const LayoutRules& rules, 
     const ImageDesc& desc = memory.desc;
     if (desc.size != spec.size || desc.format != spec.format || desc.backend != device.backend)
         return fail(Errc::backend_failed, "the driver made another image than was asked for");
+    if (desc.device != device.id) return fail(Errc::backend_failed, "it came from another device than was chosen");
     const auto& wanted = spec.modifiers;
     if (!wanted.empty() && std::ranges::find(wanted, desc.modifier) == wanted.end())
         return fail(Errc::backend_failed, "the driver chose the modifier {}, which was not asked for",
@@ -68,6 +71,12 @@ void Allocations::devices_changed(Instant now)
         const auto devices = allocators_[a]->devices();
         for (std::size_t i = 0; i < devices.size(); ++i)
             offers_.push_back({&devices[i], allocators_[a]->formats(), static_cast<std::uint8_t>(i), a});
+    }
+    const auto is_known = [](const Offer& offer, const DeviceInfo& device) { return *offer.device == device; };
+    if (!std::ranges::equal(offers_, known_, is_known)) {
+        ++generation_;
+        known_.clear();
+        for (const Offer& offer : offers_) known_.push_back(*offer.device);
     }
     for (JobPointer& job : std::exchange(waiting_, {})) plan(std::move(job), now);
 }
@@ -111,6 +120,7 @@ void Allocations::plan(JobPointer job, Instant now)
         return;
     }
     job->plan = negotiated(job->wish);
+    job->generation = generation_;
     job->next = 0;
     attempt(std::move(job), now);
 }
@@ -181,11 +191,12 @@ bool Allocations::prove_first(JobPointer& job, Instant now)
 
 void Allocations::attempt(JobPointer job, Instant now)
 {
-    if (job->next >= job->plan->choices.size()) return give_up(std::move(job), now);
+    // Choices are positions in lists; those of other devices mean nothing.
+    if (job->generation != generation_ && job->replans++ < most_replans) return plan(std::move(job), now);
+    if (job->next >= job->plan->choices.size() || job->generation != generation_) return give_up(std::move(job), now);
     const Choice& choice = job->plan->choices[job->next];
     Allocator& allocator = *allocators_[choice.allocator];
-    if (choice.device >= allocator.devices().size())
-        return attempted(std::move(job), fail(Errc::backend_failed, "the device is gone"), now);
+    job->device = allocator.devices()[choice.device];
     if (prove_first(job, now)) return;
     if (!job->contents)
         if (auto pooled = take_pooled(job->client, *job->plan, choice, job->wish))
@@ -200,45 +211,39 @@ void Allocations::attempt(JobPointer job, Instant now)
                        });
 }
 
-DeviceInfo Allocations::device_of(const Job& job) const
-{
-    const Choice& choice = job.plan->choices[job.next];
-    const auto devices = allocators_[choice.allocator]->devices();
-    return choice.device < devices.size() ? devices[choice.device] : DeviceInfo{};
-}
-
 void Allocations::attempted(JobPointer job, Result<Allocated> made, Instant now)
 {
-    const DeviceInfo device = device_of(*job);
     const wire::AllocateSpec spec = spec_for(job->wish, job->plan->choices[job->next]);
-    Result<> good = made ? check_answer(spec, job->plan->rules, device, *made) : Result<>(std::unexpected(made.error()));
+    Result<> good = made ? check_answer(spec, job->plan->rules, job->device, *made) : Result<>(std::unexpected(made.error()));
     if (good) return succeed(std::move(job), std::move(*made), "first choice that works", now);
-    note_crash(*job, good.error().code);
+    const bool noted = note_crash(*job, good.error().code);
     last_plan_.reset(); // what failed may be refused from now on
     job->last_error = good.error().code;
-    job->failed.push_back(candidate(device, wire::Verdict::failed, good.error().reason.view()));
+    job->failed.push_back(candidate(job->device, wire::Verdict::failed, good.error().reason.view()));
     ++job->next;
+    if (noted && job->replans++ < most_replans) return plan(std::move(job), now); // it may have another layout
     attempt(std::move(job), now);
 }
 
 /// A layout that takes the driver down is never asked for again. Of several it is not known which one did.
-void Allocations::note_crash(const Job& job, Errc code)
+bool Allocations::note_crash(const Job& job, Errc code)
 {
-    if (code != Errc::disconnected && code != Errc::timed_out) return;
+    if (code != Errc::disconnected && code != Errc::timed_out) return false;
     const Choice& choice = job.plan->choices[job.next];
     const wire::AllocateSpec spec = spec_for(job.wish, choice);
-    if (spec.modifiers.size() != 1) return;
+    if (spec.modifiers.size() != 1) return false;
     const bool crashed = code == Errc::disconnected;
-    proofs_.add({.key = exporter_key(device_of(job), choice.format, spec.modifiers[0], spec.size),
+    proofs_.add({.key = exporter_key(job.device, choice.format, spec.modifiers[0], spec.size),
                  .result = crashed ? ProofResult::crashed : ProofResult::hung,
                  .reason = crashed ? "its driver crashed while allocating it" : "its driver hung while allocating it"});
+    return true;
 }
 
 void Allocations::succeed(JobPointer job, Allocated memory, const char* reason, Instant now)
 {
     Outcome out{std::move(memory), job->plan->passed_over, job->plan, std::move(job->wish)};
     out.candidates.insert(out.candidates.end(), job->failed.begin(), job->failed.end());
-    out.candidates.push_back(candidate(device_of(*job), wire::Verdict::chosen, reason));
+    out.candidates.push_back(candidate(job->device, wire::Verdict::chosen, reason));
     job->done(std::move(out), now);
 }
 
@@ -278,7 +283,7 @@ void Allocations::warm_up(Instant now, std::vector<Party> importers)
                                   row.usage};
             for (const Party& party : importers)
                 if (broken_demands(party, made) == 0) trial.importers.push_back(party);
-            if (!trial.importers.empty()) proving_.run(std::move(trial), now, [](Instant) {});
+            if (!trial.importers.empty()) proving_.run(std::move(trial), now, [](Instant) {}, Urgency::background);
         }
 }
 

@@ -62,7 +62,10 @@ private:
         Instant began;
         Done done;
         std::shared_ptr<const Negotiation> plan;
-        std::size_t next = 0; ///< in plan.choices
+        std::uint64_t generation = 0; ///< of the devices that it was made with
+        std::size_t next = 0;         ///< in plan.choices
+        std::uint32_t replans = 0;
+        DeviceInfo device; ///< of the choice that is being tried
         std::vector<wire::Candidate> failed;
         Errc last_error = Errc::no_backend;
         std::set<std::pair<std::size_t, Modifier>> tried; ///< by proving: offer and modifier
@@ -78,17 +81,17 @@ private:
     void attempt(JobPointer, Instant now);
     bool prove_first(JobPointer&, Instant now);
     void attempted(JobPointer, Result<Allocated>, Instant now);
-    void note_crash(const Job&, Errc);
+    bool note_crash(const Job&, Errc);
     void succeed(JobPointer, Allocated, const char* reason, Instant now);
     void give_up(JobPointer, Instant now);
-    /// Of the choice being tried; a copy, because a worker that restarts has other devices.
-    DeviceInfo device_of(const Job&) const;
 
     std::vector<Allocator*> allocators_;
     Pool& pool_;
     Proofs& proofs_;
     Proving proving_;
     std::vector<Offer> offers_;
+    std::vector<DeviceInfo> known_; ///< the devices of offers_, as they were last
+    std::uint64_t generation_ = 0;  ///< of them
     std::vector<JobPointer> waiting_;
     /// The last request's plan: clients ask for the same again and again.
     Wish last_wish_;

@@ -145,8 +145,14 @@ void Broker::allocated(ClientId id, const Order& order, Charge charge, Outcome o
         ImageRecord* image = TRY(add_image(found->second, std::move(memory), std::move(charge), order));
         image->decision = decide(found->second, std::move(decision), std::move(outcome), order, image->id);
         Result<Held> held = hold(found->second, *image, Rights::all(), {});
-        if (held) held->contents_written = contents_written;
-        else free_if_unused(*image, order.now);
+        if (!held) {
+            free_if_unused(*image, order.now);
+            return held;
+        }
+        held->contents_written = contents_written;
+        // Who names participants has said whatever it has to say of itself.
+        if (!image->decision->wish.parties.empty())
+            found->second.holds.at(held->handle).party = std::make_shared<const Party>();
         return held;
     }();
     if (!answer.held && outcome.plan) {
@@ -216,14 +222,39 @@ Result<> Broker::release(ClientId id, HandleId handle, Instant now)
     return {};
 }
 
+ImageRecord& Broker::latest(ImageRecord& image)
+{
+    ImageRecord* out = &image;
+    for (auto next = images_.find(out->successor); next != images_.end(); next = images_.find(out->successor))
+        out = &next->second;
+    return *out;
+}
+
+/// What led to an image leads to its successor once it is gone.
+void Broker::hand_over(ImageRecord& image)
+{
+    const auto successor = images_.find(image.successor);
+    if (successor == images_.end() || image.revoked) return;
+    for (auto& [_, other] : images_)
+        if (other.successor == image.id) other.successor = image.successor;
+    for (auto& [_, other] : images_)
+        if (other.copy.source == image.id) other.copy.source = image.successor, other.copy.route = {};
+    for (const Token& token : std::exchange(image.tokens, {})) {
+        tokens_.lead(token, image.successor);
+        successor->second.tokens.push_back(token);
+    }
+}
+
 void Broker::free_if_unused(ImageRecord& image, Instant now)
 {
     if (!image.holds.empty() || image.has_lease(now)) return;
+    hand_over(image);
     end_all_tokens(image, image.revoked ? TokenEnd::revoked : TokenEnd::image_gone);
     change_lease(image, {});
     memory_.remove(image.memory.keys);
     image.read_only.reset();
     Allocated memory = std::move(image.memory);
+    if (image.copy.source != ImageId{}) memory.desc.rung = image.copy.memory_rung;
     const ClientId owner = clients_.contains(image.owner) ? image.owner : ClientId{};
     const bool was_shared = image.was_shared;
     images_.erase(image.id);
@@ -323,43 +354,62 @@ Result<> Broker::check_token(const TokenRecord& token, const wire::Open& request
     return {};
 }
 
+/// Null when it opens nothing. Revoking a token ends its descendants with its own image; those of a successor or a copy
+/// are found here.
+const TokenRecord* Broker::find_token(const Token& token)
+{
+    const TokenRecord* found = tokens_.find(token);
+    if (!found || !is_revoked(found->lineage.get())) return found;
+    end_token(images_.at(found->image), token, TokenEnd::revoked);
+    return nullptr;
+}
+
 Result<Held> Broker::open(ClientId id, const wire::Open& request, Instant now)
 {
     ClientRecord& record = client(id);
     if (tokens_.deadline() <= now) expire(now);
-    const TokenRecord* token = tokens_.find(request.token);
+    const TokenRecord* token = find_token(request.token);
     if (!token) return std::unexpected(wrong_token(record, request.token));
     ImageRecord& image = images_.find(token->image)->second;
     TRY(check_token(*token, request, image.memory.desc));
-    const bool enforced = token->enforced;
-    Held held = TRY(hold(record, image, request.rights, token->lineage));
-    if (may_be_read_only(request, image.memory.desc)) use_read_only(image, held);
-    if (enforced && !request.rights.has(Right::write) && held.protection != Protection::read_only_descriptor) {
-        drop(record, record.holds.at(held.handle), now);
-        return fail(Errc::out_of_memory, "no descriptor left for a read-only copy; try again later");
-    }
+    Held held = TRY(hold_as(record, image, {request.rights, request.usage, token->enforced, token->lineage}));
     if (token->one_shot) end_token(image, request.token, TokenEnd::used);
+    return held;
+}
+
+/// For whoever did not make it. A reader gets a descriptor that cannot write where there is such a thing, and
+/// nothing else where that is enforced. In a copy of its own it may do what it likes.
+Result<Held> Broker::hold_as(ClientRecord& record, ImageRecord& image, const Grant& grant)
+{
+    const bool possible = may_be_read_only({{}, grant.rights, grant.usage}, image.memory.desc);
+    const bool read_only = possible && open_read_only(image);
+    if (grant.enforced && !grant.rights.has(Right::write) && !read_only && image.copy.source == ImageId{})
+        return possible ? fail(Errc::out_of_memory, "no descriptor left for a read-only copy; try again later")
+                        : fail(Errc::denied, "the token wants readers kept from writing, which is not possible for this image");
+    Held held = TRY(hold(record, image, grant.rights, grant.origin));
+    Hold& added = record.holds.at(held.handle);
+    added.usage = grant.usage;
+    added.enforced = grant.enforced;
+    if (read_only) {
+        held.fds[0] = image.read_only.get();
+        held.protection = Protection::read_only_descriptor;
+    }
     image.was_shared |= record.id != image.owner;
     return held;
 }
 
-/// The reader's descriptor is opened once per image and charged to its owner.
-void Broker::use_read_only(ImageRecord& image, Held& held)
+/// The readers' descriptor, once per image and charged to its owner. False: it cannot be had.
+bool Broker::open_read_only(ImageRecord& image)
 {
-    if (!image.read_only) {
-        Amount amount = image.charge.amount();
-        ++amount.fds;
-        if (!image.charge.resize(amount)) return;
-        Result<UniqueFd> opened = reopen(image.memory.keeper.get(), O_RDONLY);
-        if (!opened) {
-            --amount.fds;
-            [[maybe_unused]] const auto shrunk = image.charge.resize(amount);
-            return;
-        }
-        image.read_only = std::move(*opened);
-    }
-    held.fds[0] = image.read_only.get();
-    held.protection = Protection::read_only_descriptor;
+    if (image.read_only) return true;
+    Amount amount = image.charge.amount();
+    ++amount.fds;
+    if (!image.charge.resize(amount)) return false;
+    Result<UniqueFd> opened = reopen(image.memory.keeper.get(), O_RDONLY);
+    if (opened) image.read_only = std::move(*opened);
+    else --amount.fds;
+    [[maybe_unused]] const auto same_or_less = image.charge.resize(amount);
+    return static_cast<bool>(image.read_only);
 }
 
 void Broker::end_token(ImageRecord& image, const Token& token, TokenEnd why)

@@ -107,6 +107,8 @@ private:
     void image_filled(JoiningPointer, const Result<Copied>&, Instant now);
     Result<Held> add_joined(Joining&, const Copied&, Instant now);
     Result<Held> hold_joined(const Joining&, ImageRecord&);
+    bool was_overtaken(const Joining&) const;
+    void start_again(JoiningPointer, Instant now);
     void finish_joining(JoiningPointer, Result<Held>, Instant now);
     void replace(ImageRecord& old, const ImageRecord& successor);
     BoundedText<160> misfit(const ImageRecord&, const Party&) const;
@@ -115,6 +117,17 @@ private:
     static bool may_be_read_only(const wire::Open&, const ImageDesc&);
     Result<ImageRecord*> add_image(ClientRecord&, Allocated, Charge, const Order&);
     Result<Held> hold(ClientRecord&, ImageRecord&, Rights, LineagePointer origin);
+    /// What a token, or an older hold, allows.
+    struct Grant {
+        Rights rights;
+        Usage usage;
+        bool enforced;
+        LineagePointer origin;
+    };
+    Result<Held> hold_as(ClientRecord&, ImageRecord&, const Grant&);
+    const TokenRecord* find_token(const Token&);
+    ImageRecord& latest(ImageRecord&);
+    void hand_over(ImageRecord&);
     Held describe(const Hold&, const ImageRecord&) const;
     void drop(ClientRecord&, Hold&, Instant now);
     void change_lease(ImageRecord&, Instant end);
@@ -125,7 +138,7 @@ private:
     Error wrong_token(ClientRecord&, const Token&);
     static Result<> check_token(const TokenRecord&, const wire::Open&, const ImageDesc&);
     bool may_manage(const ClientRecord&, const ImageRecord&) const;
-    void use_read_only(ImageRecord&, Held&);
+    static bool open_read_only(ImageRecord&);
     Result<Image> check_registration(ClientId, const wire::Register&, ImageFds, MemoryKeys&) const;
     ImageInfo describe(const ImageRecord&, Instant now) const;
     ClientInfo describe(const ClientRecord&) const;

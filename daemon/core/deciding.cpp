@@ -126,6 +126,9 @@ Result<Decision> Broker::why(ClientId id, const wire::Why& request, Instant now)
     };
     DecisionPointer found;
     if (request.request != RequestId{}) found = decisions_.find(request.request);
+    if (request.request != RequestId{} && !found) // an image keeps its own for longer
+        for (const auto& [_, image] : images_)
+            if (image.decision && image.decision->id == request.request) found = image.decision;
     if (const auto image = images_.find(request.image); image != images_.end() && (!found || request.request == RequestId{}))
         if (image->second.decision && (request.request == RequestId{} || image->second.decision->id == request.request))
             found = image->second.decision;
@@ -143,6 +146,7 @@ Result<> Broker::manage_proofs(ClientId id, const wire::ManageProofs& request, I
     if (!client(id).manager) return fail(Errc::denied, "only a manager connection may clear or warm proofs");
     if (request.action == wire::ProofAction::clear) {
         proofs_.clear();
+        for (Allocator* allocator : allocations_.allocators()) allocator->forgive();
         allocations_.devices_changed(now);
         return {};
     }

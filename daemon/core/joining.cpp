@@ -36,6 +36,15 @@ LayoutRules rules_of(const Party& party)
 
 std::string shape(const ImageDesc& desc) { return fmt::format("{} {}", to_string(desc.format), describe(desc.modifier)); }
 
+/// One that was named in the request and has come meanwhile is one.
+void add_party(std::vector<Party>& parties, const Party& party)
+{
+    const auto same = [&](const Party& p) { return p.demands == party.demands && p.table == party.table; };
+    const auto found = std::ranges::find_if(parties, same);
+    if (found == parties.end()) parties.push_back(party);
+    else *found = party;
+}
+
 Party for_a_copy(Party party)
 {
     party.demands.minimum_rung = Rung::system_dma_buf; // the copy itself must be what it can import
@@ -82,7 +91,7 @@ Result<Broker::JoiningPointer> Broker::begin_joining(ClientId id, const wire::Jo
 {
     ClientRecord& record = client(id);
     if (tokens_.deadline() <= now) expire(now);
-    const TokenRecord* token = tokens_.find(request.token);
+    const TokenRecord* token = find_token(request.token);
     if (!token) return std::unexpected(wrong_token(record, request.token));
     const ImageRecord& image = images_.at(token->image);
     TRY(check_token(*token, {request.token, request.rights, request.participant.usage}, image.memory.desc));
@@ -105,10 +114,11 @@ void Broker::join(ClientId id, const wire::Join& request, Instant now, Allocatio
 
 void Broker::join_image(JoiningPointer joining, Instant now)
 {
-    auto found = images_.find(joining->image);
-    while (found != images_.end() && images_.contains(found->second.successor)) found = images_.find(found->second.successor);
+    if (!clients_.contains(joining->client)) return;
+    const auto found = images_.find(joining->image);
     if (found == images_.end()) return finish_joining(std::move(joining), fail(Errc::not_found, "the image is gone"), now);
-    ImageRecord& image = found->second;
+    ImageRecord& image = latest(found->second);
+    if (image.revoked) return finish_joining(std::move(joining), fail(Errc::token_revoked, "the image was revoked"), now);
     joining->image = image.id;
     const bool fits = misfit(image, joining->party).empty();
     if (fits && prove_for(joining, image, now)) return;
@@ -117,17 +127,19 @@ void Broker::join_image(JoiningPointer joining, Instant now)
     renegotiate(std::move(joining), image, now);
 }
 
-/// Everybody who has to do with the image, if all of them are known.
+/// Everybody who has to do with the image, if all of them are known. What it looks like stays.
 std::optional<Wish> Broker::wish_of_all(const ImageRecord& image, const Party& joiner) const
 {
     if (!image.decision || image.copy.source != ImageId{} || image.revoked) return std::nullopt;
     Wish wish = image.decision->wish;
+    wish.spec.format = image.memory.desc.format;
+    wish.alternatives.clear();
+    std::erase_if(wish.parties, [&](const Party& p) { return p.client != ClientId{} && !clients_.contains(p.client); });
     for (const Hold* hold : image.holds) {
         if (!hold->party) return std::nullopt;
-        if (hold->party->client != ClientId{} && std::ranges::find(wish.parties, *hold->party) == wish.parties.end())
-            wish.parties.push_back(*hold->party);
+        if (hold->party->client != ClientId{}) add_party(wish.parties, *hold->party);
     }
-    wish.parties.push_back(joiner);
+    add_party(wish.parties, joiner);
     if (wish.parties.size() > limits::participants) return std::nullopt;
     return wish;
 }
@@ -179,12 +191,31 @@ void Broker::image_made(JoiningPointer joining, Outcome outcome, Instant now)
     const auto image = images_.find(joining->image);
     if (image == images_.end()) return finish_joining(std::move(joining), fail(Errc::not_found, "the image is gone"), now);
     if (!clients_.contains(joining->client)) return;
+    if (was_overtaken(*joining)) return start_again(std::move(joining), now);
     joining->outcome = std::move(outcome);
     if (!joining->outcome.memory) return image_failed(std::move(joining), joining->outcome.memory.error(), now);
+    const bool for_everybody = !joining->outcome.plan || joining->outcome.plan->copied.empty();
+    if (!for_everybody) return image_failed(std::move(joining), {Errc::no_backend, "nothing serves everybody"}, now);
     const CopyEnd from = end_of(image->second.memory), to = end_of(*joining->outcome.memory);
     copying_.run(from, to, {}, now, [this, joining = std::move(joining)](const Result<Copied>& copied, Instant at) mutable {
         image_filled(std::move(joining), copied, at);
     });
+}
+
+/// Another joiner had the image replaced meanwhile. Its successor may do for this one, too; two of them would
+/// part those who are to see the same pixels.
+bool Broker::was_overtaken(const Joining& joining) const
+{
+    const auto image = images_.find(joining.image);
+    return joining.making == Joining::Making::successor && image != images_.end() && images_.contains(image->second.successor);
+}
+
+void Broker::start_again(JoiningPointer joining, Instant now)
+{
+    joining->making = Joining::Making::nothing;
+    joining->charge = {};
+    joining->outcome = {std::unexpected(Error{}), {}, nullptr, {}};
+    join_image(std::move(joining), now);
 }
 
 /// One for everybody could not be had after all: then one for the joiner.
@@ -202,6 +233,7 @@ void Broker::image_failed(JoiningPointer joining, const Error& error, Instant no
 void Broker::image_filled(JoiningPointer joining, const Result<Copied>& copied, Instant now)
 {
     if (!clients_.contains(joining->client)) return;
+    if (was_overtaken(*joining)) return start_again(std::move(joining), now);
     if (!copied) return image_failed(std::move(joining), copied.error(), now);
     Result<Held> held = add_joined(*joining, *copied, now);
     finish_joining(std::move(joining), std::move(held), now);
@@ -211,24 +243,32 @@ void Broker::image_filled(JoiningPointer joining, const Result<Copied>& copied, 
 Result<Held> Broker::add_joined(Joining& joining, const Copied& copied, Instant now)
 {
     ClientRecord& record = client(joining.client);
-    const auto source = images_.find(joining.image);
-    if (source == images_.end()) return fail(Errc::not_found, "the image is gone");
+    const auto found = images_.find(joining.image);
+    if (found == images_.end()) return fail(Errc::not_found, "the image is gone");
+    ImageRecord& source = found->second;
     const bool is_copy = joining.making == Joining::Making::copy;
+    if (const Rung demanded = joining.party.demands.minimum_rung; is_copy && copied.route.rung() < demanded)
+        return fail(Errc::no_backend,
+                    "it cannot use the image: {}; and a copy through the CPU is below the rung {} that it demands",
+                    joining.misfit.view(), name(demanded));
     Allocated memory = std::move(*joining.outcome.memory);
+    const Rung memory_rung = memory.desc.rung;
     if (is_copy) memory.desc.rung = copied.route.rung();
-    const Order order{source->second.label, 0, now};
+    const Order order{source.label, 0, now};
     DecisionRecord decision{.id = decisions_.next_id(), .memory = memory.desc};
     decision.note.assign(fmt::format("{} {}x{}, rung {}: {}; {}", shape(memory.desc), memory.desc.size.width,
                                      memory.desc.size.height, name(memory.desc.rung),
-                                     is_copy ? fmt::format("a copy of image {}", source->first.value)
-                                             : fmt::format("replaces image {}", source->first.value),
+                                     is_copy ? fmt::format("a copy of image {}", source.id.value)
+                                             : fmt::format("replaces image {}", source.id.value),
                                      joining.misfit.view()));
     ImageRecord* image = TRY(add_image(record, std::move(memory), std::move(joining.charge), order));
+    std::vector<wire::Candidate> candidates = joining.outcome.candidates; // for the answer
     image->decision = decide(record, std::move(decision), std::move(joining.outcome), order, image->id);
-    if (is_copy) image->copy = {joining.image, copied.route, {1, copied.cost_ns, copied.cost_ns}};
+    joining.outcome.candidates = std::move(candidates);
+    if (is_copy) image->copy = {joining.image, copied.route, {1, copied.cost_ns, copied.cost_ns}, memory_rung};
     Result<Held> held = hold_joined(joining, *image);
     if (!held) free_if_unused(*image, now);
-    else if (!is_copy) replace(source->second, *image);
+    else if (!is_copy) replace(source, *image);
     return held;
 }
 
@@ -242,20 +282,11 @@ void Broker::replace(ImageRecord& old, const ImageRecord& successor)
 Result<Held> Broker::hold_joined(const Joining& joining, ImageRecord& image)
 {
     ClientRecord& record = client(joining.client);
-    const TokenRecord* token = tokens_.find(joining.token);
+    const TokenRecord* token = find_token(joining.token);
     if (!token) return std::unexpected(wrong_token(record, joining.token));
-    const LineagePointer lineage = token->lineage;
-    ImageRecord& opened = images_.at(token->image);
-    const wire::Open as_open{joining.token, joining.rights, joining.party.demands.usage};
-    const bool enforced = token->enforced, one_shot = token->one_shot;
-    const bool protects = may_be_read_only(as_open, image.memory.desc) || image.copy.source != ImageId{};
-    if (enforced && !joining.rights.has(Right::write) && !protects)
-        return fail(Errc::denied, "the token wants readers kept from writing, which is not possible for this image");
-    Held held = TRY(hold(record, image, joining.rights, lineage));
+    Held held = TRY(hold_as(record, image, {joining.rights, joining.party.demands.usage, token->enforced, token->lineage}));
     record.holds.at(held.handle).party = std::make_shared<const Party>(joining.party);
-    if (may_be_read_only(as_open, image.memory.desc)) use_read_only(image, held);
-    if (one_shot) end_token(opened, joining.token, TokenEnd::used);
-    image.was_shared |= record.id != image.owner;
+    if (token->one_shot) end_token(images_.at(token->image), joining.token, TokenEnd::used);
     return held;
 }
 
@@ -289,12 +320,13 @@ Result<Held> Broker::move(ClientId id, const wire::Move& request, Instant)
     const auto found = record.holds.find(request.handle);
     if (found == record.holds.end()) return fail(Errc::not_found, "no such handle");
     const Hold old = found->second;
-    auto successor = images_.find(images_.at(old.image).successor);
-    if (successor == images_.end()) return fail(Errc::not_found, "the image has no successor; it is as good as ever");
-    while (images_.contains(successor->second.successor)) successor = images_.find(successor->second.successor);
-    Held held = TRY(hold(record, successor->second, old.rights, old.origin));
+    ImageRecord& left = images_.at(old.image);
+    ImageRecord& successor = latest(left);
+    if (&left == &successor) return fail(Errc::not_found, "the image has no successor; it is as good as ever");
+    if (left.revoked || successor.revoked || is_revoked(old.origin.get()))
+        return fail(Errc::token_revoked, "the image, or the token it was opened with, was revoked; what is held remains");
+    Held held = TRY(hold_as(record, successor, {old.rights, old.usage, old.enforced, old.origin}));
     record.holds.at(held.handle).party = old.party;
-    successor->second.was_shared |= record.id != successor->second.owner;
     return held;
 }
 
@@ -304,13 +336,17 @@ void Broker::refresh(ClientId id, const wire::Refresh& request, Instant now, Ref
     const auto found = record.holds.find(request.handle);
     if (found == record.holds.end()) return done(fail(Errc::not_found, "no such handle"));
     const ImageId copy_id = found->second.image;
-    const ImageRecord& copy = images_.at(copy_id);
+    ImageRecord& copy = images_.at(copy_id);
     if (copy.copy.source == ImageId{})
         return done(fail(Errc::invalid_argument, "this image is no copy; it is always up to date"));
-    const auto source = images_.find(copy.copy.source);
-    if (source == images_.end()) return done(fail(Errc::not_found, "the image that this is a copy of is gone"));
-    if (source->second.revoked) return done(fail(Errc::token_revoked, "the image that this is a copy of was revoked"));
-    copying_.run(end_of(source->second.memory), end_of(copy.memory), copy.copy.route, now,
+    const auto first = images_.find(copy.copy.source);
+    if (first == images_.end()) return done(fail(Errc::not_found, "the image that this is a copy of is gone"));
+    ImageRecord& source = latest(first->second); // those who draw have moved there
+    if (first->second.revoked || source.revoked || is_revoked(found->second.origin.get()))
+        return done(
+            fail(Errc::token_revoked, "the image that this is a copy of, or the token it was joined with, was revoked"));
+    if (source.id != copy.copy.source) copy.copy.source = source.id, copy.copy.route = {};
+    copying_.run(end_of(source.memory), end_of(copy.memory), copy.copy.route, now,
                  [this, id, copy_id, done = std::move(done)](const Result<Copied>& copied, Instant) mutable {
                      if (const auto image = images_.find(copy_id); copied && image != images_.end()) {
                          CopyInfo& info = image->second.copy.info;

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 // A job walks for each importer: allocate, fill with the pattern (where the allocator did not), ask the prover.
 // A job that waited may find its question answered by the one before it. What crashes or hangs is noted
-// like any other result, which is why it is never asked again.
+// like any other result, which is why it is never asked again. A worker that restarts may have other devices: then
+// there is nothing to find out about the one that was meant.
 #include "daemon/core/proving.hpp"
 
 #include "daemon/alloc/memfd.hpp"
@@ -53,21 +54,38 @@ std::vector<Party> Proving::untried(const Trial& trial) const
     return out;
 }
 
-void Proving::run(Trial trial, Instant now, Done done)
+bool Proving::is_there(const Job& job)
+{
+    const auto devices = job.trial.allocator->devices();
+    return job.trial.device < devices.size() && devices[job.trial.device] == job.exporter;
+}
+
+void Proving::run(Trial trial, Instant now, Done done, Urgency urgency)
 {
     auto job = std::make_unique<Job>();
+    if (const auto devices = trial.allocator->devices(); trial.device < devices.size()) job->exporter = devices[trial.device];
     job->trial = std::move(trial);
     job->done = std::move(done);
-    waiting_.push_back(std::move(job));
+    (urgency == Urgency::now ? waiting_ : background_).push_back(std::move(job));
     if (!busy_) next(now);
+}
+
+/// Null: none.
+Proving::JobPointer Proving::take_next()
+{
+    std::deque<JobPointer>& queue = waiting_.empty() ? background_ : waiting_;
+    if (queue.empty()) return nullptr;
+    JobPointer job = std::move(queue.front());
+    queue.pop_front();
+    return job;
 }
 
 void Proving::next(Instant now)
 {
-    while (!waiting_.empty() && !busy_) {
-        JobPointer job = std::move(waiting_.front());
-        waiting_.pop_front();
-        job->trial.importers = untried(job->trial);
+    while (!busy_) {
+        JobPointer job = take_next();
+        if (!job) return;
+        job->trial.importers = is_there(*job) ? untried(job->trial) : std::vector<Party>();
         if (job->trial.importers.empty()) {
             job->done(now);
             continue;
@@ -87,8 +105,8 @@ void Proving::finish(JobPointer job, Instant now)
 
 void Proving::allocate(JobPointer job, Instant now)
 {
+    if (!is_there(*job)) return finish(std::move(job), now);
     const Trial& trial = job->trial;
-    job->exporter = trial.allocator->devices()[trial.device];
     job->began = now;
     wire::AllocateSpec spec{.size = trial_size(size_class(trial.size)), .format = trial.format, .modifiers = {trial.modifier}};
     for (const Party& party : trial.importers) spec.usage = spec.usage | party.demands.usage;

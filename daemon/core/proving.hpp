@@ -28,6 +28,9 @@ struct Trial {
     std::vector<Party> importers;
 };
 
+/// Whether a client waits for it.
+enum class Urgency : bool { background, now };
+
 class Proving {
 public:
     using Done = std::move_only_function<void(Instant now)>;
@@ -36,12 +39,12 @@ public:
     /// The importers of the trial whose result is not known and could be found out.
     std::vector<Party> untried(const Trial&) const;
     /// `done` when all that can be found out is, at once or later. An importer may be left without a result.
-    void run(Trial, Instant now, Done done);
+    void run(Trial, Instant now, Done done, Urgency = Urgency::now);
 
 private:
     struct Job {
         Trial trial;
-        DeviceInfo exporter;
+        DeviceInfo exporter; ///< as it was when the trial was wanted
         Done done;
         std::size_t next = 0; ///< of the importers
         ImageDesc desc;
@@ -51,6 +54,8 @@ private:
     using JobPointer = std::unique_ptr<Job>;
 
     void next(Instant now);
+    JobPointer take_next();
+    static bool is_there(const Job&);
     void allocate(JobPointer, Instant now);
     void allocated(JobPointer, Result<Allocated>, Instant now);
     void fill(JobPointer, Instant now);
@@ -62,7 +67,7 @@ private:
 
     Proofs& proofs_;
     Helpers helpers_;
-    std::deque<JobPointer> waiting_;
+    std::deque<JobPointer> waiting_, background_;
     bool busy_ = false;
 };
 

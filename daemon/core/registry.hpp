@@ -22,8 +22,10 @@ struct Hold {
     ImageId image;
     Rights rights;
     LineagePointer origin;              ///< of the token it was opened with; null: made by this client
+    Usage usage;                        ///< what the holder said it does with it
+    bool enforced = false;              ///< the token wants it kept from writing
     std::size_t position = 0;           ///< in ImageRecord::holds
-    std::shared_ptr<const Party> party; ///< what the holder said of itself; null: nothing
+    std::shared_ptr<const Party> party; ///< what the holder said of itself; null: nothing; client 0: in its request
 };
 
 /// An image that was made because somebody could not import another one.
@@ -31,6 +33,7 @@ struct CopyRecord {
     ImageId source; ///< 0: it is no copy
     CopyRoute route;
     CopyInfo info;
+    Rung memory_rung = Rung::copy; ///< of its memory, whoever uses it next
 };
 
 struct ImageRecord {

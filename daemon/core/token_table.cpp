@@ -101,6 +101,8 @@ ImageId TokenTable::image_of(const Token& token) const
     return found == ended_.end() ? ImageId{} : found->second.image;
 }
 
+void TokenTable::lead(const Token& token, ImageId image) { tokens_.at(token).image = image; }
+
 void TokenTable::end(const Token& token, TokenEnd why)
 {
     const auto found = tokens_.find(token);

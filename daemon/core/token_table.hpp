@@ -53,6 +53,8 @@ public:
     /// The image of a token, alive or ended lately; 0 when unknown.
     ImageId image_of(const Token&) const;
     void end(const Token&, TokenEnd);
+    /// From now on it opens that image; it must be alive.
+    void lead(const Token&, ImageId);
 
     std::size_t size() const { return tokens_.size(); }
     Instant deadline() const { return expiries_.empty() ? never : expiries_.begin()->first; }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Allocations that wait: for a worker that is still starting, and for its answer.
-#include "tests/daemon/broker_fixture.hpp"
+#include "tests/daemon/joining_fixture.hpp"
 
 namespace dmb::test {
 namespace {
@@ -134,6 +134,114 @@ TEST_F(Waiting, the_charge_is_taken_before_the_memory_exists)
     EXPECT_EQ(used(alice).images, 1u);
     EXPECT_GT(used(alice).bytes, 0u);
     broker->disconnect(alice, now);
+}
+
+/// Drivers that crash, with participants whose APIs nobody here can try: only the allocation itself shows it.
+class Crashing : public JoiningTest {
+protected:
+    wire::Allocate for_a_display(ClientId id)
+    {
+        wire::Allocate what = request();
+        what.spec.usage = UsageFlag::render;
+        what.participants.push_back(party(state(id, make_table({tiled, swizzled}, Api::kms)), UsageFlag::scanout, "display"));
+        for (FormatSupport& row : gpu.rows) row.usage = row.usage | UsageFlag::scanout;
+        broker->devices_changed(now);
+        return what;
+    }
+};
+
+TEST_F(Crashing, a_layout_that_crashes_the_driver_is_noted_and_the_next_one_serves)
+{
+    gpu.broken.insert_or_assign(tiled.value, Error{Errc::disconnected, "SIGSEGV"});
+    const auto image = allocate(alice, for_a_display(alice));
+    ASSERT_TRUE(image) << image.error().reason.view();
+    EXPECT_EQ(image->desc.modifier, swizzled);
+    const Proof* noted = proofs.find(exporter_key(gpu.known[0], fourcc("AB24"), tiled, {64, 64}));
+    ASSERT_NE(noted, nullptr);
+    EXPECT_EQ(noted->result, ProofResult::crashed);
+    const auto decision = broker->why(alice, {.request = {}, .image = image->image}, now);
+    EXPECT_EQ(decision->candidates.at(0).verdict, wire::Verdict::failed);
+    EXPECT_NE(decision->removals.at(0).reason.view().find("crashed"), std::string_view::npos);
+}
+
+TEST_F(Crashing, it_is_never_asked_for_again_until_all_is_forgotten)
+{
+    gpu.broken.insert_or_assign(tiled.value, Error{Errc::timed_out, "hung"});
+    const wire::Allocate what = for_a_display(alice);
+    ASSERT_TRUE(allocate(alice, what));
+    EXPECT_EQ(gpu.times_asked(tiled), 1u);
+    ASSERT_TRUE(allocate(alice, what));
+    EXPECT_EQ(gpu.times_asked(tiled), 1u);
+    EXPECT_EQ(code(broker->manage_proofs(alice, {wire::ProofAction::clear}, now)), Errc::denied);
+    ASSERT_TRUE(broker->manage_proofs(manager, {wire::ProofAction::clear}, now));
+    ASSERT_TRUE(allocate(alice, what));
+    EXPECT_EQ(gpu.times_asked(tiled), 2u);
+}
+
+TEST_F(Crashing, when_every_layout_crashes_the_request_fails_with_the_last_reason)
+{
+    for (const Modifier m : {tiled, swizzled}) gpu.broken.insert_or_assign(m.value, Error{Errc::disconnected, "SIGSEGV"});
+    wire::Allocate what = for_a_display(alice);
+    what.participants[0].minimum_rung = Rung::tiled; // no copy
+    const auto image = allocate(alice, what);
+    ASSERT_FALSE(image);
+    EXPECT_EQ(image.error().code, Errc::backend_failed);
+    EXPECT_EQ(gpu.asked.size(), 2u);
+    expect_nothing_is_held(alice);
+}
+
+TEST_F(Crashing, an_exporter_that_crashes_in_a_trial_is_noted_too)
+{
+    gpu.broken.insert_or_assign(tiled.value, Error{Errc::disconnected, "SIGSEGV"});
+    const Got image = make_tiled(alice);
+    EXPECT_EQ(image.desc.modifier, swizzled);
+    EXPECT_EQ(gpu.times_asked(tiled), 1u);
+}
+
+TEST_F(Crashing, an_image_of_another_device_than_was_chosen_is_a_failure)
+{
+    gpu.answers.held = true;
+    bool answered = false;
+    wire::Allocate what = for_a_display(alice);
+    what.spec.backends = gpu.gbm;
+    broker->allocate(alice, what, {}, now, [&](const AllocationAnswer& answer) {
+        answered = true;
+        EXPECT_TRUE(answer.held);
+        EXPECT_EQ(answer.candidates.at(0).verdict, wire::Verdict::failed);
+    });
+    // The worker restarted with another GPU in the same place and made the image there.
+    gpu.known[0].id.device_uuid = {9};
+    gpu.wrong_device = true;
+    broker->devices_changed(now);
+    gpu.answers.release();
+    EXPECT_FALSE(answered);
+    gpu.wrong_device = false;
+    gpu.answers.release_all();
+    EXPECT_TRUE(answered);
+}
+
+TEST_F(Crashing, a_device_that_is_gone_is_not_used_for_what_was_planned_with_it)
+{
+    FakeGpu second_gpu;
+    second_gpu.known[0].id.device_uuid = {2};
+    second_gpu.known[0].node = "/dev/dri/renderD130";
+    broker.emplace(limits, std::vector<Allocator*>{&gpu, &second_gpu}, *pool, proofs, Helpers{}, events);
+    join(alice);
+    wire::Allocate what = request();
+    what.spec.usage = UsageFlag::render;
+    gpu.broken.insert_or_assign(modifier_linear.value, Error{Errc::shutting_down, "killed"});
+    gpu.answers.held = true;
+    Errc answered = Errc::internal;
+    broker->allocate(alice, what, {}, now, [&](const AllocationAnswer& answer) { answered = code(answer.held); });
+    ASSERT_EQ(gpu.asked.size(), 1u);
+    second_gpu.known.clear();
+    broker->devices_changed(now);
+    gpu.broken.clear();
+    gpu.answers.release();
+    if (gpu.answers.waiting() > 0) gpu.answers.release();
+    EXPECT_TRUE(second_gpu.asked.empty());
+    EXPECT_EQ(answered, Errc{}) << "planned anew with the devices that are there";
+    broker.reset();
 }
 
 } // namespace

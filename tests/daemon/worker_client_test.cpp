@@ -196,7 +196,7 @@ TEST_F(Worker, one_that_never_says_hello_is_given_up)
     EXPECT_EQ(link.killed, 4);
     EXPECT_FALSE(client->starting());
     EXPECT_EQ(client->deadline(), never) << "an idle broker sleeps";
-    EXPECT_EQ(answers, std::vector{Errc::timed_out});
+    EXPECT_EQ(answers, std::vector{Errc::shutting_down}) << "the request never got there";
     ask();
     EXPECT_EQ(answers.back(), Errc::shutting_down);
     EXPECT_FALSE(client->devices()[0].problem.empty());
@@ -255,15 +255,143 @@ TEST_F(Worker, names_that_would_harm_a_terminal_are_replaced)
     EXPECT_TRUE(is_printable(client->devices()[0].name));
 }
 
-TEST_F(Worker, a_worker_that_does_not_read_is_treated_like_one_that_hangs)
+TEST_F(Worker, a_worker_that_does_not_read_is_killed_and_the_request_is_not_to_blame)
 {
     greet();
     link.broken = true;
     ask();
     EXPECT_TRUE(answers.empty());
     pass(0);
-    EXPECT_EQ(answers, std::vector{Errc::timed_out});
+    EXPECT_EQ(answers, std::vector{Errc::shutting_down});
     EXPECT_EQ(link.killed, 1);
+}
+
+TEST_F(Worker, a_crash_before_the_request_was_sent_is_not_blamed_on_it)
+{
+    greet();
+    for (int i = 0; i < 3; ++i) {
+        link.broken = true;
+        ask();
+        client->lost("crash", WorkerEnd::crashed, now);
+        EXPECT_EQ(answers.back(), Errc::shutting_down);
+        link.broken = false;
+        revive();
+    }
+    EXPECT_TRUE(client->refusal(0, spec).empty());
+}
+
+TEST_F(Worker, a_crash_while_serving_is_told_from_any_other_end)
+{
+    greet();
+    ask();
+    client->lost("crash", WorkerEnd::crashed, now);
+    EXPECT_EQ(answers.back(), Errc::disconnected);
+    revive();
+    ask();
+    client->lost("killed", WorkerEnd::killed, now);
+    EXPECT_EQ(answers.back(), Errc::shutting_down);
+    revive();
+    ask();
+    say(wire::ErrorReply{.code = Errc::disconnected, .reason = "I crashed", .candidates = {}}, link.serial);
+    EXPECT_EQ(answers.back(), Errc::backend_failed) << "a worker that can say so did not";
+}
+
+TEST_F(Worker, what_waits_for_a_start_that_fails_is_not_to_blame)
+{
+    ask();
+    client->lost("crash", WorkerEnd::crashed, now);
+    EXPECT_EQ(answers, std::vector{Errc::shutting_down});
+    link.missing = true;
+    ask();
+    revive();
+    EXPECT_EQ(answers.back(), Errc::shutting_down);
+}
+
+TEST_F(Worker, what_was_refused_is_asked_again_when_all_is_forgiven)
+{
+    greet();
+    for (int i = 0; i < 2; ++i) {
+        ask();
+        client->lost("crash", WorkerEnd::crashed, now);
+        revive();
+    }
+    EXPECT_FALSE(client->refusal(0, spec).empty());
+    client->forgive();
+    EXPECT_TRUE(client->refusal(0, spec).empty());
+}
+
+class IdleWorker : public Worker {
+protected:
+    void SetUp() override
+    {
+        client.emplace("prove", DeviceInfo{}, BackendSet{}, link,
+                       WorkerTiming{.request_ns = 10 * second, .hello_ns = 30 * second, .idle_ns = 5 * second},
+                       [this](Instant) { ++changes; });
+        client->start(now);
+        memory = *create_memfd("test", 4096, 0);
+    }
+    void TearDown() override { memory.reset(); }
+    void prove()
+    {
+        const int fd = memory.get();
+        client->prove({}, {&fd, 1}, now, [this](Result<wire::WorkerProof> proof, Instant) {
+            answers.push_back(proof ? Errc{} : proof.error().code);
+        });
+    }
+    void greet() { say(wire::WorkerHello{}, 0); }
+
+    UniqueFd memory;
+};
+
+TEST_F(IdleWorker, it_starts_with_its_first_request_and_ends_after_its_last)
+{
+    EXPECT_EQ(link.started, 0);
+    EXPECT_FALSE(client->starting()) << "nobody waits for it";
+    prove();
+    EXPECT_EQ(link.started, 1);
+    greet();
+    EXPECT_EQ(link.sent.size(), 1u);
+    say(wire::WorkerProof{ProofResult::works, {}}, link.serial);
+    EXPECT_EQ(answers, std::vector{Errc{}});
+    pass(5 * second - 1);
+    EXPECT_EQ(link.killed, 0);
+    pass(1);
+    EXPECT_EQ(link.killed, 1);
+    EXPECT_EQ(client->deadline(), never);
+    prove();
+    EXPECT_EQ(link.started, 2);
+}
+
+TEST_F(IdleWorker, a_crash_is_followed_by_a_start_only_if_somebody_waits)
+{
+    prove();
+    prove();
+    greet();
+    client->lost("crash", WorkerEnd::crashed, now);
+    EXPECT_EQ(answers, std::vector{Errc::disconnected});
+    pass(10 * second);
+    EXPECT_EQ(link.started, 2);
+    greet();
+    client->lost("crash", WorkerEnd::crashed, now);
+    EXPECT_EQ(answers, (std::vector{Errc::disconnected, Errc::disconnected}));
+    EXPECT_EQ(client->deadline(), never);
+}
+
+TEST_F(IdleWorker, an_answer_to_another_question_is_no_proof)
+{
+    prove();
+    greet();
+    say(wire::WorkerDone{3}, link.serial);
+    EXPECT_EQ(answers, std::vector{Errc::backend_failed});
+}
+
+TEST_F(IdleWorker, a_missing_program_proves_nothing)
+{
+    link.missing = true;
+    prove();
+    prove();
+    EXPECT_EQ(answers, (std::vector{Errc::shutting_down, Errc::shutting_down}));
+    EXPECT_EQ(link.started, 1);
 }
 
 } // namespace
