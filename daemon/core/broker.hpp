@@ -89,6 +89,7 @@ private:
     };
     void allocated(ClientId, const Order&, Charge, Outcome, AllocationDone);
     Result<> keep_table(ClientRecord&, TablePointer);
+    static Result<Charge> charge_table(const ClientRecord&, std::size_t rows);
     Result<Wish> wish_of(const wire::Allocate&) const;
     /// `speaker`: who says it of itself; null: said of somebody else.
     Result<Party> party_of(const wire::Participant&, const ClientRecord* speaker) const;

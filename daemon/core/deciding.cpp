@@ -34,10 +34,23 @@ Result<bool> Broker::find_table(ClientId id, const wire::FindCapabilities& reque
 
 Result<std::optional<Capabilities>> Broker::define_table(ClientId id, const wire::DefineCapabilities& part)
 {
-    StatedTables& stated = client(id).stated;
+    ClientRecord& record = client(id);
+    StatedTables& stated = record.stated;
+    const bool begins = stated.expected_rows != part.row_count;
     TRY(add_part(stated, part));
+    if (!part.last && begins) {
+        stated.partial_charge = {};
+        auto charge = Charge::take(record.account, record.uid_account, cost_of_table(part.row_count));
+        if (!charge) {
+            stated.expected_rows = 0;
+            stated.partial = {};
+            return std::unexpected(charge.error());
+        }
+        stated.partial_charge = std::move(*charge);
+    }
     if (!part.last) return std::optional<Capabilities>();
     stated.expected_rows = 0;
+    stated.partial_charge = {};
     std::optional<Capabilities> whole = std::exchange(stated.partial, {});
     if (!is_canonical(*whole))
         return fail(Errc::invalid_argument,
@@ -47,7 +60,11 @@ Result<std::optional<Capabilities>> Broker::define_table(ClientId id, const wire
 
 Result<> Broker::keep_table(ClientId id, const Digest& digest, Capabilities table)
 {
-    return keep_table(client(id), tables_.add(digest, std::move(table)));
+    ClientRecord& record = client(id);
+    if (TablePointer known = tables_.find(digest)) return keep_table(record, std::move(known));
+    Charge charge = TRY(charge_table(record, table.rows.size()));
+    record.stated.tables.push_back({tables_.add(digest, std::move(table), std::move(charge)), {}});
+    return {};
 }
 
 /// Whoever states a table pays for it, also when others stated the same: they may leave first.
@@ -55,12 +72,16 @@ Result<> Broker::keep_table(ClientRecord& record, TablePointer table)
 {
     auto& tables = record.stated.tables;
     if (std::ranges::find(tables, table, &StatedTables::Entry::table) != tables.end()) return {};
-    if (tables.size() >= limits::capability_tables)
-        return fail(Errc::quota_exceeded, "a client states at most {} capability tables", limits::capability_tables);
-    const Amount amount{.bytes = sizeof(Capabilities) + table->rows.size() * sizeof(Capability)};
-    Charge charge = TRY(Charge::take(record.account, record.uid_account, amount));
+    Charge charge = TRY(charge_table(record, table->rows.size()));
     tables.push_back({std::move(table), std::move(charge)});
     return {};
+}
+
+Result<Charge> Broker::charge_table(const ClientRecord& record, std::size_t rows)
+{
+    if (record.stated.tables.size() >= limits::capability_tables)
+        return fail(Errc::quota_exceeded, "a client states at most {} capability tables", limits::capability_tables);
+    return Charge::take(record.account, record.uid_account, cost_of_table(rows));
 }
 
 // --- wishes ----------------------------------------------------------------------------------------

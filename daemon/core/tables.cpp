@@ -1,11 +1,17 @@
 // SPDX-License-Identifier: MIT
-// Entries of tables that are gone are swept when the map has doubled.
+// Entries of tables that are gone are swept when the map has doubled. The charge lies beside the table, in the memory
+// that all its pointers share.
 #include "daemon/core/tables.hpp"
 
 #include <cstring>
 
 namespace dmb {
 namespace {
+
+struct Kept {
+    Capabilities table;
+    Charge charge;
+};
 
 Result<> check_part(const StatedTables& stated, const wire::DefineCapabilities& part)
 {
@@ -41,17 +47,17 @@ TablePointer Tables::find(const Digest& digest) const
     return found == tables_.end() ? nullptr : found->second.lock();
 }
 
-TablePointer Tables::add(const Digest& digest, Capabilities table)
+Amount cost_of_table(std::size_t rows) { return {.bytes = sizeof(Capabilities) + rows * sizeof(Capability)}; }
+
+TablePointer Tables::add(const Digest& digest, Capabilities table, Charge charge)
 {
     if (tables_.size() >= purge_at_) {
         std::erase_if(tables_, [](const auto& entry) { return entry.second.expired(); });
         purge_at_ = 2 * tables_.size() + 64;
     }
-    std::weak_ptr<const Capabilities>& entry = tables_[digest];
-    TablePointer out = entry.lock();
-    if (out) return out;
-    out = std::make_shared<const Capabilities>(std::move(table));
-    entry = out;
+    auto kept = std::make_shared<const Kept>(std::move(table), std::move(charge));
+    TablePointer out(kept, &kept->table);
+    tables_[digest] = out;
     return out;
 }
 
@@ -60,6 +66,7 @@ Result<> add_part(StatedTables& stated, const wire::DefineCapabilities& part)
     if (stated.expected_rows != 0 && stated.expected_rows != part.row_count) stated.partial.rows.clear();
     if (const auto good = check_part(stated, part); !good) {
         stated.partial = {};
+        stated.partial_charge = {};
         stated.expected_rows = 0;
         return good;
     }
