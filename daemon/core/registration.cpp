@@ -42,6 +42,8 @@ Result<Image> Broker::check_registration(ClientId id, const wire::Register& requ
     if (desc.kind == MemoryKind::opaque)
         return fail(Errc::bad_descriptor, "opaque memory cannot be checked; only dma-bufs and sealed memfds can be registered");
     desc.backend = Backend::client;
+    // Not the client's word: software displays on a DRM node crash on memory of other devices, and their importer
+    // decides by this. A liar could end whoever opens its image.
     desc.device = {};
     desc.opaque = {};
     for (const UniqueFd& fd : fds) {

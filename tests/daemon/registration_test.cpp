@@ -46,6 +46,20 @@ TEST_F(Registration, a_sealed_memfd_becomes_an_image_of_its_client)
     EXPECT_EQ(pool->info(), PoolInfo{}) << "a client's memory never serves another";
 }
 
+TEST_F(Registration, what_a_client_says_of_its_device_is_not_believed)
+{
+    wire::Register lie = describe();
+    lie.desc.backend = Backend::gbm;
+    lie.desc.device.render_node = 226 << 8 | 128;
+    lie.desc.device.device_uuid.fill(7);
+    lie.desc.rung = Rung::tiled;
+    EXPECT_EQ(try_register(alice, lie, memory()), Errc{});
+    const ImageInfo image = broker->inspect(alice, {}, now)->images.at(0);
+    EXPECT_EQ(image.desc.backend, Backend::client);
+    EXPECT_EQ(image.desc.device, DeviceId{}) << "an importer that trusts it crashes on other memory";
+    EXPECT_EQ(image.desc.rung, Rung::system_dma_buf);
+}
+
 TEST_F(Registration, nothing_but_image_memory_is_taken)
 {
     int ends[2];

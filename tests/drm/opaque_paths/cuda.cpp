@@ -17,6 +17,7 @@ namespace {
 
 constexpr int cuda_success = 0;               // CUDA_SUCCESS
 constexpr int cuda_not_ready = 600;           // CUDA_ERROR_NOT_READY
+constexpr int cuda_not_supported = 801;       // CUDA_ERROR_NOT_SUPPORTED
 constexpr unsigned opaque_fd = 1;             // CU_EXTERNAL_MEMORY_HANDLE_TYPE_OPAQUE_FD, and of semaphores
 constexpr unsigned dedicated = 1;             // CUDA_EXTERNAL_MEMORY_DEDICATED
 constexpr unsigned format_u8 = 1;             // CU_AD_FORMAT_UNSIGNED_INT8
@@ -195,18 +196,28 @@ void Cuda::make_current(int device) const
     check(api_->set_current(context), "cuCtxSetCurrent");
 }
 
-Cuda Cuda::first()
+/// Without a device, or with a driver for another kernel module, there is no CUDA here.
+Cuda Cuda::open()
 {
     Cuda cuda(load());
-    cuda.check(cuda.api_->init(0), "cuInit");
+    try {
+        cuda.check(cuda.api_->init(0), "cuInit");
+    } catch (const std::exception& e) {
+        throw Skip(e.what());
+    }
+    return cuda;
+}
+
+Cuda Cuda::first()
+{
+    Cuda cuda = open();
     cuda.make_current(0);
     return cuda;
 }
 
 Cuda Cuda::with_uuid(const Uuid& wanted)
 {
-    Cuda cuda(load());
-    cuda.check(cuda.api_->init(0), "cuInit");
+    Cuda cuda = open();
     int count = 0;
     cuda.check(cuda.api_->device_count(&count), "cuDeviceGetCount");
     std::string seen;
@@ -313,7 +324,9 @@ void CudaBuffer::write(const std::vector<std::uint8_t>& pixels) const
 UniqueFd CudaBuffer::export_dma_buf() const
 {
     int fd = -1;
-    cuda_.check(cuda_.api().export_range(&fd, address_, bytes_, dma_buf_fd, 0), "cuMemGetHandleForAddressRange");
+    const int result = cuda_.api().export_range(&fd, address_, bytes_, dma_buf_fd, 0);
+    if (result == cuda_not_supported) throw Skip("CUDA exports no dma-bufs here (cuMemGetHandleForAddressRange)");
+    cuda_.check(result, "cuMemGetHandleForAddressRange");
     return UniqueFd::adopt(fd);
 }
 

@@ -29,6 +29,7 @@ public:
 
 private:
     explicit Cuda(std::shared_ptr<const CudaFunctions> api) : api_(std::move(api)) {}
+    static Cuda open();
     void make_current(int device) const;
     std::shared_ptr<const CudaFunctions> api_;
 };
