@@ -23,6 +23,7 @@
 namespace dmb {
 namespace {
 
+using test::children_of;
 using test::eventually;
 using test::make_allocate;
 using test::make_desc;
@@ -33,15 +34,6 @@ using Random = std::mt19937;
 constexpr int kills = 1000;
 constexpr int at_once = 4;
 constexpr int check_every = 100;
-
-std::vector<pid_t> children_of(pid_t pid)
-{
-    const std::string number = std::to_string(pid);
-    std::ifstream file("/proc/" + number + "/task/" + number + "/children");
-    std::vector<pid_t> out;
-    for (pid_t child; file >> child;) out.push_back(child);
-    return out;
-}
 
 /// What each descriptor of a process leads to, for the message of a failure.
 std::string links_of(pid_t pid)
