@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: MIT
 // A whole broker in this process: the real sessions over socket pairs, the real core, real memfds. The
 // input is a sequence of what up to three clients do: well-formed requests about each other's tokens,
-// handles and images, bent ones, raw bytes, any kind of descriptor, silence, sudden ends; and of what a
-// slow backend answers. When all are gone nothing may be left: no image, token, pooled byte, descriptor.
+// handles and images, with capability tables, bent ones, raw bytes, any kind of descriptor, silence, sudden ends; and
+// of what a slow backend and its helpers answer. When all are gone nothing may be left: no image, token, pooled
+// byte, descriptor.
 #include "daemon/alloc/memfd.hpp"
 #include "daemon/core/broker.hpp"
 #include "daemon/net/server.hpp"
 #include "proto/base/log.hpp"
 #include "proto/image/format_table.hpp"
+#include "proto/wire/digest.hpp"
 
 #include <cstdlib>
 #include <cstring>
@@ -38,13 +40,51 @@ std::size_t count_fds()
     return static_cast<std::size_t>(std::distance(begin(all), end(all)));
 }
 
+constexpr Modifier tiled{0x0100'0000'0000'0001};
+
+/// Answers that come late, with what the input says became of them.
+using Later = std::deque<std::move_only_function<void(Errc)>>;
+
+/// Imports, reads, writes and blits nothing, but says so or says otherwise.
+class LateHelper : public Helper {
+public:
+    explicit LateHelper(Later& later) : later_(later) {}
+    void prove(const wire::WorkerProve&, std::span<const int>, Instant now, Done<wire::WorkerProof> done) override
+    {
+        add<wire::WorkerProof>(now, std::move(done), [] { return wire::WorkerProof{ProofResult::works, {}}; });
+    }
+    void read(const ImageDesc&, std::span<const int>, Instant now, Done<Pixels> done) override
+    {
+        add<Pixels>(now, std::move(done), [] { return Pixels{sealed_copy("fuzz", {}).value(), 1}; });
+    }
+    void write(const ImageDesc&, std::span<const int>, Instant now, Done<std::uint64_t> done) override
+    {
+        add<std::uint64_t>(now, std::move(done), [] { return 1; });
+    }
+    void blit(const wire::WorkerBlit&, std::span<const int>, Instant now, Done<std::uint64_t> done) override
+    {
+        add<std::uint64_t>(now, std::move(done), [] { return 1; });
+    }
+
+private:
+    template <class T, class Make> void add(Instant now, Done<T> done, Make make)
+    {
+        later_.push_back([now, done = std::move(done), make](Errc error) mutable {
+            if (error == Errc{}) done(make(), now);
+            else done(fail(error, "as the input says"), now);
+        });
+    }
+    Later& later_;
+};
+
 /// A device whose memory comes late, or not at all.
 class LateAllocator : public Allocator {
 public:
     LateAllocator() : device_{.backend = Backend::gbm, .node = "/dev/dri/late"}
     {
         for (const FormatInfo& format : all_formats())
-            formats_.push_back({0, format.fourcc, modifier_linear, format.plane_count, Usage::all()});
+            for (const Modifier modifier : {modifier_linear, tiled})
+                formats_.push_back({0, format.fourcc, modifier, format.plane_count, Usage::all()});
     }
     std::span<const DeviceInfo> devices() const override { return {&device_, 1}; }
     std::span<const FormatSupport> formats() const override { return formats_; }
@@ -54,33 +94,69 @@ public:
         set.add(Backend::gbm);
         return set;
     }
+    Helper* helper() override { return &helper_; }
     void allocate(std::uint8_t, const wire::AllocateSpec& spec, const LayoutRules&, int contents, Instant now,
                   Completion done) override
     {
-        waiting_.push_back({spec, contents, now, std::move(done)});
+        later_.push_back([this, spec, filled = contents >= 0, now, done = std::move(done)](Errc error) mutable {
+            if (error == Errc{}) done(make(spec, filled), now);
+            else done(fail(error, "as the input says"), now);
+        });
     }
-    void finish(bool succeed)
+    void finish(Errc error)
     {
-        if (waiting_.empty()) return;
-        Waiting first = std::move(waiting_.front());
-        waiting_.pop_front();
-        if (!succeed) return first.done(fail(Errc::disconnected, "the worker crashed"), first.now);
-        memory_.allocate(0, first.spec, {}, first.contents, first.now, std::move(first.done));
+        if (later_.empty()) return;
+        auto first = std::move(later_.front());
+        later_.pop_front();
+        first(error);
     }
-    bool idle() const { return waiting_.empty(); }
+    bool idle() const { return later_.empty(); }
 
 private:
-    struct Waiting {
-        wire::AllocateSpec spec;
-        int contents;
-        Instant now;
-        Completion done;
-    };
+    Result<Allocated> make(const wire::AllocateSpec& spec, bool filled) const
+    {
+        Allocated out;
+        out.desc = TRY(linear_layout(spec.size, spec.format));
+        out.desc.backend = Backend::gbm;
+        out.desc.modifier = spec.modifiers.empty() ? modifier_linear : spec.modifiers[0];
+        out.desc.rung = out.desc.modifier == modifier_linear ? Rung::linear : Rung::tiled;
+        out.desc.usage = spec.usage;
+        out.fds.push_back(TRY(create_memfd("late", out.desc.total_size(), 0)));
+        out.contents_written = filled;
+        return out;
+    }
     DeviceInfo device_;
     std::vector<FormatSupport> formats_;
-    MemfdAllocator memory_;
-    std::deque<Waiting> waiting_;
+    Later later_;
+    LateHelper helper_{later_};
 };
+
+/// A table and its name: each of these clients can state any of them.
+struct Stated {
+    Capabilities table;
+    Digest digest{};
+};
+std::vector<Stated> make_tables()
+{
+    std::vector<Stated> out;
+    const auto add = [&](Api api, bool memfd, std::initializer_list<Modifier> modifiers) {
+        Stated s;
+        s.table.api = api;
+        for (const FormatInfo& format : all_formats()) {
+            for (const Modifier m : modifiers) s.table.rows.push_back({.format = format.fourcc, .modifier = m});
+            if (memfd)
+                s.table.rows.push_back({.kind = MemoryKind::memfd, .format = format.fourcc, .modifier = modifier_linear});
+        }
+        make_canonical(s.table);
+        s.digest = wire::digest_of(s.table).value();
+        out.push_back(std::move(s));
+    };
+    add(Api::egl, false, {modifier_linear, tiled});
+    add(Api::vulkan, false, {modifier_linear});
+    add(Api::kms, false, {tiled});
+    add(Api::cpu, true, {});
+    return out;
+}
 
 Limits small_limits()
 {
@@ -116,7 +192,7 @@ private:
 
     void step(std::size_t who)
     {
-        switch (in_.ConsumeIntegralInRange(0, 17)) {
+        switch (in_.ConsumeIntegralInRange(0, 27)) {
         case 0: return connect(who);
         case 1: return clients_[who].reset();
         case 2: return say(who, wire::Hello{.name = "fuzz"});
@@ -134,7 +210,17 @@ private:
         case 14: return say(who, wire::Inspect{in_.ConsumeBool() ? ImageId{} : image()});
         case 15: return raw(who);
         case 16: return listen(who);
-        case 17: return late_.finish(in_.ConsumeBool());
+        case 17:
+        case 18:
+        case 19: return late_.finish(fate());
+        case 20: return define(who);
+        case 21: return say(who, wire::FindCapabilities{digest()});
+        case 22:
+        case 23: return say(who, wire::Join{token(), rights(), participant()});
+        case 24: return say(who, wire::Move{handle()});
+        case 25: return say(who, wire::Refresh{handle()});
+        case 26: return say(who, wire::Why{{in_.ConsumeIntegralInRange<std::uint64_t>(0, 40)}, image()});
+        case 27: return say(who, wire::ManageProofs{in_.ConsumeBool() ? wire::ProofAction::clear : wire::ProofAction::warm});
         }
     }
 
@@ -169,11 +255,24 @@ private:
         message.spec.usage = usage();
         message.spec.backends.bits = in_.PickValueInArray<std::uint32_t>({0, 2, 2, 16, 16, 18, 254});
         message.lease_ns = duration();
+        for (int i = in_.ConsumeIntegralInRange(0, 3); i > 0; --i) message.participants.push_back(participant());
+        if (in_.ConsumeIntegralInRange(0, 7) == 0) message.alternatives.push_back(format().fourcc);
         message.has_contents = in_.ConsumeIntegralInRange(0, 3) == 0;
         std::vector<UniqueFd> owned;
         std::vector<int> fds;
         if (message.has_contents) fds.push_back(descriptor(owned, 1 << 16));
         say(who, message, fds);
+    }
+
+    void define(std::size_t who)
+    {
+        const Stated& stated = tables()[in_.ConsumeIntegralInRange<std::size_t>(0, tables().size() - 1)];
+        const auto size = static_cast<std::uint32_t>(stated.table.rows.size());
+        wire::DefineCapabilities message{stated.table, size, true, stated.digest};
+        if (in_.ConsumeIntegralInRange(0, 7) == 0) message.row_count = in_.ConsumeIntegral<std::uint32_t>();
+        if (in_.ConsumeIntegralInRange(0, 7) == 0) message.last = false;
+        if (in_.ConsumeIntegralInRange(0, 7) == 0) message.part.rows.resize(size / 2);
+        say(who, message);
     }
 
     void register_image(std::size_t who)
@@ -271,6 +370,30 @@ private:
         const std::size_t newest = std::min(list.size(), most_kept);
         return list[list.size() - 1 - in_.ConsumeIntegralInRange<std::size_t>(0, newest - 1)];
     }
+    static const std::vector<Stated>& tables()
+    {
+        static const std::vector<Stated> all = make_tables();
+        return all;
+    }
+    Digest digest()
+    {
+        const std::size_t which = in_.ConsumeIntegralInRange<std::size_t>(0, tables().size());
+        return which == tables().size() ? Digest{} : tables()[which].digest;
+    }
+    wire::Participant participant()
+    {
+        wire::Participant out{.name = in_.ConsumeBool() ? "one" : "", .capabilities = digest(), .usage = usage()};
+        if (in_.ConsumeIntegralInRange(0, 3) == 0) out.minimum_rung = static_cast<Rung>(in_.ConsumeIntegralInRange(1, 5));
+        if (in_.ConsumeIntegralInRange(0, 7) == 0) out.modifiers.push_back(modifier());
+        if (in_.ConsumeIntegralInRange(0, 7) == 0) out.rules.stride_alignment = in_.ConsumeIntegral<std::uint16_t>();
+        return out;
+    }
+    /// Mostly it goes well.
+    Errc fate()
+    {
+        return in_.PickValueInArray(
+            {Errc{}, Errc{}, Errc{}, Errc{}, Errc::disconnected, Errc::timed_out, Errc::shutting_down, Errc::backend_failed});
+    }
     Token token() { return remembered(tokens_); }
     HandleId handle() { return remembered(handles_); }
     ImageId image() { return remembered(images_); }
@@ -281,7 +404,7 @@ private:
             return {in_.ConsumeIntegral<std::uint32_t>(), in_.ConsumeIntegral<std::uint32_t>()};
         return {in_.ConsumeIntegralInRange(1u, 64u), in_.ConsumeIntegralInRange(1u, 64u)};
     }
-    Modifier modifier() { return {in_.PickValueInArray<std::uint64_t>({0, 0, modifier_invalid.value, 0x0100'0000'0000'0001})}; }
+    Modifier modifier() { return {in_.PickValueInArray<std::uint64_t>({0, 0, modifier_invalid.value, tiled.value})}; }
     Rights rights() { return Rights::from_bits(in_.ConsumeIntegralInRange(0u, 7u)); }
     Usage usage() { return Usage::from_bits(in_.PickValueInArray<std::uint32_t>({0, 1, 3, 4, 12, 127})); }
     std::uint64_t duration()
@@ -295,7 +418,7 @@ private:
     {
         for (UniqueFd& client : clients_) client.reset();
         pump();
-        while (!late_.idle()) late_.finish(true);
+        while (!late_.idle()) late_.finish({});
         server_.shut_down();
         pump();
         revoke_what_leases_keep();
@@ -332,7 +455,7 @@ private:
     LateAllocator late_;
     Pool pool_{1 << 20};
     Proofs proofs_;
-    Broker broker_{limits_, {&memfd_, &late_}, pool_, proofs_, Helpers{}, server_};
+    Broker broker_{limits_, {&memfd_, &late_}, pool_, proofs_, Helpers{late_.helper(), late_.helper()}, server_};
 };
 
 } // namespace

@@ -2,6 +2,7 @@
 // Processes killed without warning: a thousand clients at random steps of the protocol, consumers that
 // hold images, and workers in the middle of an allocation. Half of the clients end themselves at a chosen
 // step, so that every step is met; the other half is killed by the clock. DMABROKER_SEED repeats a run.
+#include "proto/wire/digest.hpp"
 #include "tests/integration/raw_client.hpp"
 #include "tests/support/broker_process.hpp"
 #include "tests/support/fixture.hpp"
@@ -23,6 +24,7 @@
 namespace dmb {
 namespace {
 
+using test::children_of;
 using test::eventually;
 using test::make_allocate;
 using test::make_desc;
@@ -33,15 +35,6 @@ using Random = std::mt19937;
 constexpr int kills = 1000;
 constexpr int at_once = 4;
 constexpr int check_every = 100;
-
-std::vector<pid_t> children_of(pid_t pid)
-{
-    const std::string number = std::to_string(pid);
-    std::ifstream file("/proc/" + number + "/task/" + number + "/children");
-    std::vector<pid_t> out;
-    for (pid_t child; file >> child;) out.push_back(child);
-    return out;
-}
 
 /// What each descriptor of a process leads to, for the message of a failure.
 std::string links_of(pid_t pid)
@@ -133,6 +126,18 @@ void one_round(RawClient& client, Fate& fate, Random& random, const Token& token
     converse<wire::ImageReply>(client, fate, wire::Open{minted.token, Right::read, UsageFlag::cpu_read});
     const auto seen = converse<wire::ImageReply>(
         client, fate, wire::Open{token, Right::read, random() % 2 ? Usage(UsageFlag::cpu_read) : Usage(UsageFlag::sample)});
+    Capabilities table;
+    table.api = random() % 2 ? Api::cpu : Api::kms;
+    for (const Modifier modifier : {modifier_linear, Modifier{random()}})
+        table.rows.push_back({.kind = MemoryKind::memfd, .format = fourcc("XR24"), .modifier = modifier});
+    make_canonical(table);
+    const auto rows = static_cast<std::uint32_t>(table.rows.size());
+    const Digest digest = *wire::digest_of(table);
+    converse<wire::CapabilitiesReply>(client, fate, wire::DefineCapabilities{table, rows, true, digest});
+    const wire::Participant self{.name = "self", .capabilities = digest, .usage = UsageFlag::cpu_read};
+    const auto joined = converse<wire::ImageReply>(client, fate, wire::Join{token, Right::read, self});
+    converse<wire::WhyReply>(client, fate, wire::Why{});
+    if (joined.handle != HandleId{} && random() % 2) client.say(wire::Release{joined.handle});
     const UniqueFd memfd = make_memfd(16 * 16 * 4);
     const auto mine = converse<wire::ImageReply>(client, fate, wire::Register{make_desc({16, 16}), "mine", 0}, {memfd.get()});
     converse<wire::Done>(client, fate, wire::SetLease{mine.handle, random() % 100'000'000});

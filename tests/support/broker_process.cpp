@@ -6,6 +6,7 @@
 #include "proto/wire/channel.hpp"
 #include "tests/support/fixture.hpp"
 
+#include <algorithm>
 #include <csignal>
 #include <cstdlib>
 #include <fcntl.h>
@@ -48,11 +49,22 @@ std::string daemon_binary()
 
 } // namespace
 
+std::vector<pid_t> children_of(pid_t pid)
+{
+    const std::string number = std::to_string(pid);
+    std::ifstream file("/proc/" + number + "/task/" + number + "/children");
+    std::vector<pid_t> out;
+    for (pid_t child; file >> child;) out.push_back(child);
+    return out;
+}
+
 BrokerProcess::BrokerProcess(std::vector<std::string> arguments, Debuggable debuggable)
     : folder_(make_folder()), socket_(folder_ + "/broker")
 {
     if (debuggable == Debuggable::when_needed && ::geteuid() != 0) arguments.push_back("--debuggable");
-    arguments.insert(arguments.begin(), {"--socket", socket_, "--cache", folder_ + "/cache"});
+    if (std::ranges::find(arguments, "--cache") == arguments.end())
+        arguments.insert(arguments.begin(), {"--cache", folder_ + "/cache"});
+    arguments.insert(arguments.begin(), {"--socket", socket_});
     const std::string binary = daemon_binary();
     pid_ = ::fork();
     if (pid_ < 0) throw std::runtime_error("fork failed");

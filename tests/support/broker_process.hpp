@@ -39,6 +39,9 @@ private:
     pid_t pid_ = -1;
 };
 
+/// Its child processes now.
+std::vector<pid_t> children_of(pid_t);
+
 /// Polls until `condition` holds or `seconds` are over; returns whether it held. For states of another
 /// process that send no event.
 template <class Condition> bool eventually(Condition condition, double seconds = 2.0);
