@@ -189,7 +189,7 @@ TEST_F(Hostile, w08_replies_and_unknown_messages_from_a_client_are_unsupported)
             EXPECT_EQ(attacker.error(message, repeat(memfd.get(), message.fd_count())), Errc::unsupported) << name;
         }
     });
-    for (const std::uint16_t opcode : std::initializer_list<std::uint16_t>{0, 19, 63, 67, 0xffff}) {
+    for (const std::uint16_t opcode : std::initializer_list<std::uint16_t>{0, 30, 63, 74, 0xffff}) {
         std::vector<std::byte> bytes = encoded(wire::Done{});
         std::memcpy(bytes.data(), &opcode, sizeof opcode);
         ASSERT_TRUE(attacker.say_bytes(bytes, {memfd.get()}));
