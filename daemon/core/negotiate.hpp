@@ -36,8 +36,6 @@ struct Negotiation {
 
 Negotiation negotiate(const Question&);
 
-/// Only the CPU will touch it: nothing is to be gained from waiting for a GPU.
-bool is_cpu_only(Usage);
 wire::Candidate candidate(const DeviceInfo&, wire::Verdict, std::string_view reason);
 
 } // namespace dmb
