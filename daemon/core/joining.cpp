@@ -122,7 +122,10 @@ void Broker::join_image(JoiningPointer joining, Instant now)
     joining->image = image.id;
     const bool fits = misfit(image, joining->party).empty();
     if (fits && prove_for(joining, image, now)) return;
-    if (fits) return finish_joining(std::move(joining), hold_joined(*joining, image), now);
+    if (fits) {
+        Result<Held> held = hold_joined(*joining, image);
+        return finish_joining(std::move(joining), std::move(held), now);
+    }
     joining->misfit = misfit(image, joining->party);
     renegotiate(std::move(joining), image, now);
 }
@@ -193,7 +196,10 @@ void Broker::image_made(JoiningPointer joining, Outcome outcome, Instant now)
     if (!clients_.contains(joining->client)) return;
     if (was_overtaken(*joining)) return start_again(std::move(joining), now);
     joining->outcome = std::move(outcome);
-    if (!joining->outcome.memory) return image_failed(std::move(joining), joining->outcome.memory.error(), now);
+    if (!joining->outcome.memory) {
+        const Error error = joining->outcome.memory.error();
+        return image_failed(std::move(joining), error, now);
+    }
     const bool for_everybody = !joining->outcome.plan || joining->outcome.plan->copied.empty();
     if (!for_everybody) return image_failed(std::move(joining), {Errc::no_backend, "nothing serves everybody"}, now);
     const CopyEnd from = end_of(image->second.memory), to = end_of(*joining->outcome.memory);
