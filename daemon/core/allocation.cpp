@@ -259,9 +259,10 @@ void Allocations::give_up(JobPointer job, Instant now)
         out.memory = fail(better_known(job->last_error) ? job->last_error : Errc::backend_failed,
                           "every way to make {} failed, at last: {}", shape, job->failed.back().reason.view());
     else if (!job->plan->nearest.empty())
-        out.memory = fail(Errc::no_backend, "{} ({}); nearest: {}",
-                          job->wish.parties.empty() ? "nothing on this machine can serve that" : "no image that everyone can use",
-                          shape, job->plan->nearest.view());
+        out.memory =
+            fail(Errc::no_backend, "{} ({}); nearest: {}",
+                 job->wish.parties.empty() ? "nothing on this machine can serve that" : "no image that everyone can use", shape,
+                 job->plan->nearest.view());
     else out.memory = fail(Errc::no_backend, "nothing on this machine can serve {}; the candidates say why", shape);
     out.wish = std::move(job->wish);
     job->done(std::move(out), now);

@@ -37,7 +37,8 @@ Sentence refused(const Wish& wish, const Negotiation& plan)
     const std::string shape = fmt::format("{} {}x{}", to_string(spec.format), spec.size.width, spec.size.height);
     if (!plan.choices.empty()) return std::string_view(fmt::format("{}: every allocation that could serve failed", shape));
     const bool alone = wish.parties.empty();
-    return std::string_view(fmt::format("{} ({})", alone ? "nothing here can serve it" : "no image that everyone can use", shape));
+    return std::string_view(
+        fmt::format("{} ({})", alone ? "nothing here can serve it" : "no image that everyone can use", shape));
 }
 
 void add_plan(Decision& out, const DecisionRecord& record)

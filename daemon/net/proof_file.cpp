@@ -16,6 +16,11 @@
 #include <unistd.h>
 
 namespace dmb {
+namespace {
+
+constexpr off_t most_bytes = 16 * 1024 * 1024;
+
+} // namespace
 
 std::string ProofFile::default_folder()
 {
@@ -33,7 +38,10 @@ ProofFile::ProofFile(const std::string& folder)
     std::filesystem::create_directories(folder, error);
     path_ = folder + "/proofs.json";
     file_ = UniqueFd::adopt(::open(path_.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600));
-    if (!file_) log::warning("results of trials are not kept: {}: {}", path_, std::strerror(errno));
+    if (!file_) return log::warning("results of trials are not kept: {}: {}", path_, std::strerror(errno));
+    std::ifstream before(path_, std::ios::binary);
+    char last = '\n';
+    if (before.seekg(-1, std::ios::end).get(last) && last != '\n') append_text("\n"); // a line that was cut off ends here
 }
 
 std::vector<Proof> ProofFile::load()
@@ -52,8 +60,17 @@ std::vector<Proof> ProofFile::load()
 void ProofFile::append(const Proof& proof)
 {
     if (!file_) return;
-    const std::string line = wire::to_json(proof) + "\n";
-    if (::write(file_.get(), line.data(), line.size()) != static_cast<ssize_t>(line.size()))
+    // Identities come from clients, too. Who fills the file with them makes the broker forget, not the disk full.
+    if (::lseek(file_.get(), 0, SEEK_END) > most_bytes) {
+        log::warning("{} is full; everything is tried anew after a restart", path_);
+        clear();
+    }
+    append_text(wire::to_json(proof) + "\n");
+}
+
+void ProofFile::append_text(std::string_view text)
+{
+    if (::write(file_.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size()))
         log::warning("{}: {}", path_, std::strerror(errno));
 }
 

@@ -23,6 +23,8 @@ public:
     void clear();
 
 private:
+    void append_text(std::string_view text);
+
     std::string path_;
     UniqueFd file_; ///< for appending
 };
