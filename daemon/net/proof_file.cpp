@@ -38,7 +38,10 @@ ProofFile::ProofFile(const std::string& folder)
     std::filesystem::create_directories(folder, error);
     path_ = folder + "/proofs.json";
     file_ = UniqueFd::adopt(::open(path_.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600));
-    if (!file_) return log::warning("results of trials are not kept: {}: {}", path_, std::strerror(errno));
+    if (!file_) {
+        log::warning("results of trials are not kept: {}: {}", path_, std::strerror(errno));
+        return;
+    }
     std::ifstream before(path_, std::ios::binary);
     char last = '\n';
     if (before.seekg(-1, std::ios::end).get(last) && last != '\n') append_text("\n"); // a line that was cut off ends here
