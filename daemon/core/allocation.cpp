@@ -177,6 +177,7 @@ bool Allocations::prove_first(JobPointer& job, Instant now)
                 .device = choice.device,
                 .format = choice.format,
                 .modifier = choice.modifiers[0],
+                .usage = choice.usage,
                 .rules = job->plan->rules,
                 .size = job->wish.spec.size,
                 .importers = job->wish.parties};
@@ -275,7 +276,12 @@ void Allocations::warm_up(Instant now, std::vector<Party> importers)
     for (const Offer& offer : offers_)
         for (const FormatSupport& row : offer.formats) {
             if (row.device != offer.index || !offer.device->problem.empty()) continue;
-            Trial trial{allocators_[offer.allocator], offer.index, row.format, row.modifier, {}, size, {}};
+            Trial trial{.allocator = allocators_[offer.allocator],
+                        .device = offer.index,
+                        .format = row.format,
+                        .modifier = row.modifier,
+                        .usage = row.usage & UsageFlag::sample,
+                        .size = size};
             const Properties made{memory_kind(offer.device->backend),
                                   offer.device->backend,
                                   offer.device->id,

@@ -28,12 +28,6 @@ Properties properties(const ImageDesc& desc)
     return {desc.kind, desc.backend, desc.device, desc.format, desc.modifier, desc.size, desc.rung, usable(desc)};
 }
 
-LayoutRules rules_of(const Party& party)
-{
-    if (!party.table) return party.demands.rules;
-    return combine(party.demands.rules, party.table->rules).value_or(party.demands.rules);
-}
-
 std::string shape(const ImageDesc& desc) { return fmt::format("{} {}", to_string(desc.format), describe(desc.modifier)); }
 
 /// One that was named in the request and has come meanwhile is one.
@@ -60,7 +54,7 @@ BoundedText<160> Broker::misfit(const ImageRecord& image, const Party& party) co
 {
     const ImageDesc& desc = image.memory.desc;
     const Offer* offer = allocations_.offer_of(desc);
-    if (const auto broken = broken_rule(rules_of(party), desc); !broken.empty()) return broken;
+    if (const auto broken = broken_rule(own_rules(party).value_or(party.demands.rules), desc); !broken.empty()) return broken;
     const Demands demands = broken_demands(party, properties(desc));
     if (demands == 0) return offer ? disproof(proofs_, *offer->device, &party, desc.format, desc.modifier, desc.size) : "";
     const DeviceInfo stranger{.id = desc.device, .backend = desc.backend, .name = "a client"};
@@ -77,7 +71,13 @@ bool Broker::prove_for(JoiningPointer& joining, const ImageRecord& image, Instan
     const Offer* offer = allocations_.offer_of(desc);
     if (joining->proven || !offer) return false;
     joining->proven = true;
-    Trial trial{&allocations_.allocator_of(*offer), offer->index, desc.format, desc.modifier, {}, desc.size, {joining->party}};
+    Trial trial{.allocator = &allocations_.allocator_of(*offer),
+                .device = offer->index,
+                .format = desc.format,
+                .modifier = desc.modifier,
+                .usage = desc.usage,
+                .size = desc.size,
+                .importers = {joining->party}};
     if (allocations_.proving().untried(trial).empty()) return false;
     allocations_.proving().run(std::move(trial), now, [this, joining = std::move(joining)](Instant at) mutable {
         join_image(std::move(joining), at);
@@ -120,14 +120,11 @@ void Broker::join_image(JoiningPointer joining, Instant now)
     ImageRecord& image = latest(found->second);
     if (image.revoked) return finish_joining(std::move(joining), fail(Errc::token_revoked, "the image was revoked"), now);
     joining->image = image.id;
-    const bool fits = misfit(image, joining->party).empty();
-    if (fits && prove_for(joining, image, now)) return;
-    if (fits) {
-        Result<Held> held = hold_joined(*joining, image);
-        return finish_joining(std::move(joining), std::move(held), now);
-    }
     joining->misfit = misfit(image, joining->party);
-    renegotiate(std::move(joining), image, now);
+    if (!joining->misfit.empty()) return renegotiate(std::move(joining), image, now);
+    if (prove_for(joining, image, now)) return;
+    Result<Held> held = hold_joined(*joining, image);
+    finish_joining(std::move(joining), std::move(held), now);
 }
 
 /// Everybody who has to do with the image, if all of them are known. What it looks like stays.

@@ -108,8 +108,10 @@ void Proving::allocate(JobPointer job, Instant now)
     if (!is_there(*job)) return finish(std::move(job), now);
     const Trial& trial = job->trial;
     job->began = now;
-    wire::AllocateSpec spec{.size = trial_size(size_class(trial.size)), .format = trial.format, .modifiers = {trial.modifier}};
-    for (const Party& party : trial.importers) spec.usage = spec.usage | party.demands.usage;
+    const wire::AllocateSpec spec{.size = trial_size(size_class(trial.size)),
+                                  .format = trial.format,
+                                  .modifiers = {trial.modifier},
+                                  .usage = trial.usage};
     Result<UniqueFd> contents = pattern(trial.format, spec.size);
     if (!contents) return finish(std::move(job), now);
     Allocator& allocator = *trial.allocator;

@@ -23,6 +23,7 @@ struct Trial {
     std::uint8_t device = 0;
     FourCC format;
     Modifier modifier;
+    Usage usage; ///< the image is made for, as the one that is wanted will be
     LayoutRules rules;
     Extent size; ///< of the image that is wanted
     std::vector<Party> importers;

@@ -114,8 +114,7 @@ Reason size_reason(const Question& question, const Party& party, const Layout& l
 
 Reason rules_reason(const Party& party)
 {
-    LayoutRules rules = party.demands.rules;
-    if (party.table) rules = combine(rules, party.table->rules).value_or(rules);
+    const LayoutRules rules = own_rules(party).value_or(party.demands.rules);
     if (rules.contiguous) return "needs physically contiguous memory, which no allocator here promises";
     return text("{} cannot be met together with the others' alignments", rules_text(rules));
 }
@@ -241,8 +240,7 @@ Reason wants(const Party& party)
     const wire::Participant& want = party.demands;
     std::string out = to_string(want.usage);
     const auto add = [&](const std::string& more) { out += ", " + more; };
-    LayoutRules rules = want.rules;
-    if (party.table) rules = combine(rules, party.table->rules).value_or(rules);
+    const LayoutRules rules = own_rules(party).value_or(want.rules);
     if (const std::string text = rules_text(rules); !text.empty()) add(text);
     if (!want.formats.empty()) add(fmt::format("one of {} formats", want.formats.size()));
     if (!want.modifiers.empty()) add(fmt::format("one of {} modifiers", want.modifiers.size()));

@@ -136,6 +136,7 @@ protected:
                 .device = 0,
                 .format = format,
                 .modifier = modifier,
+                .usage = UsageFlag::sample,
                 .rules = {},
                 .size = {64, 64},
                 .importers = std::move(importers)};
@@ -161,6 +162,16 @@ protected:
     Party first = make_party(make_table({tiled})), other = make_party(make_table({tiled}, Api::vulkan));
     int done = 0;
 };
+
+TEST_F(ProvingTest, the_image_is_made_for_what_the_real_one_will_be_made_for)
+{
+    first.demands.usage = UsageFlag::sample | UsageFlag::storage;
+    run({first});
+    ASSERT_EQ(gpu.asked.size(), 1u);
+    EXPECT_EQ(gpu.asked[0].usage, Usage(UsageFlag::sample))
+        << "what another device does with it is not the exporter's business";
+    EXPECT_EQ(prover.proven.at(0).usage, first.demands.usage);
+}
 
 TEST_F(ProvingTest, every_importer_gets_an_image_that_nobody_drew_into)
 {
