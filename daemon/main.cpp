@@ -152,14 +152,14 @@ Result<> run(const Options& options)
         io.stop();
     });
     asio::signal_set child(io, SIGCHLD);
-    const std::function<void()> reap = [&] {
+    const std::function<void()> wait_for_child = [&] {
         child.async_wait([&](error_code error, int) {
             if (error) return;
-            for (const auto& worker : workers) worker->reap();
-            reap();
+            for (const auto& worker : workers) worker->child_ended();
+            wait_for_child();
         });
     };
-    reap();
+    wait_for_child();
     notifier.tell("READY=1");
     log::info("{} listens on {}", server_name, sockets.paths.empty() ? "sockets of its service manager" : options.socket);
     for (const auto& worker : workers) {

@@ -66,6 +66,8 @@ GTEST_LANES = {
     # Starts hundreds of programs: minutes under valgrind.
     "tests/tools/doctor_test": ("host", "asan", "vm", "virgl"),
     "tests/tools/": ("host", "asan"),
+    # Its workers crash on purpose, with everything open.
+    "tests/integration/worker_fault_test": ("host", "asan"),
     "tests/": ("host", "asan", "valgrind"),
 }
 GTEST_TIMEOUT = 120

@@ -39,7 +39,7 @@ private:
     void accept_some();
     bool accept_one();
 
-    asio::posix::basic_stream_descriptor<Executor> socket_;
+    Descriptor socket_;
     bool manager_;
     Accepted accepted_;
     LogBudget log_budget_;

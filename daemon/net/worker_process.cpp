@@ -13,7 +13,6 @@
 #include <cstring>
 #include <fcntl.h>
 #include <sys/prctl.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -113,46 +112,49 @@ Result<> WorkerProcess::send(const wire::WorkerRequest& request, std::uint32_t s
     return fail(Errc::backend_failed, "the worker does not read its socket");
 }
 
-/// Its socket ended, and its exit status, which tells a crash, comes an instant later. A worker that merely closed its
-/// socket lives on: then the deadline of its request ends it.
+/// Its socket ended, and its exit status, which tells a crash, comes an instant later, with SIGCHLD. A worker that merely
+/// closed its socket lives on: then the deadline of its request ends it.
 void WorkerProcess::wait_for_end(const Error& why)
 {
     socket_.reset();
-    const int process = static_cast<int>(::syscall(SYS_pidfd_open, pid_, 0));
-    if (process < 0) return client_.lost(why.reason.view(), WorkerEnd::killed, now());
-    end_.emplace(io_, process);
-    end_->async_wait(Descriptor::wait_read, [this, generation = generation_, reason = why.reason](error_code error) {
-        if (error || generation != generation_) return;
-        client_.lost(reason.view(), end_of_process(), now());
-        server_.settle();
-    });
+    ending_ = why;
+    look_for_end();
 }
 
-WorkerEnd WorkerProcess::end_of_process() const
+void WorkerProcess::look_for_end()
 {
     siginfo_t info{};
-    if (::waitid(P_PID, static_cast<id_t>(pid_), &info, WEXITED | WNOHANG | WNOWAIT) != 0) return WorkerEnd::killed;
+    if (::waitid(P_PID, static_cast<id_t>(pid_), &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid == 0) return;
     const bool by_signal = info.si_code == CLD_KILLED || info.si_code == CLD_DUMPED;
     const bool from_outside = info.si_status == SIGKILL || info.si_status == SIGTERM || info.si_status == SIGINT;
-    return by_signal && !from_outside ? WorkerEnd::crashed : WorkerEnd::killed;
+    const Error why = *ending_;
+    client_.lost(why.reason.view(), by_signal && !from_outside ? WorkerEnd::crashed : WorkerEnd::killed, now());
 }
 
 void WorkerProcess::kill()
 {
     socket_.reset();
-    end_.reset();
+    ending_.reset();
     ++generation_;
     if (pid_ > 0) {
         ::kill(pid_, SIGKILL);
         dying_.push_back(pid_);
     }
     pid_ = -1;
-    reap();
+    collect();
 }
 
-void WorkerProcess::reap()
+void WorkerProcess::collect()
 {
     std::erase_if(dying_, [](pid_t pid) { return ::waitpid(pid, nullptr, WNOHANG) != 0; });
+}
+
+void WorkerProcess::child_ended()
+{
+    collect();
+    if (!ending_) return;
+    look_for_end();
+    server_.settle();
 }
 
 } // namespace dmb

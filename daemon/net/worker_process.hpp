@@ -20,8 +20,8 @@ public:
     WorkerClient& client() { return client_; }
     Instant deadline() const override { return client_.deadline(); }
     void expire(Instant now) override { client_.expire(now); }
-    /// Collects the exit status of those that ended.
-    void reap();
+    /// To be called at SIGCHLD, which does not say whose child it was.
+    void child_ended();
 
     Result<> start() override;
     Result<> send(const wire::WorkerRequest&, std::uint32_t serial, std::span<const int> fds) override;
@@ -31,15 +31,17 @@ private:
     void wait();
     void readable();
     void wait_for_end(const Error& why);
-    WorkerEnd end_of_process() const;
+    void look_for_end();
+    /// Takes the exit status of those that were killed, so that they do not stay as zombies.
+    void collect();
 
     asio::io_context& io_;
     Server& server_;
     std::vector<std::string> arguments_;
     WorkerClient client_;
     std::optional<Socket> socket_;
-    std::optional<Descriptor> end_; ///< of a process whose socket ended
-    std::uint64_t generation_ = 0;  ///< handlers of an earlier process's socket do nothing
+    std::optional<Error> ending_;  ///< why the socket ended, until the process has
+    std::uint64_t generation_ = 0; ///< handlers of an earlier process's socket do nothing
     pid_t pid_ = -1;
     std::vector<pid_t> dying_;
 };
