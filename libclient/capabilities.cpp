@@ -146,7 +146,7 @@ Capabilities cpu_table()
     Capabilities table{.device = {}, .api = Api::cpu, .rules = {}, .rows = {}};
     table.device.driver = "CPU";
     table.device.software = true;
-    for (const FormatInfo& format : all_formats())
+    const auto add = [&](const FormatInfo& format) {
         for (const MemoryKind kind : {MemoryKind::dma_buf, MemoryKind::memfd})
             table.rows.push_back({.kind = kind,
                                   .format = format.fourcc,
@@ -155,6 +155,9 @@ Capabilities cpu_table()
                                   .external_only = false,
                                   .usage = usage_cpu,
                                   .max_size = {}});
+    };
+    std::ranges::for_each(all_formats(), add);
+    add(*find_format(buffer_format));
     return table;
 }
 

@@ -56,7 +56,7 @@ Result<UniqueFd> make_memfd(std::uint64_t size)
 
 Result<dmabroker_pixels> check_contents(Extent size, FourCC code, const dmabroker_pixels& pixels)
 {
-    TRY(check_size(size));
+    TRY(check_size(size, code));
     const FormatInfo* format = TRY(known_format(code));
     dmabroker_pixels out = pixels;
     for (std::size_t i = 0; i < format->plane_count; ++i) {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// What system memory can hold: every known format, linear, for every usage that does not need a
+// What system memory can hold: buffers and every known format, linear, for every usage that does not need a
 // display controller or a video engine to take memory it did not make.
 #pragma once
 #include "proto/inspect/snapshot.hpp"

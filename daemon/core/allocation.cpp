@@ -288,7 +288,7 @@ void Allocations::warm_up(Instant now, std::vector<Party> importers)
                                   row.format,
                                   row.modifier,
                                   size,
-                                  best_rung(*offer.device, row.modifier),
+                                  best_rung(*offer.device, row.format, row.modifier),
                                   row.usage};
             for (const Party& party : importers)
                 if (broken_demands(party, made) == 0) trial.importers.push_back(party);

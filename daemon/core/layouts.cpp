@@ -173,9 +173,10 @@ std::optional<LayoutRules> own_rules(const Party& party)
     return combine(party.demands.rules, party.table ? party.table->rules : LayoutRules{});
 }
 
-Rung best_rung(const DeviceInfo& device, Modifier modifier)
+Rung best_rung(const DeviceInfo& device, FourCC format, Modifier modifier)
 {
     if (is_system(device.backend)) return Rung::system_dma_buf;
+    if (format == buffer_format) return Rung::linear;
     const bool implicit_linear = modifier == modifier_invalid && device.software && device.backend != Backend::vulkan_opaque;
     return implicit_linear || modifier == modifier_linear ? Rung::linear : Rung::tiled;
 }
@@ -216,7 +217,7 @@ void Layouts::collect(const Question& question)
         if (!offer.device->problem.empty()) continue;
         for (const FormatSupport& row : offer.formats)
             if (row.device == offer.index && wanted(row.format))
-                layouts_.push_back({i, &row, best_rung(*offer.device, row.modifier)});
+                layouts_.push_back({i, &row, best_rung(*offer.device, row.format, row.modifier)});
     }
 }
 

@@ -77,8 +77,8 @@ private:
 /// What the memory of this backend is.
 MemoryKind memory_kind(Backend);
 bool is_system(Backend);
-/// The best an image with this modifier can be; the allocator tells what it became.
-Rung best_rung(const DeviceInfo&, Modifier);
+/// The best an image in this layout can be; the allocator tells what it became.
+Rung best_rung(const DeviceInfo&, FourCC, Modifier);
 /// What the request itself rules out: another backend, another device.
 Demands unwanted(const wire::AllocateSpec&, const DeviceInfo&);
 /// What an allocator must make the image for. Another device brings its own proof that it can use the layout; that the

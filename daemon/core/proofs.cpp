@@ -93,7 +93,11 @@ std::uint8_t size_class(Extent size)
     return out;
 }
 
-Extent trial_size(std::uint8_t size_class) { return {smallest_side << size_class, smallest_side << size_class}; }
+Extent trial_size(FourCC format, std::uint8_t size_class)
+{
+    const std::uint32_t side = smallest_side << size_class;
+    return format == buffer_format ? Extent{side * side, 1} : Extent{side, side};
+}
 
 ProofKey pair_key(const DeviceInfo& exporter, const Party& importer, FourCC format, Modifier modifier, Extent size)
 {

@@ -108,7 +108,7 @@ void Proving::allocate(JobPointer job, Instant now)
     if (!is_there(*job)) return finish(std::move(job), now);
     const Trial& trial = job->trial;
     job->began = now;
-    const wire::AllocateSpec spec{.size = trial_size(size_class(trial.size)),
+    const wire::AllocateSpec spec{.size = trial_size(trial.format, size_class(trial.size)),
                                   .format = trial.format,
                                   .modifiers = {trial.modifier},
                                   .usage = trial.usage};

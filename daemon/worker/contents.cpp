@@ -58,6 +58,8 @@ Result<> Contents::read(std::size_t plane, std::uint32_t first, std::uint32_t ro
     return read_at(fd_.get(), plane_start(*format_, size_, plane) + row * first, to.first(row * rows));
 }
 
+Result<> Contents::read_bytes(std::uint64_t at, std::span<std::byte> to) const { return read_at(fd_.get(), at, to); }
+
 Result<> write_plane(const FormatInfo& format, Extent size, std::size_t plane, const Contents* contents, MappedPlane to)
 {
     const std::uint64_t row = row_bytes(format, plane, size.width);

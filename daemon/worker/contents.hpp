@@ -15,6 +15,8 @@ public:
 
     /// Copies `rows` rows of a plane, beginning with `first`, one after the other into `to`.
     Result<> read(std::size_t plane, std::uint32_t first, std::uint32_t rows, std::span<std::byte> to) const;
+    /// Of a buffer: the bytes from `at` on.
+    Result<> read_bytes(std::uint64_t at, std::span<std::byte> to) const;
 
 private:
     Contents(UniqueFd fd, const FormatInfo& format, Extent size) : fd_(std::move(fd)), format_(&format), size_(size) {}

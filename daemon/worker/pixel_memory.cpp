@@ -14,7 +14,7 @@ namespace dmb::worker {
 
 Result<PixelMemory> PixelMemory::create(FourCC code, Extent size)
 {
-    TRY(check_size(size));
+    TRY(check_size(size, code));
     const FormatInfo* format = find_format(code);
     if (!format) return fail(Errc::unknown_format, "format {} is not known", to_string(code));
     const std::uint64_t bytes = packed_bytes(*format, size);

@@ -3,6 +3,7 @@
 // texel; what is drawn is looked at again through a second import.
 #include "daemon/worker/gl_displays.hpp"
 #include "daemon/worker/prover.hpp"
+#include "tools/gpu/gl_buffer.hpp"
 
 #include <dmabroker/gl.hpp>
 
@@ -108,12 +109,36 @@ private:
     GlDisplays displays_;
 };
 
+class GlBytes : public BufferAccess {
+public:
+    GlBytes(const GlDevice& device, const dmabroker::Image& image) : device_(device), image_(image) {}
+    Result<> read(std::span<std::byte> to) const override
+    {
+        return caught([&] { gpu::read_buffer(device_.context().gl(), import(0).name(), to); });
+    }
+    Result<> write(std::span<const std::byte> from) const override
+    {
+        return caught([&] { gpu::write_buffer(device_.context().gl(), import(DMABROKER_IMPORT_WRITE).name(), from); });
+    }
+
+private:
+    dmabroker::gl::Buffer import(std::uint32_t flags) const
+    {
+        device_.context().make_current();
+        return dmabroker::gl::import_buffer(image_, device_.context().display().get_proc, flags);
+    }
+    const GlDevice& device_;
+    const dmabroker::Image& image_;
+};
+
 class GlMemoryProver : public ApiProver {
 public:
     Proven prove(const Device& wanted, Usage usage, const dmabroker::Image& image) override
     {
         const auto device = displays_.find_uuid(wanted.id);
         if (!device) return impossible(device.error().reason);
+        const bool buffer = image.info().format == buffer_format.value;
+        if (buffer) return prove_buffer(image, usage, "OpenGL", GlBytes(**device, image));
         return try_all(
             usage, image, [&](ProofPattern pattern) { return look(**device, image, pattern); },
             [&] { draw(**device, image, ProofPattern::inverse); });

@@ -2,6 +2,7 @@
 // Samples by blitting, draws by clearing attachments (see vulkan_draw.cpp): no shader is needed, the same units of
 // the GPU work. Instance and devices are made for the first trial and stay.
 #include "daemon/worker/prover.hpp"
+#include "daemon/worker/vulkan_buffer.hpp"
 #include "daemon/worker/vulkan_import.hpp"
 
 #include <algorithm>
@@ -18,12 +19,31 @@ VkImageUsageFlags usage_flags(Usage usage)
     return flags;
 }
 
+class VulkanBytes : public BufferAccess {
+public:
+    VulkanBytes(VulkanDevice& device, const dmabroker::Image& image) : device_(device), image_(image) {}
+    Result<> read(std::span<std::byte> to) const override
+    {
+        return TRY(VulkanBufferImport::create(device_, image_, false)).read(to);
+    }
+    Result<> write(std::span<const std::byte> from) const override
+    {
+        return TRY(VulkanBufferImport::create(device_, image_, true)).write(from);
+    }
+
+private:
+    VulkanDevice& device_;
+    const dmabroker::Image& image_;
+};
+
 class VulkanProver : public ApiProver {
 public:
     Proven prove(const Device& device, Usage usage, const dmabroker::Image& image) override
     {
         auto found = find(device);
         if (!found) return impossible(found.error().reason);
+        const bool buffer = image.info().format == buffer_format.value;
+        if (buffer) return prove_buffer(image, usage, "Vulkan", VulkanBytes(**found, image));
         Proven proven = look(**found, usage, image, ProofPattern::plain);
         if (proven.result == ProofResult::works && usage.has(UsageFlag::render)) proven = draw(**found, usage, image);
         return proven;

@@ -87,6 +87,24 @@ Proven check_by_cpu(const dmabroker::Image& image, ProofPattern pattern)
     return judged("the CPU, after drawing", wrong_packed(format, size, seen, pattern));
 }
 
+Proven prove_buffer(const dmabroker::Image& image, Usage usage, std::string_view api, const BufferAccess& access)
+{
+    const FormatInfo& format = *find_format(buffer_format);
+    const Extent size{image.info().width, image.info().height};
+    const auto look = [&](ProofPattern pattern) {
+        std::vector<std::byte> seen(packed_bytes(format, size));
+        if (auto read = access.read(seen); !read) return refused(read.error());
+        return judged(api, wrong_packed(format, size, seen, pattern));
+    };
+    Proven seen = look(ProofPattern::plain);
+    if (seen.result != ProofResult::works || !usage.has(UsageFlag::storage)) return seen;
+    if (auto written = access.write(proof_contents(format, size, ProofPattern::inverse)); !written)
+        return refused(written.error());
+    if (auto fenced = wait_for_fence(image); !fenced) return refused(fenced.error());
+    seen = look(ProofPattern::inverse);
+    return seen.result == ProofResult::works ? check_by_cpu(image, ProofPattern::inverse) : seen;
+}
+
 bool Prover::usable() const
 {
     return std::ranges::all_of(provers_, [](const auto& prover) { return !prover || prover->usable(); });

@@ -32,6 +32,15 @@ Proven judged(std::string_view how, const BoundedText<160>& wrong);
 /// After a GPU drew: its fence in the dma-buf can be taken out and is signalled soon. Nothing to do for memfds and opaque
 /// memory.
 Result<> wait_for_fence(const dmabroker::Image&);
+/// A buffer as one API sees it: through a fresh import each time.
+class BufferAccess {
+public:
+    virtual ~BufferAccess() = default;
+    virtual Result<> read(std::span<std::byte> to) const = 0;
+    virtual Result<> write(std::span<const std::byte> from) const = 0;
+};
+/// Reads the plain pattern; for a usage that writes (storage), writes and reads the inverse. `api` is for the reasons.
+Proven prove_buffer(const dmabroker::Image&, Usage, std::string_view api, const BufferAccess&);
 /// What the CPU finds in an image that it is meant to look at; else `works`.
 Proven check_by_cpu(const dmabroker::Image&, ProofPattern);
 

@@ -75,7 +75,7 @@ Result<> Server::greet()
 
 Result<Exported> allocate(Driver& driver, const WorkerAllocate& request, PacketFds fds)
 {
-    TRY(check_size(request.spec.size));
+    TRY(check_size(request.spec.size, request.spec.format));
     if (!driver.hello().devices.empty() && request.device >= driver.hello().devices.size())
         return fail(Errc::invalid_argument, "device {} of {}", request.device, driver.hello().devices.size());
     std::optional<Contents> contents;

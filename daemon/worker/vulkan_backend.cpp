@@ -5,6 +5,7 @@
 #include "daemon/worker/vulkan_backend.hpp"
 
 #include "daemon/worker/padding.hpp"
+#include "daemon/worker/vulkan_buffer.hpp"
 #include "daemon/worker/vulkan_import.hpp"
 #include "daemon/worker/vulkan_upload.hpp"
 
@@ -14,12 +15,15 @@ namespace dmb::worker {
 namespace {
 
 /// A driver has a rung per layout: everything but LINEAR is tiled.
-Rung rung_of(Modifier modifier) { return modifier == modifier_linear ? Rung::linear : Rung::tiled; }
+Rung rung_of(const FormatSupport& known)
+{
+    return known.format == buffer_format || known.modifier == modifier_linear ? Rung::linear : Rung::tiled;
+}
 
 bool accepts(const wire::AllocateSpec& spec, const FormatSupport& known)
 {
     const bool asked = spec.modifiers.empty() || std::ranges::find(spec.modifiers, known.modifier) != spec.modifiers.end();
-    return known.format == spec.format && known.usage.has(spec.usage) && asked && rung_of(known.modifier) >= spec.minimum_rung;
+    return known.format == spec.format && known.usage.has(spec.usage) && asked && rung_of(known) >= spec.minimum_rung;
 }
 
 Result<Exported> make(VulkanDevice& device, const VulkanPlan& plan, const Contents* contents)
@@ -27,6 +31,36 @@ Result<Exported> make(VulkanDevice& device, const VulkanPlan& plan, const Conten
     const VulkanImage image = TRY(VulkanImage::create(device, plan));
     TRY(initialise(device, image, contents));
     return image.export_image();
+}
+
+Result<Exported> make_buffer(VulkanDevice& device, const VulkanWish& wish, const Contents* contents)
+{
+    const VulkanBuffer buffer = TRY(VulkanBuffer::create(
+        device, {.size = wish.size.width, .opaque = wish.opaque, .host_visible = wish.usage.has_any(usage_cpu)}));
+    TRY(buffer.initialise(device, contents));
+    return buffer.export_buffer();
+}
+
+Result<Exported> make_image(VulkanDevice& device, const VulkanWish& wish, const LayoutRules& rules, const Contents* contents)
+{
+    const VulkanPlan plan = TRY(make_plan(device, wish));
+    Exported exported = TRY(make(device, plan, contents));
+    if (!broken_rule(rules, exported.desc).empty()) {
+        VulkanPlan padded = plan;
+        padded.row_pitch = padded_stride(rules, wish.format->fourcc, wish.size);
+        padded.modifiers = {modifier_linear.value};
+        const bool linear = std::ranges::find(plan.modifiers, modifier_linear.value) != plan.modifiers.end();
+        // Where it cannot be padded the server says what is wrong with the layout.
+        if (linear && padded.row_pitch != 0) return make(device, padded, contents);
+    }
+    return exported;
+}
+
+Result<> blit_buffer(VulkanDevice& device, const dmabroker::Image& from, const dmabroker::Image& to)
+{
+    const VulkanBufferImport reading = TRY(VulkanBufferImport::create(device, from, false));
+    const VulkanBufferImport writing = TRY(VulkanBufferImport::create(device, to, true));
+    return reading.copy_to(writing);
 }
 
 DeviceInfo nothing(std::string_view problem)
@@ -106,16 +140,8 @@ Result<Exported> VulkanBackend::allocate(const wire::WorkerAllocate& request, co
     if (!targets_[index].device) return fail(Errc::backend_failed, "{}", hello_.devices[index].problem.view());
     VulkanDevice& device = *targets_[index].device;
     const VulkanWish wish = TRY(wish_for(index, spec));
-    const VulkanPlan plan = TRY(make_plan(device, wish));
-    Exported exported = TRY(make(device, plan, contents));
-    if (!broken_rule(request.rules, exported.desc).empty()) {
-        VulkanPlan padded = plan;
-        padded.row_pitch = padded_stride(request.rules, spec.format, spec.size);
-        padded.modifiers = {modifier_linear.value};
-        const bool linear = std::ranges::find(plan.modifiers, modifier_linear.value) != plan.modifiers.end();
-        // Where it cannot be padded the server says what is wrong with the layout.
-        if (linear && padded.row_pitch != 0) exported = TRY(make(device, padded, contents));
-    }
+    const bool buffer = spec.format == buffer_format;
+    Exported exported = TRY(buffer ? make_buffer(device, wish, contents) : make_image(device, wish, request.rules, contents));
     exported.desc.usage = spec.usage;
     exported.desc.colour = spec.colour;
     exported.contents_written = contents != nullptr;
@@ -143,6 +169,7 @@ Result<> VulkanBackend::read(Image image, std::span<std::byte> to)
     const ImageDesc desc = image.desc();
     const dmabroker::Image held = TRY(hold(std::move(image)));
     return on_some_device(desc, [&](VulkanDevice& device) -> Result<> {
+        if (desc.is_buffer()) return TRY(VulkanBufferImport::create(device, held, false)).read(to);
         const VulkanImport imported = TRY(VulkanImport::create(device, held, VK_IMAGE_USAGE_TRANSFER_SRC_BIT));
         return imported.read(to);
     });
@@ -153,6 +180,7 @@ Result<> VulkanBackend::write(Image image, const Contents& contents)
     const ImageDesc desc = image.desc();
     const dmabroker::Image held = TRY(hold(std::move(image)));
     return on_some_device(desc, [&](VulkanDevice& device) -> Result<> {
+        if (desc.is_buffer()) return TRY(VulkanBufferImport::create(device, held, true)).write(contents);
         const VulkanImport imported = TRY(VulkanImport::create(device, held, VK_IMAGE_USAGE_TRANSFER_DST_BIT));
         return imported.write(contents);
     });
@@ -164,6 +192,7 @@ Result<> VulkanBackend::blit(Image from, Image to)
     const dmabroker::Image source = TRY(hold(std::move(from)));
     const dmabroker::Image target = TRY(hold(std::move(to)));
     return on_some_device(desc, [&](VulkanDevice& device) -> Result<> {
+        if (desc.is_buffer()) return blit_buffer(device, source, target);
         const VulkanImport reading = TRY(VulkanImport::create(device, source, VK_IMAGE_USAGE_TRANSFER_SRC_BIT));
         const VulkanImport writing = TRY(VulkanImport::create(device, target, VK_IMAGE_USAGE_TRANSFER_DST_BIT));
         return reading.copy_to(writing);

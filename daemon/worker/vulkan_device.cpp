@@ -8,8 +8,10 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <fcntl.h>
 #include <span>
 #include <sys/sysmacros.h>
+#include <unistd.h>
 
 namespace dmb::worker {
 namespace {
@@ -112,6 +114,15 @@ std::string_view result_name(VkResult result)
     default: return "an unknown VkResult";
     }
 #undef CASE
+}
+
+Result<std::uint64_t> exported_size(int fd)
+{
+    if ((::fcntl(fd, F_GETFL) & O_ACCMODE) != O_RDWR)
+        return fail(Errc::backend_failed, "the driver exported a read-only dma-buf; other drivers crash on these");
+    const off_t size = ::lseek(fd, 0, SEEK_END);
+    if (size <= 0) return fail_errno(Errc::backend_failed, "size of the exported dma-buf", errno);
+    return static_cast<std::uint64_t>(size);
 }
 
 std::unexpected<Error> fail_vulkan(std::string_view call, VkResult result)
@@ -250,6 +261,14 @@ std::uint32_t VulkanDevice::memory_type(std::uint32_t allowed, VkMemoryPropertyF
     for (std::uint32_t i = 0; i < memory_.memoryTypeCount; ++i)
         if ((allowed & (1u << i)) && (memory_flags(i) & wanted) == wanted) return i;
     return fallback;
+}
+
+std::uint32_t VulkanDevice::exported_memory_type(std::uint32_t allowed, bool host_visible) const
+{
+    if (!host_visible) return memory_type(allowed, VK_MEMORY_PROPERTY_DEVICE_LOCAL_BIT);
+    const std::uint32_t cached = memory_type(allowed, VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT | VK_MEMORY_PROPERTY_HOST_CACHED_BIT);
+    if (memory_flags(cached) & VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT) return cached;
+    return memory_type(allowed, VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT);
 }
 
 Result<UniqueFd> VulkanDevice::export_memory(VkDeviceMemory memory, VkExternalMemoryHandleTypeFlagBits type) const

@@ -50,6 +50,9 @@ std::string_view result_name(VkResult);
 /// Errc::backend_failed with the call and the result's name.
 std::unexpected<Error> fail_vulkan(std::string_view call, VkResult);
 
+/// Bytes of a dma-buf that a driver exported. Refuses read-only ones: other drivers crash on these.
+Result<std::uint64_t> exported_size(int fd);
+
 class VulkanInstance {
 public:
     static Result<VulkanInstance> create();
@@ -96,6 +99,8 @@ public:
 
     /// The first memory type with all of `wanted`, else the first that is allowed at all.
     std::uint32_t memory_type(std::uint32_t allowed, VkMemoryPropertyFlags wanted) const;
+    /// For memory to be shared: the GPU's own, or what the CPU reads fast.
+    std::uint32_t exported_memory_type(std::uint32_t allowed, bool host_visible) const;
     VkMemoryPropertyFlags memory_flags(std::uint32_t type) const { return memory_.memoryTypes[type].propertyFlags; }
     Result<UniqueFd> export_memory(VkDeviceMemory, VkExternalMemoryHandleTypeFlagBits) const;
     Result<std::uint64_t> modifier_of(VkImage) const;

@@ -6,10 +6,7 @@
 #include "daemon/worker/vulkan_image.hpp"
 
 #include <algorithm>
-#include <cerrno>
 #include <cstring>
-#include <fcntl.h>
-#include <unistd.h>
 
 namespace dmb::worker {
 namespace {
@@ -57,15 +54,6 @@ std::uint32_t memory_planes(const VulkanDevice& device, VkFormat format, Modifie
     for (const ListedModifier& listed : list_modifiers(device, format))
         if (listed.modifier == modifier) return listed.planes;
     return 1;
-}
-
-std::uint32_t pick_memory_type(const VulkanDevice& device, std::uint32_t allowed, bool host_visible)
-{
-    if (!host_visible) return device.memory_type(allowed, VK_MEMORY_PROPERTY_DEVICE_LOCAL_BIT);
-    const std::uint32_t cached =
-        device.memory_type(allowed, VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT | VK_MEMORY_PROPERTY_HOST_CACHED_BIT);
-    if (device.memory_flags(cached) & VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT) return cached;
-    return device.memory_type(allowed, VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT);
 }
 
 } // namespace
@@ -143,7 +131,7 @@ Result<> VulkanImage::allocate_memory()
     dedicated_ =
         wants.requiresDedicatedAllocation || wants.prefersDedicatedAllocation || ask_support(*device_, first).dedicated_only;
     size_ = needs.memoryRequirements.size;
-    memory_type_ = pick_memory_type(*device_, needs.memoryRequirements.memoryTypeBits, plan_.host_visible);
+    memory_type_ = device_->exported_memory_type(needs.memoryRequirements.memoryTypeBits, plan_.host_visible);
 
     VkMemoryDedicatedAllocateInfo dedicated{VK_STRUCTURE_TYPE_MEMORY_DEDICATED_ALLOCATE_INFO};
     dedicated.image = image_.get();
@@ -197,12 +185,7 @@ Result<Exported> VulkanImage::export_image() const
 
 Result<> VulkanImage::describe_dma_buf(Exported& out) const
 {
-    const int fd = out.fds[0].get();
-    if ((::fcntl(fd, F_GETFL) & O_ACCMODE) != O_RDWR)
-        return fail(Errc::backend_failed, "the driver exported a read-only dma-buf; other drivers crash on these");
-    const off_t size = ::lseek(fd, 0, SEEK_END);
-    if (size <= 0) return fail_errno(Errc::backend_failed, "size of the exported dma-buf", errno);
-    out.desc.memories[0].size = static_cast<std::uint64_t>(size);
+    out.desc.memories[0].size = TRY(exported_size(out.fds[0].get()));
     out.desc.kind = MemoryKind::dma_buf;
     out.desc.backend = Backend::vulkan;
     out.desc.modifier = Modifier{TRY(device_->modifier_of(image_.get()))};

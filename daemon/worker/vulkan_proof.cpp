@@ -9,6 +9,7 @@
 #include "daemon/worker/vulkan_proof.hpp"
 
 #include "daemon/worker/mapping.hpp"
+#include "daemon/worker/vulkan_buffer.hpp"
 #include "daemon/worker/vulkan_upload.hpp"
 
 #include <algorithm>
@@ -184,13 +185,16 @@ Result<VulkanPlan> make_plan(const VulkanDevice& device, const VulkanWish& wish)
                 wish.size.width, wish.size.height, to_string(wish.usage));
 }
 
-VulkanProof prove_opaque(const VulkanDevice& device)
+VulkanProof prove_opaque(VulkanDevice& device)
 {
     VulkanProof proof;
-    if (!device.no_opaque().empty()) proof.problem.assign(fmt::format("the driver has no {}", device.no_opaque()));
-    else
-        for (const FormatInfo& format : all_formats())
-            if (format.vk_format) add(proof, prove(device, small(format, true, {})), {});
+    if (!device.no_opaque().empty()) {
+        proof.problem.assign(fmt::format("the driver has no {}", device.no_opaque()));
+        return proof;
+    }
+    for (const FormatInfo& format : all_formats())
+        if (format.vk_format) add(proof, prove(device, small(format, true, {})), {});
+    add(proof, prove_buffer(device, true), {});
     return finish(std::move(proof), "the driver exports no format as OPAQUE_FD");
 }
 
@@ -208,6 +212,7 @@ VulkanProof prove_dma_buf(VulkanDevice& device)
         for (const ListedModifier& listed : list_modifiers(device, static_cast<VkFormat>(format.vk_format)))
             add(proof, prove(device, small(format, false, {listed.modifier})), cpu);
     }
+    add(proof, prove_buffer(device, false), cpu);
     return finish(std::move(proof), "the driver lists no format with a DRM modifier");
 }
 

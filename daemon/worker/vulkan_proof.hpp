@@ -16,12 +16,12 @@ struct VulkanWish {
 /// The VkImageCreateInfo for it, as generous to importers as the driver lets it be; or why there is none.
 Result<VulkanPlan> make_plan(const VulkanDevice&, const VulkanWish&);
 
-/// Formats that were created and exported, with every usage the driver supports for them together.
+/// Formats (buffers, too) that were created and exported, with every usage the driver supports for them together.
 struct VulkanProof {
     std::vector<FormatSupport> formats; ///< `device` is not set
     BoundedText<160> problem;           ///< first failure, when there is no format
 };
-VulkanProof prove_opaque(const VulkanDevice&);
+VulkanProof prove_opaque(VulkanDevice&);
 VulkanProof prove_dma_buf(VulkanDevice&);
 
 } // namespace dmb::worker

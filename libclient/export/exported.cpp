@@ -18,7 +18,7 @@ Result<Exported> Exported::begin(Extent size, FourCC format, Modifier modifier, 
     if (!find_format(format))
         return fail(Errc::unknown_format, "format {} is not known; `dmabrokerctl formats` lists those that are",
                     to_string(format));
-    TRY(check_size(size));
+    TRY(check_size(size, format));
     dmabroker_image_info words{};
     words.struct_size = sizeof words;
     words.width = size.width;

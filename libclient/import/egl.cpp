@@ -160,7 +160,7 @@ Result<> import_egl(const dmabroker_image* image, const dmabroker_egl* egl, std:
     if (!image || !out || out->struct_size < sizeof(dmabroker_egl_images))
         return fail(Errc::invalid_argument, "pass an image, and a dmabroker_egl_images with its struct_size set");
     *out = {.struct_size = out->struct_size};
-    TRY(check_flags(*image, flags));
+    TRY(check_picture(*image, flags));
     if (image->image.desc().kind == MemoryKind::opaque)
         return fail(Errc::import_refused, "opaque memory has no EGLImage; import it with dmabroker_gl_import");
     const Egl loaded = TRY(Egl::load(egl));

@@ -43,6 +43,13 @@ public:
                                 .external_only = false,
                                 .usage = can_draw(format) ? UsageFlag::sample | UsageFlag::render : Usage(UsageFlag::sample),
                                 .max_size = {side, side}});
+        rows.push_back({.kind = MemoryKind::opaque,
+                        .format = buffer_format,
+                        .modifier = modifier_invalid,
+                        .plane_count = 1,
+                        .external_only = false,
+                        .usage = UsageFlag::sample | UsageFlag::storage,
+                        .max_size = {}});
     }
 
 private:

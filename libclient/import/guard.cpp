@@ -149,17 +149,35 @@ Result<> check_packed_chroma(const ImageDesc& desc)
                 format.name, desc.size.width);
 }
 
+Result<> check_write(const dmabroker_image& image, std::uint32_t flags)
+{
+    if ((flags & DMABROKER_IMPORT_WRITE) && !image.rights.has(Right::write))
+        return fail(Errc::denied, "the image was opened without the write right; open it with a token that has it");
+    return {};
+}
+
 } // namespace
 
-Result<> check_flags(const dmabroker_image& image, std::uint32_t flags)
+Result<> check_picture(const dmabroker_image& image, std::uint32_t flags)
 {
+    if (image.image.desc().is_buffer())
+        return fail(Errc::import_refused, "this is a buffer, not a picture; import it with dmabroker_vulkan_import_buffer, "
+                                          "dmabroker_gl_import_buffer or dmabroker_cpu_map");
     constexpr std::uint32_t both = DMABROKER_IMPORT_WHOLE | DMABROKER_IMPORT_PER_PLANE;
     if (flags & ~known_flags) return fail(Errc::invalid_argument, "import flags {:#x} are unknown", flags & ~known_flags);
     if ((flags & both) == both)
         return fail(Errc::invalid_argument, "WHOLE and PER_PLANE exclude each other; pass neither to get what works");
-    if ((flags & DMABROKER_IMPORT_WRITE) && !image.rights.has(Right::write))
-        return fail(Errc::denied, "the image was opened without the write right; open it with a token that has it");
-    return {};
+    return check_write(image, flags);
+}
+
+Result<> check_buffer(const dmabroker_image& image, std::uint32_t flags)
+{
+    if (!image.image.desc().is_buffer())
+        return fail(Errc::import_refused, "{} is a picture, not a buffer; import it as an image",
+                    to_string(image.image.desc().format));
+    if (flags & ~std::uint32_t{DMABROKER_IMPORT_WRITE})
+        return fail(Errc::invalid_argument, "buffers are imported with no flags but IMPORT_WRITE");
+    return check_write(image, flags);
 }
 
 Result<> check_for_driver(const dmabroker_image& image, const Driver& driver, bool write)
@@ -168,8 +186,9 @@ Result<> check_for_driver(const dmabroker_image& image, const Driver& driver, bo
     TRY(check_mapping_device(desc, driver));
     for (std::size_t i = 0; i < desc.memories.size(); ++i) TRY(check_descriptor(image, i, driver));
     for (std::size_t i = 0; i < desc.planes.size(); ++i) TRY(check_range(desc.planes[i], i));
-    TRY(check_packed_chroma(desc));
     if (driver.software && !driver.mapping_device) TRY(check_cpu_view(desc));
+    if (desc.is_buffer()) return {}; // the rest is about rows of pixels
+    TRY(check_packed_chroma(desc));
     if (driver.software) TRY(check_software_layout(desc, write));
     return {};
 }

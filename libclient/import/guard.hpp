@@ -17,8 +17,10 @@ struct Driver {
     std::optional<std::uint64_t> mapping_device = std::nullopt;
 };
 
-/// Flags that contradict each other or are unknown; a right that the hold lacks.
-Result<> check_flags(const dmabroker_image&, std::uint32_t flags);
+/// For importers of pictures: no buffer, flags that go together and are known, a right that the hold has.
+Result<> check_picture(const dmabroker_image&, std::uint32_t flags);
+/// For importers of buffers: a buffer, no flag but IMPORT_WRITE, a right that the hold has.
+Result<> check_buffer(const dmabroker_image&, std::uint32_t flags);
 
 /// dma-bufs and memfds: the descriptors as they are now, and a layout that this driver can walk without
 /// leaving the memory. `write`: it will also draw.

@@ -7,8 +7,6 @@
 #include "libclient/import/plan.hpp"
 #include "libclient/import/vulkan_memory.hpp"
 
-#include "proto/image/fd_identity.hpp"
-
 #include <vector>
 
 namespace dmb::import {
@@ -63,8 +61,7 @@ public:
         out_.external_layout = VK_IMAGE_LAYOUT_GENERAL;
         if (desc_.kind == MemoryKind::opaque) return run_opaque(flags);
         TRY(check_layout());
-        const bool foreign = vulkan_.has_extension(VK_EXT_QUEUE_FAMILY_FOREIGN_EXTENSION_NAME);
-        out_.external_queue_family = foreign ? VK_QUEUE_FAMILY_FOREIGN_EXT : VK_QUEUE_FAMILY_EXTERNAL;
+        out_.external_queue_family = vulkan_.external_family(MemoryKind::dma_buf);
         if (!can_be_cut(desc_) && (flags & DMABROKER_IMPORT_PER_PLANE))
             return fail(Errc::invalid_argument, "{} has one plane; import it without PER_PLANE", to_string(desc_.format));
         if (flags & DMABROKER_IMPORT_PER_PLANE) return cut();
@@ -125,7 +122,7 @@ private:
     {
         const VulkanImage::Handles handles = image.release();
         const std::uint32_t at = out_.count++;
-        out_.images[at] = handles.image;
+        out_.images[at] = handles.handle;
         out_.memory[at] = handles.memory;
         out_.formats[at] = static_cast<VkFormat>(format);
         out_.extents[at] = {size.width, size.height};
@@ -170,14 +167,6 @@ private:
         return fail(Errc::import_refused, "this Vulkan driver takes at most {}x{} pixels", limit.width, limit.height);
     }
 
-    VulkanMemory memory_of(const Part& part) const
-    {
-        VulkanMemory memory;
-        memory.fd = image_.image.fd(part.planes[0].memory);
-        memory.size = identify(memory.fd).size; // the file's own size: drivers compare with it
-        return memory;
-    }
-
     Result<VkFormatFeatureFlags> modifier_features(const FormatInfo& format) const
     {
         for (const auto& entry : vulkan_.list_modifiers(static_cast<VkFormat>(format.vk_format)))
@@ -208,8 +197,8 @@ private:
         info.tiling = VK_IMAGE_TILING_DRM_FORMAT_MODIFIER_EXT;
         TRY(check_supported(info));
         out_.usage = info.usage;
-        VulkanImage image = TRY(VulkanImage::create(vulkan_, info));
-        TRY(image.bind(memory_of(part)));
+        VulkanImage image = TRY(create_image(vulkan_, info));
+        TRY(image.bind(whole_memory(image_, part.planes[0].memory)));
         return image;
     }
 
@@ -229,8 +218,8 @@ private:
         info.tiling = VK_IMAGE_TILING_LINEAR;
         TRY(check_supported(info));
         out_.usage = info.usage;
-        VulkanImage image = TRY(VulkanImage::create(vulkan_, info));
-        VulkanMemory memory = memory_of(part);
+        VulkanImage image = TRY(create_image(vulkan_, info));
+        VulkanMemory memory = whole_memory(image_, part.planes[0].memory);
         memory.offset = TRY(linear_offset(image, part));
         TRY(image.bind(memory));
         return image;
@@ -241,7 +230,7 @@ private:
     {
         const VkImageSubresource first{.aspectMask = VK_IMAGE_ASPECT_COLOR_BIT};
         VkSubresourceLayout layout{};
-        vulkan_.get_layout(vulkan_.device, image.image(), &first, &layout);
+        vulkan_.get_layout(vulkan_.device, image.get(), &first, &layout);
         const Plane& plane = part.planes[0];
         if (layout.rowPitch != plane.stride)
             return fail(Errc::import_refused,
@@ -268,23 +257,12 @@ private:
         info.pNext = &external;
         info.flags = opaque.vk_create_flags;
         info.tiling = opaque.optimal_tiling ? VK_IMAGE_TILING_OPTIMAL : VK_IMAGE_TILING_LINEAR;
-        VulkanImage image = TRY(VulkanImage::create(vulkan_, info));
-        TRY(image.bind(opaque_memory()));
+        VulkanImage image = TRY(create_image(vulkan_, info));
+        TRY(image.bind(opaque_memory(image_)));
         store(image, opaque.vk_format, desc_.size);
         out_.usage = opaque.vk_usage;
-        out_.external_queue_family = VK_QUEUE_FAMILY_EXTERNAL;
+        out_.external_queue_family = vulkan_.external_family(MemoryKind::opaque);
         return {};
-    }
-
-    VulkanMemory opaque_memory() const
-    {
-        VulkanMemory memory;
-        memory.fd = image_.image.fd(0);
-        memory.type = VK_EXTERNAL_MEMORY_HANDLE_TYPE_OPAQUE_FD_BIT;
-        memory.size = desc_.memories[0].size;
-        memory.dedicated = desc_.opaque.dedicated;
-        memory.allowed_types = desc_.opaque.memory_type < 32 ? 1u << desc_.opaque.memory_type : 0;
-        return memory;
     }
 
     const dmabroker_image& image_;
@@ -301,7 +279,7 @@ Result<> import_vulkan(const dmabroker_image* image, const dmabroker_vulkan* vul
     if (!image || !out || out->struct_size < sizeof(dmabroker_vulkan_images))
         return fail(Errc::invalid_argument, "pass an image, and a dmabroker_vulkan_images with its struct_size set");
     *out = {.struct_size = out->struct_size};
-    TRY(check_flags(*image, flags));
+    TRY(check_picture(*image, flags));
     const Vulkan loaded = TRY(Vulkan::load(vulkan));
     return Importer(*image, loaded, *out).run(usage, flags);
 }

@@ -51,6 +51,8 @@ public:
                         table_.device.driver.view());
         for (const FormatInfo& format : all_formats())
             if (format.vk_format) add_format(format);
+        add_buffer(MemoryKind::opaque, VK_EXTERNAL_MEMORY_HANDLE_TYPE_OPAQUE_FD_BIT);
+        if (dma_buf_) add_buffer(MemoryKind::dma_buf, VK_EXTERNAL_MEMORY_HANDLE_TYPE_DMA_BUF_BIT_EXT);
         return std::move(table_);
     }
 
@@ -58,6 +60,8 @@ private:
     void describe();
     void describe_node_and_pci();
     void add_format(const FormatInfo& format);
+    void add_buffer(MemoryKind kind, VkExternalMemoryHandleTypeFlagBits handle);
+    void add(Capability row);
     void add_dma_buf(const FormatInfo& format, const VkFormatProperties& properties);
     void add_modifiers(const FormatInfo& format);
     void add_rows(const FormatInfo& format, const Layout& layout, Modifier modifier, std::uint8_t planes);
@@ -157,11 +161,33 @@ void Reader::add_rows(const FormatInfo& format, const Layout& layout, Modifier m
         row.max_size = {std::min(row.max_size.width, largest->width), std::min(row.max_size.height, largest->height)};
     }
     if (row.usage.empty()) return;
+    add(row);
+}
+
+void Reader::add(Capability row)
+{
     table_.rows.push_back(row);
     // Software devices map what they import: a sealed memfd as well as a dma-buf.
-    if (!table_.device.software || row.kind != MemoryKind::dma_buf || modifier != modifier_linear) return;
+    if (!table_.device.software || row.kind != MemoryKind::dma_buf || row.modifier != modifier_linear) return;
     row.kind = MemoryKind::memfd;
     table_.rows.push_back(row);
+}
+
+void Reader::add_buffer(MemoryKind kind, VkExternalMemoryHandleTypeFlagBits handle)
+{
+    const VkPhysicalDeviceExternalBufferInfo info{.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_EXTERNAL_BUFFER_INFO,
+                                                  .usage = VK_BUFFER_USAGE_STORAGE_BUFFER_BIT,
+                                                  .handleType = handle};
+    VkExternalBufferProperties found{.sType = VK_STRUCTURE_TYPE_EXTERNAL_BUFFER_PROPERTIES};
+    vulkan_.get_external_buffer_properties(vulkan_.physical, &info, &found);
+    if (!(found.externalMemoryProperties.externalMemoryFeatures & VK_EXTERNAL_MEMORY_FEATURE_IMPORTABLE_BIT)) return;
+    add({.kind = kind,
+         .format = buffer_format,
+         .modifier = kind == MemoryKind::opaque ? modifier_invalid : modifier_linear,
+         .plane_count = 1,
+         .external_only = false,
+         .usage = UsageFlag::sample | UsageFlag::storage,
+         .max_size = {}});
 }
 
 /// The largest image; none if it cannot be imported.

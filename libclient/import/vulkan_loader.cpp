@@ -62,6 +62,7 @@ Result<Vulkan> Vulkan::load_release(const dmabroker_vulkan* vulkan)
     Loader loader{*vulkan};
     loader.instance("vkGetDeviceProcAddr", loader.get_device_proc);
     loader.device("vkDestroyImage", out.destroy_image);
+    loader.device("vkDestroyBuffer", out.destroy_buffer);
     loader.device("vkFreeMemory", out.free_memory);
     if (!loader.complete) return fail(Errc::import_refused, "get_instance_proc_addr does not know Vulkan's core functions");
     return out;
@@ -73,6 +74,7 @@ Result<> Vulkan::load_questions(const dmabroker_vulkan& vulkan)
     loader.instance("vkGetPhysicalDeviceProperties2", get_properties);
     loader.instance("vkGetPhysicalDeviceFormatProperties2", get_format_properties);
     loader.instance("vkGetPhysicalDeviceImageFormatProperties2", get_image_format_properties);
+    loader.instance("vkGetPhysicalDeviceExternalBufferProperties", get_external_buffer_properties);
     loader.instance("vkEnumerateDeviceExtensionProperties", enumerate_extensions);
     if (loader.complete) return {};
     return fail(Errc::import_refused, "Vulkan 1.1 functions are missing; create the instance with apiVersion 1.1 or later");
@@ -96,10 +98,13 @@ Result<Vulkan> Vulkan::load(const dmabroker_vulkan* vulkan)
     Loader loader{*vulkan};
     loader.instance("vkGetDeviceProcAddr", loader.get_device_proc);
     loader.device("vkCreateImage", out.create_image);
-    loader.device("vkGetImageMemoryRequirements", out.get_requirements);
+    loader.device("vkGetImageMemoryRequirements", out.get_image_requirements);
     loader.device("vkGetImageSubresourceLayout", out.get_layout);
     loader.device("vkAllocateMemory", out.allocate_memory);
     loader.device("vkBindImageMemory", out.bind_image);
+    loader.device("vkCreateBuffer", out.create_buffer);
+    loader.device("vkGetBufferMemoryRequirements", out.get_buffer_requirements);
+    loader.device("vkBindBufferMemory", out.bind_buffer);
     if (!loader.complete) return fail(Errc::import_refused, "get_instance_proc_addr does not know Vulkan's core functions");
     if (!loader.optional_device("vkGetMemoryFdPropertiesKHR", out.get_fd_properties) ||
         !loader.optional_device("vkGetMemoryFdKHR", out.get_memory_fd))
@@ -130,6 +135,12 @@ std::vector<VkDrmFormatModifierPropertiesEXT> Vulkan::list_modifiers(VkFormat fo
     get_format_properties(physical, format, &properties);
     entries.resize(std::min<std::size_t>(entries.size(), list.drmFormatModifierCount));
     return entries;
+}
+
+std::uint32_t Vulkan::external_family(MemoryKind kind) const
+{
+    const bool foreign = kind != MemoryKind::opaque && has_extension(VK_EXT_QUEUE_FAMILY_FOREIGN_EXTENSION_NAME);
+    return foreign ? VK_QUEUE_FAMILY_FOREIGN_EXT : VK_QUEUE_FAMILY_EXTERNAL;
 }
 
 bool Vulkan::has_extension(std::string_view name) const

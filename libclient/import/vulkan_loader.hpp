@@ -19,6 +19,8 @@ public:
     Driver driver() const { return {"Vulkan", software}; }
     bool has_extension(std::string_view name) const; ///< of the physical device
     bool has_modifiers() const { return modifiers_enabled; }
+    /// To whom such memory belongs while others use it.
+    std::uint32_t external_family(MemoryKind) const;
     /// What the driver lists for the format (VkDrmFormatModifierPropertiesListEXT).
     std::vector<VkDrmFormatModifierPropertiesEXT> list_modifiers(VkFormat) const;
 
@@ -31,14 +33,19 @@ public:
     PFN_vkGetPhysicalDeviceProperties2 get_properties = nullptr;
     PFN_vkGetPhysicalDeviceFormatProperties2 get_format_properties = nullptr;
     PFN_vkGetPhysicalDeviceImageFormatProperties2 get_image_format_properties = nullptr;
+    PFN_vkGetPhysicalDeviceExternalBufferProperties get_external_buffer_properties = nullptr;
     PFN_vkEnumerateDeviceExtensionProperties enumerate_extensions = nullptr;
     PFN_vkCreateImage create_image = nullptr;
     PFN_vkDestroyImage destroy_image = nullptr;
-    PFN_vkGetImageMemoryRequirements get_requirements = nullptr;
+    PFN_vkGetImageMemoryRequirements get_image_requirements = nullptr;
     PFN_vkGetImageSubresourceLayout get_layout = nullptr;
     PFN_vkAllocateMemory allocate_memory = nullptr;
     PFN_vkFreeMemory free_memory = nullptr;
     PFN_vkBindImageMemory bind_image = nullptr;
+    PFN_vkCreateBuffer create_buffer = nullptr;
+    PFN_vkDestroyBuffer destroy_buffer = nullptr;
+    PFN_vkGetBufferMemoryRequirements get_buffer_requirements = nullptr;
+    PFN_vkBindBufferMemory bind_buffer = nullptr;
     PFN_vkGetMemoryFdPropertiesKHR get_fd_properties = nullptr;
     PFN_vkGetMemoryFdKHR get_memory_fd = nullptr;
     PFN_vkGetImageDrmFormatModifierPropertiesEXT get_modifier = nullptr; ///< with has_modifiers()

@@ -6,13 +6,141 @@
 
 #include "libclient/import/proc.hpp"
 #include "proto/base/checked.hpp"
+#include "proto/image/fd_identity.hpp"
 
 #include <bit>
 #include <utility>
 
 namespace dmb::import {
+namespace {
 
-Result<VulkanImage> VulkanImage::create(const Vulkan& vulkan, const VkImageCreateInfo& info)
+void destroy(const Vulkan& vulkan, VkImage image) { vulkan.destroy_image(vulkan.device, image, nullptr); }
+void destroy(const Vulkan& vulkan, VkBuffer buffer) { vulkan.destroy_buffer(vulkan.device, buffer, nullptr); }
+
+VkMemoryRequirements requirements_of(const Vulkan& vulkan, VkImage image)
+{
+    VkMemoryRequirements out{};
+    vulkan.get_image_requirements(vulkan.device, image, &out);
+    return out;
+}
+VkMemoryRequirements requirements_of(const Vulkan& vulkan, VkBuffer buffer)
+{
+    VkMemoryRequirements out{};
+    vulkan.get_buffer_requirements(vulkan.device, buffer, &out);
+    return out;
+}
+
+Result<> bind_memory(const Vulkan& vulkan, VkImage image, VkDeviceMemory memory, std::uint64_t offset)
+{
+    const VkResult result = vulkan.bind_image(vulkan.device, image, memory, offset);
+    return result == VK_SUCCESS ? Result<>() : fail_vulkan("vkBindImageMemory", result);
+}
+Result<> bind_memory(const Vulkan& vulkan, VkBuffer buffer, VkDeviceMemory memory, std::uint64_t offset)
+{
+    const VkResult result = vulkan.bind_buffer(vulkan.device, buffer, memory, offset);
+    return result == VK_SUCCESS ? Result<>() : fail_vulkan("vkBindBufferMemory", result);
+}
+
+VkMemoryDedicatedAllocateInfo dedicated_to(VkImage image)
+{
+    return {.sType = VK_STRUCTURE_TYPE_MEMORY_DEDICATED_ALLOCATE_INFO, .image = image};
+}
+VkMemoryDedicatedAllocateInfo dedicated_to(VkBuffer buffer)
+{
+    return {.sType = VK_STRUCTURE_TYPE_MEMORY_DEDICATED_ALLOCATE_INFO, .buffer = buffer};
+}
+
+Result<std::uint32_t> choose_type(const Vulkan& vulkan, const VulkanMemory& memory, const VkMemoryRequirements& requirements)
+{
+    std::uint32_t types = requirements.memoryTypeBits & memory.allowed_types;
+    if (memory.type == VK_EXTERNAL_MEMORY_HANDLE_TYPE_DMA_BUF_BIT_EXT) {
+        VkMemoryFdPropertiesKHR properties{.sType = VK_STRUCTURE_TYPE_MEMORY_FD_PROPERTIES_KHR};
+        const VkResult result = vulkan.get_fd_properties(vulkan.device, memory.type, memory.fd, &properties);
+        if (result != VK_SUCCESS) return fail_vulkan("vkGetMemoryFdPropertiesKHR", result);
+        types &= properties.memoryTypeBits;
+    }
+    if (types == 0) return fail(Errc::import_failed, "no memory type of this Vulkan device fits both it and the descriptor");
+    return static_cast<std::uint32_t>(std::countr_zero(types));
+}
+
+/// `dedicated`: may be null.
+Result<VkDeviceMemory> import_memory(const Vulkan& vulkan, const VulkanMemory& memory, std::uint32_t type,
+                                     const VkMemoryDedicatedAllocateInfo* dedicated)
+{
+    UniqueFd fd = TRY(duplicate(memory.fd));
+    const VkImportMemoryFdInfoKHR import{
+        .sType = VK_STRUCTURE_TYPE_IMPORT_MEMORY_FD_INFO_KHR, .pNext = dedicated, .handleType = memory.type, .fd = fd.get()};
+    const VkMemoryAllocateInfo info{.sType = VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_INFO,
+                                    .pNext = &import,
+                                    .allocationSize = memory.size,
+                                    .memoryTypeIndex = type};
+    VkDeviceMemory out = VK_NULL_HANDLE;
+    const VkResult result = vulkan.allocate_memory(vulkan.device, &info, nullptr, &out);
+    if (result != VK_SUCCESS) return fail_vulkan("vkAllocateMemory", result);
+    [[maybe_unused]] const int owned_by_vulkan = fd.release();
+    return out;
+}
+
+} // namespace
+
+VulkanMemory whole_memory(const dmabroker_image& image, std::size_t index)
+{
+    VulkanMemory memory;
+    memory.fd = image.image.fd(index);
+    memory.size = identify(memory.fd).size;
+    return memory;
+}
+
+VulkanMemory opaque_memory(const dmabroker_image& image)
+{
+    const ImageDesc& desc = image.image.desc();
+    VulkanMemory memory;
+    memory.fd = image.image.fd(0);
+    memory.type = VK_EXTERNAL_MEMORY_HANDLE_TYPE_OPAQUE_FD_BIT;
+    memory.size = desc.memories[0].size;
+    memory.dedicated = desc.opaque.dedicated;
+    memory.allowed_types = desc.opaque.memory_type < 32 ? 1u << desc.opaque.memory_type : 0;
+    return memory;
+}
+
+template <class Handle>
+VulkanBound<Handle>::VulkanBound(VulkanBound&& other) noexcept
+    : vulkan_(other.vulkan_),
+      handle_(std::exchange(other.handle_, Handle(VK_NULL_HANDLE))),
+      memory_(std::exchange(other.memory_, VkDeviceMemory(VK_NULL_HANDLE)))
+{
+}
+
+template <class Handle> VulkanBound<Handle>::~VulkanBound()
+{
+    if (handle_) destroy(*vulkan_, handle_);
+    if (memory_) vulkan_->free_memory(vulkan_->device, memory_, nullptr);
+}
+
+template <class Handle> VulkanBound<Handle>::Handles VulkanBound<Handle>::release()
+{
+    return {std::exchange(handle_, Handle(VK_NULL_HANDLE)), std::exchange(memory_, VkDeviceMemory(VK_NULL_HANDLE))};
+}
+
+template <class Handle> Result<> VulkanBound<Handle>::bind(const VulkanMemory& memory)
+{
+    const VkMemoryRequirements requirements = requirements_of(*vulkan_, handle_);
+    if (memory.offset % requirements.alignment != 0)
+        return fail(Errc::import_refused, "it begins at {}, this driver wants a multiple of {}", memory.offset,
+                    requirements.alignment);
+    if (!(Checked(memory.offset) + requirements.size).fits_in(memory.size))
+        return fail(Errc::import_refused, "this driver wants {} bytes from {}, the memory has {}; pad the rows",
+                    requirements.size, memory.offset, memory.size);
+    const std::uint32_t type = TRY(choose_type(*vulkan_, memory, requirements));
+    const VkMemoryDedicatedAllocateInfo dedicated = dedicated_to(handle_);
+    memory_ = TRY(import_memory(*vulkan_, memory, type, memory.dedicated ? &dedicated : nullptr));
+    return bind_memory(*vulkan_, handle_, memory_, memory.offset);
+}
+
+template class VulkanBound<VkImage>;
+template class VulkanBound<VkBuffer>;
+
+Result<VulkanImage> create_image(const Vulkan& vulkan, const VkImageCreateInfo& info)
 {
     VkImage image = VK_NULL_HANDLE;
     const VkResult result = vulkan.create_image(vulkan.device, &info, nullptr, &image);
@@ -20,74 +148,12 @@ Result<VulkanImage> VulkanImage::create(const Vulkan& vulkan, const VkImageCreat
     return VulkanImage(vulkan, image);
 }
 
-VulkanImage::VulkanImage(VulkanImage&& other) noexcept : vulkan_(other.vulkan_)
+Result<VulkanBuffer> create_buffer(const Vulkan& vulkan, const VkBufferCreateInfo& info)
 {
-    const Handles handles = other.release();
-    image_ = handles.image;
-    memory_ = handles.memory;
-}
-
-VulkanImage::~VulkanImage()
-{
-    if (image_) vulkan_->destroy_image(vulkan_->device, image_, nullptr);
-    if (memory_) vulkan_->free_memory(vulkan_->device, memory_, nullptr);
-}
-
-VulkanImage::Handles VulkanImage::release()
-{
-    return {std::exchange(image_, VkImage(VK_NULL_HANDLE)), std::exchange(memory_, VkDeviceMemory(VK_NULL_HANDLE))};
-}
-
-Result<std::uint32_t> VulkanImage::choose_type(const VulkanMemory& memory, const VkMemoryRequirements& requirements) const
-{
-    std::uint32_t types = requirements.memoryTypeBits & memory.allowed_types;
-    if (memory.type == VK_EXTERNAL_MEMORY_HANDLE_TYPE_DMA_BUF_BIT_EXT) {
-        VkMemoryFdPropertiesKHR properties{.sType = VK_STRUCTURE_TYPE_MEMORY_FD_PROPERTIES_KHR};
-        const VkResult result = vulkan_->get_fd_properties(vulkan_->device, memory.type, memory.fd, &properties);
-        if (result != VK_SUCCESS) return fail_vulkan("vkGetMemoryFdPropertiesKHR", result);
-        types &= properties.memoryTypeBits;
-    }
-    if (types == 0)
-        return fail(Errc::import_failed, "no memory type of this Vulkan device fits both the image and the descriptor");
-    return static_cast<std::uint32_t>(std::countr_zero(types));
-}
-
-Result<> VulkanImage::import_memory(const VulkanMemory& memory, std::uint32_t type)
-{
-    UniqueFd fd = TRY(duplicate(memory.fd));
-    VkMemoryDedicatedAllocateInfo dedicated{.sType = VK_STRUCTURE_TYPE_MEMORY_DEDICATED_ALLOCATE_INFO, .image = image_};
-    const VkImportMemoryFdInfoKHR import{.sType = VK_STRUCTURE_TYPE_IMPORT_MEMORY_FD_INFO_KHR,
-                                         .pNext = memory.dedicated ? &dedicated : nullptr,
-                                         .handleType = memory.type,
-                                         .fd = fd.get()};
-    const VkMemoryAllocateInfo info{.sType = VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_INFO,
-                                    .pNext = &import,
-                                    .allocationSize = memory.size,
-                                    .memoryTypeIndex = type};
-    const VkResult result = vulkan_->allocate_memory(vulkan_->device, &info, nullptr, &memory_);
-    if (result != VK_SUCCESS) {
-        memory_ = VK_NULL_HANDLE;
-        return fail_vulkan("vkAllocateMemory", result);
-    }
-    [[maybe_unused]] const int owned_by_vulkan = fd.release();
-    return {};
-}
-
-Result<> VulkanImage::bind(const VulkanMemory& memory)
-{
-    VkMemoryRequirements requirements{};
-    vulkan_->get_requirements(vulkan_->device, image_, &requirements);
-    if (memory.offset % requirements.alignment != 0)
-        return fail(Errc::import_refused, "the image begins at {}, this driver wants a multiple of {}", memory.offset,
-                    requirements.alignment);
-    if (!(Checked(memory.offset) + requirements.size).fits_in(memory.size))
-        return fail(Errc::import_refused, "this driver wants {} bytes from {}, the memory has {}; pad the rows",
-                    requirements.size, memory.offset, memory.size);
-    const std::uint32_t type = TRY(choose_type(memory, requirements));
-    TRY(import_memory(memory, type));
-    const VkResult result = vulkan_->bind_image(vulkan_->device, image_, memory_, memory.offset);
-    if (result != VK_SUCCESS) return fail_vulkan("vkBindImageMemory", result);
-    return {};
+    VkBuffer buffer = VK_NULL_HANDLE;
+    const VkResult result = vulkan.create_buffer(vulkan.device, &info, nullptr, &buffer);
+    if (result != VK_SUCCESS) return fail_vulkan("vkCreateBuffer", result);
+    return VulkanBuffer(vulkan, buffer);
 }
 
 } // namespace dmb::import

@@ -78,7 +78,7 @@ BoundedText<160> broken_rule(const LayoutRules& rules, const ImageDesc& desc)
 {
     for (std::size_t i = 0; i < desc.planes.size(); ++i) {
         const Plane& plane = desc.planes[i];
-        if (rules.stride_alignment > 1 && plane.stride % rules.stride_alignment != 0)
+        if (rules.stride_alignment > 1 && plane.stride % rules.stride_alignment != 0 && !desc.is_buffer())
             return std::string_view(
                 fmt::format("plane {}: stride {} is no multiple of {}", i, plane.stride, rules.stride_alignment));
         if (rules.offset_alignment > 1 && plane.offset % rules.offset_alignment != 0)

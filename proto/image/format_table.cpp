@@ -117,12 +117,16 @@ constexpr std::array table{
     packed_422("UYVY", "UYVY", 1000156001),
 };
 
+constexpr FormatInfo buffer{
+    .fourcc = buffer_format, .name = "BLOB", .planes = {{{.bytes_per_block = 1, .as_image = buffer_format}}}};
+
 } // namespace
 
 std::span<const FormatInfo> all_formats() { return table; }
 
 const FormatInfo* find_format(FourCC code)
 {
+    if (code == buffer_format) return &buffer;
     const auto found = std::ranges::find(table, code, &FormatInfo::fourcc);
     return found == table.end() ? nullptr : &*found;
 }

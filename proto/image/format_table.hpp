@@ -38,8 +38,9 @@ struct FormatInfo {
     bool vk_ignores_alpha = false; ///< the VkFormat has alpha, the fourcc has padding there
 };
 
-/// Null when the fourcc is unknown.
+/// Of pictures and of buffer_format. Null when the fourcc is unknown.
 const FormatInfo* find_format(FourCC);
+/// Of pictures.
 std::span<const FormatInfo> all_formats();
 
 /// Size of one plane in its own pixels: odd sizes round up.

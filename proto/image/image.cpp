@@ -84,8 +84,13 @@ Result<> check_memories(const ImageDesc& desc)
 
 } // namespace
 
-Result<> check_size(Extent size)
+Result<> check_size(Extent size, FourCC format)
 {
+    if (format == buffer_format) {
+        if (size.width >= 1 && size.height == 1) return {};
+        return fail(Errc::bad_size, "a buffer has its bytes as width, 1 to {}, and the height 1; not {}x{}", UINT32_MAX,
+                    size.width, size.height);
+    }
     const auto in_range = [](std::uint32_t v) { return v >= 1 && v <= max_dimension; };
     if (in_range(size.width) && in_range(size.height)) return {};
     return fail(Errc::bad_size, "{}x{} pixels: both sides must be 1 to {}", size.width, size.height, max_dimension);
@@ -93,11 +98,14 @@ Result<> check_size(Extent size)
 
 Result<> check_layout(const ImageDesc& desc)
 {
-    TRY(check_size(desc.size));
+    TRY(check_size(desc.size, desc.format));
     const FormatInfo* format = find_format(desc.format);
     if (!format)
         return fail(Errc::unknown_format, "format {} is not known; `dmabrokerctl formats` lists those that are",
                     to_string(desc.format));
+    if (desc.is_buffer() && desc.modifier != (desc.kind == MemoryKind::opaque ? modifier_invalid : modifier_linear))
+        return fail(Errc::bad_layout, "a buffer has no layout {}: it is LINEAR, or INVALID in opaque memory",
+                    to_string(desc.modifier));
     TRY(check_memories(desc));
     // Opaque memory has no layout anyone but its driver could know.
     if (desc.kind == MemoryKind::opaque) {
@@ -144,12 +152,17 @@ Result<ImageDesc> linear_layout(Extent size, FourCC code, const LayoutRules& rul
     if (!aligned)
         return fail(Errc::bad_layout, "strides that are multiples of both {} and {} bytes would be too far apart",
                     rules.stride_alignment, stride_alignment);
-    TRY(check_size(size));
+    TRY(check_size(size, code));
     const FormatInfo* format = find_format(code);
     if (!format) return fail(Errc::unknown_format, "format {} is not known", to_string(code));
     ImageDesc desc;
     desc.size = size;
     desc.format = code;
+    if (desc.is_buffer()) {
+        desc.planes.push_back({0, size.width, 0});
+        desc.memories.push_back({align_up(size.width, plane_alignment).value()});
+        return desc;
+    }
     Checked end = 0;
     for (std::size_t i = 0; i < format->plane_count; ++i) {
         const Checked offset = align_up(end, aligned->offset_alignment);

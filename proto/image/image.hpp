@@ -11,8 +11,8 @@ namespace dmb {
 
 using ImageFds = BoundedVector<UniqueFd, max_planes>;
 
-/// Width and height are in 1..max_dimension.
-Result<> check_size(Extent);
+/// Width and height are in 1..max_dimension; of buffers, the height is 1 and the width not 0.
+Result<> check_size(Extent, FourCC);
 
 /// The description alone: known format, size in range, plane count, every plane inside its memory.
 /// `memories[i].size` is taken as true; whoever holds the descriptors compares it with the real size.
@@ -45,9 +45,8 @@ inline constexpr std::uint32_t gpu_stride_alignment = 256;
 inline constexpr std::uint32_t software_stride_alignment = 64;
 
 /// A linear layout for system memory: strides are multiples of `stride_alignment`, planes begin on pages, both as the
-/// rules want it besides,
-/// and each plane has room for rows up to a multiple of 16, because software GPU drivers draw whole
-/// blocks. One memory object of whole pages.
+/// rules want it besides, and each plane has room for rows up to a multiple of 16, because software GPU drivers draw
+/// whole blocks. One memory object of whole pages. Buffers are as long as they are.
 Result<ImageDesc> linear_layout(Extent, FourCC, const LayoutRules& = {}, std::uint32_t stride_alignment = gpu_stride_alignment);
 
 } // namespace dmb

@@ -9,6 +9,10 @@ namespace dmb {
 inline constexpr std::size_t max_planes = 4;
 inline constexpr std::uint32_t max_dimension = 16384; ///< pixels, both directions
 
+/// Not of drm_fourcc.h: a buffer, bytes without a picture in them. One row: the width is its size in bytes, up to
+/// UINT32_MAX, the height is 1 (as AHardwareBuffer has it). LINEAR unless the memory is opaque.
+inline constexpr FourCC buffer_format = fourcc("BLOB");
+
 /// One plane: where it begins and how far its rows are apart.
 struct Plane {
     std::uint8_t memory = 0;  ///< index into ImageDesc::memories
@@ -49,6 +53,7 @@ struct ImageDesc {
     BoundedVector<Memory, max_planes> memories;
     friend bool operator==(const ImageDesc&, const ImageDesc&) = default;
 
+    bool is_buffer() const { return format == buffer_format; }
     /// Bytes of all memory objects.
     std::uint64_t total_size() const
     {

@@ -232,6 +232,7 @@ std::size_t component_of(const FormatInfo& format, const ChannelBits& bits, std:
 
 BoundedVector<ChannelBits, 4> channels_of(const FormatInfo& format, std::size_t plane)
 {
+    if (format.fourcc == buffer_format) return {{Channel::red, 0, 8, 0}};
     if (format.model == ColourModel::rgb) return rgb_channels(format.name);
     if (format.planes[0].block_width > 1) return packed_channels(format.fourcc == fourcc("YUYV"));
     return planar_channels(format, plane);

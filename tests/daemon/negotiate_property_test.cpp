@@ -181,7 +181,8 @@ bool party_takes(const Situation& s, const Party& party, const Row& row)
     if (!want.modifiers.empty() && !contains(want.modifiers, row.way.modifier)) return false;
     if (opaque && want.usage.has_any(usage_cpu)) return false;
     if (!row.usage.has(asked_for(party, *offer.device)) || !within(s.spec.size, want.max_size)) return false;
-    if (best_rung(*offer.device, row.way.modifier) < want.minimum_rung || want.is_protected || want.rules.contiguous)
+    if (best_rung(*offer.device, row.way.format, row.way.modifier) < want.minimum_rung || want.is_protected ||
+        want.rules.contiguous)
         return false;
     if (s.disproof && !s.disproof(offer, &party, row.way.format, row.way.modifier).empty()) return false;
     if (!party.table) return true;
@@ -198,7 +199,7 @@ bool request_takes(const Situation& s, const Row& row)
     if (!s.spec.backends.empty() && !s.spec.backends.has(device.backend)) return false;
     if (device.backend == Backend::vulkan_opaque && s.spec.usage.has_any(usage_cpu)) return false;
     if (s.disproof && !s.disproof(offer, nullptr, row.way.format, row.way.modifier).empty()) return false;
-    return row.usage.has(s.spec.usage) && best_rung(device, row.way.modifier) >= s.spec.minimum_rung;
+    return row.usage.has(s.spec.usage) && best_rung(device, row.way.format, row.way.modifier) >= s.spec.minimum_rung;
 }
 
 bool alignments_agree(const std::vector<Party>& parties)

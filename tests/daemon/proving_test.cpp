@@ -36,7 +36,10 @@ TEST_F(ProofTable, sizes_fall_into_four_classes_and_each_is_tried_at_its_largest
     EXPECT_EQ(size_class({129, 129}), 2);
     EXPECT_EQ(size_class({256, 257}), 3);
     EXPECT_EQ(size_class({16384, 16384}), 3);
-    for (std::uint8_t c = 0; c < 4; ++c) EXPECT_EQ(size_class(trial_size(c)), c);
+    for (std::uint8_t c = 0; c < 4; ++c) {
+        EXPECT_EQ(size_class(trial_size(fourcc("AB24"), c)), c);
+        EXPECT_TRUE(check_size(trial_size(buffer_format, c), buffer_format));
+    }
 }
 
 TEST_F(ProofTable, a_key_changes_with_all_that_could_change_the_result)

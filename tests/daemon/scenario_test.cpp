@@ -1090,7 +1090,7 @@ protected:
         ASSERT_EQ(choice.modifiers.empty(), expected.left_to_driver);
         if (expected.left_to_driver) return;
         EXPECT_EQ(to_string(choice.modifiers[0]), to_string(expected.modifier));
-        EXPECT_EQ(best_rung(device, choice.modifiers[0]), expected.rung);
+        EXPECT_EQ(best_rung(device, choice.format, choice.modifiers[0]), expected.rung);
     }
     static void check_blame(const Situation& situation, const Negotiation& out, const Expected& expected)
     {

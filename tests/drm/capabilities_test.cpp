@@ -85,7 +85,8 @@ protected:
         int tried = 0;
         for (const dmabroker_capability& row : caps) {
             if (row.kind != DMABROKER_MEMFD || !find_format({row.format})) continue;
-            const LocalImage image({row.format}, {512, 32});
+            const bool buffer = row.format == buffer_format.value;
+            const LocalImage image({row.format}, buffer ? Extent{512 * 32, 1} : Extent{512, 32});
             dmabroker_error error{};
             EXPECT_EQ(import(image.get(), &error), 0) << find_format({row.format})->name << ": " << error.text;
             ++tried;
@@ -147,6 +148,13 @@ TEST_F(DriverCapabilities, vulkan_imports_every_row_that_a_memfd_serves)
     if (!vulkan) GTEST_SKIP() << no_vulkan;
     const Capabilities caps = vulkan_table();
     const int tried = import_all(caps, [&](const dmabroker_image* image, dmabroker_error* error) {
+        if (dmabroker_image_get_info(image)->format == DMABROKER_FORMAT_BUFFER) {
+            dmabroker_vulkan_buffer buffer{};
+            buffer.struct_size = sizeof buffer;
+            const int result = dmabroker_vulkan_import_buffer(image, &vulkan->handles(), 0, 0, &buffer, error);
+            dmabroker_vulkan_release_buffer(&vulkan->handles(), &buffer);
+            return result;
+        }
         dmabroker_vulkan_images images{};
         images.struct_size = sizeof images;
         const int result = dmabroker_vulkan_import(image, &vulkan->handles(), 0, 0, &images, error);

@@ -2,6 +2,8 @@
 // The mapping is made before the seals, so that F_SEAL_FUTURE_WRITE can be tested.
 #include "tests/drm/local_image.hpp"
 
+#include "proto/image/format_table.hpp"
+
 #include <cstring>
 #include <fcntl.h>
 #include <fmt/core.h>
@@ -22,9 +24,10 @@ ImageDesc describe(FourCC format, Extent size, const LocalOptions& options)
     desc.memories[0].size += options.offset;
     if (options.gbm_node) desc.backend = Backend::gbm;
     desc.device.render_node = options.gbm_node;
-    const auto shapes = matrix::shapes(format, size);
-    const Plane& last = desc.planes[desc.planes.size() - 1];
-    const std::uint64_t end = last.offset + std::uint64_t{last.stride} * shapes.back().texels.height;
+    const std::size_t last_index = desc.planes.size() - 1;
+    const Plane& last = desc.planes[last_index];
+    const std::uint64_t end =
+        last.offset + std::uint64_t{last.stride} * plane_extent(*find_format(format), last_index, size).height;
     if (options.exact || end > desc.memories[0].size) desc.memories[0].size = end;
     return desc;
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The smallest Vulkan importer: image, import with the exporter's memory type and dedication, acquire
-// from EXTERNAL in GENERAL, copy each plane out.
+// The smallest Vulkan importer: image or buffer, import with the exporter's memory type and dedication, acquire
+// from EXTERNAL (in GENERAL), copy each plane out.
 #include "tests/drm/opaque_reader.hpp"
 
 namespace dmb::test {
@@ -33,10 +33,10 @@ Result<OwnedImage> repeat_image(const VulkanDevice& device, const ImageDesc& des
     return OwnedImage(device.get(), image);
 }
 
-Result<OwnedMemory> import_memory(const VulkanDevice& device, const ImageDesc& desc, VkImage image, UniqueFd fd)
+/// `dedicated`: to what it is, if its exporter said so.
+Result<OwnedMemory> import_memory(const VulkanDevice& device, const ImageDesc& desc,
+                                  const VkMemoryDedicatedAllocateInfo& dedicated, UniqueFd fd)
 {
-    VkMemoryDedicatedAllocateInfo dedicated{VK_STRUCTURE_TYPE_MEMORY_DEDICATED_ALLOCATE_INFO};
-    dedicated.image = image;
     VkImportMemoryFdInfoKHR import{VK_STRUCTURE_TYPE_IMPORT_MEMORY_FD_INFO_KHR};
     import.handleType = VK_EXTERNAL_MEMORY_HANDLE_TYPE_OPAQUE_FD_BIT;
     import.fd = fd.get();
@@ -48,10 +48,7 @@ Result<OwnedMemory> import_memory(const VulkanDevice& device, const ImageDesc& d
     if (const VkResult r = vkAllocateMemory(device.get(), &allocate, nullptr, &memory); r != VK_SUCCESS)
         return fail_vulkan("vkAllocateMemory", r);
     static_cast<void>(fd.release()); // Vulkan's now
-    OwnedMemory owned(device.get(), memory);
-    if (const VkResult r = vkBindImageMemory(device.get(), image, memory, 0); r != VK_SUCCESS)
-        return fail_vulkan("vkBindImageMemory", r);
-    return owned;
+    return OwnedMemory(device.get(), memory);
 }
 
 VkImageAspectFlags aspect(const FormatInfo& format, std::size_t plane)
@@ -92,6 +89,49 @@ Result<> read_plane(VulkanDevice& device, VkImage image, const ImageDesc& desc, 
     return {};
 }
 
+Result<OwnedBuffer> make_buffer(const VulkanDevice& device, const ImageDesc& desc)
+{
+    VkExternalMemoryBufferCreateInfo external{VK_STRUCTURE_TYPE_EXTERNAL_MEMORY_BUFFER_CREATE_INFO};
+    external.handleTypes = VK_EXTERNAL_MEMORY_HANDLE_TYPE_OPAQUE_FD_BIT;
+    VkBufferCreateInfo create{VK_STRUCTURE_TYPE_BUFFER_CREATE_INFO, &external};
+    create.size = desc.size.width;
+    create.usage = VK_BUFFER_USAGE_TRANSFER_SRC_BIT;
+    VkBuffer buffer{};
+    if (const VkResult r = vkCreateBuffer(device.get(), &create, nullptr, &buffer); r != VK_SUCCESS)
+        return fail_vulkan("vkCreateBuffer", r);
+    return OwnedBuffer(device.get(), buffer);
+}
+
+void acquire(VkCommandBuffer commands, const VulkanDevice& device, VkBuffer buffer)
+{
+    VkBufferMemoryBarrier b{VK_STRUCTURE_TYPE_BUFFER_MEMORY_BARRIER};
+    b.dstAccessMask = VK_ACCESS_TRANSFER_READ_BIT;
+    b.srcQueueFamilyIndex = VK_QUEUE_FAMILY_EXTERNAL;
+    b.dstQueueFamilyIndex = device.queue_family();
+    b.buffer = buffer;
+    b.size = VK_WHOLE_SIZE;
+    vkCmdPipelineBarrier(commands, VK_PIPELINE_STAGE_TOP_OF_PIPE_BIT, VK_PIPELINE_STAGE_TRANSFER_BIT, 0, 0, nullptr, 1, &b, 0,
+                         nullptr);
+}
+
+Result<std::vector<std::byte>> read_buffer(VulkanDevice& device, const ImageDesc& desc, UniqueFd fd)
+{
+    OwnedMemory memory; // freed after the buffer
+    const OwnedBuffer buffer = TRY(make_buffer(device, desc));
+    VkMemoryDedicatedAllocateInfo dedicated{VK_STRUCTURE_TYPE_MEMORY_DEDICATED_ALLOCATE_INFO};
+    dedicated.buffer = buffer.get();
+    memory = TRY(import_memory(device, desc, dedicated, std::move(fd)));
+    if (const VkResult r = vkBindBufferMemory(device.get(), buffer.get(), memory.get(), 0); r != VK_SUCCESS)
+        return fail_vulkan("vkBindBufferMemory", r);
+    const Staging staging = TRY(device.make_staging(desc.size.width));
+    TRY(device.run([&](VkCommandBuffer commands) {
+        acquire(commands, device, buffer.get());
+        const VkBufferCopy all{0, 0, desc.size.width};
+        vkCmdCopyBuffer(commands, buffer.get(), staging.buffer.get(), 1, &all);
+    }));
+    return std::vector<std::byte>(staging.data, staging.data + desc.size.width);
+}
+
 } // namespace
 
 OpaqueReader::OpaqueReader()
@@ -117,9 +157,14 @@ Result<VulkanDevice*> OpaqueReader::find(const DeviceId& id)
 Result<std::vector<std::byte>> OpaqueReader::read(const ImageDesc& desc, UniqueFd fd)
 {
     VulkanDevice& device = *TRY(find(desc.device));
+    if (desc.is_buffer()) return read_buffer(device, desc, std::move(fd));
     OwnedMemory memory; // freed after the image
     const OwnedImage image = TRY(repeat_image(device, desc));
-    memory = TRY(import_memory(device, desc, image.get(), std::move(fd)));
+    VkMemoryDedicatedAllocateInfo dedicated{VK_STRUCTURE_TYPE_MEMORY_DEDICATED_ALLOCATE_INFO};
+    dedicated.image = image.get();
+    memory = TRY(import_memory(device, desc, dedicated, std::move(fd)));
+    if (const VkResult r = vkBindImageMemory(device.get(), image.get(), memory.get(), 0); r != VK_SUCCESS)
+        return fail_vulkan("vkBindImageMemory", r);
     std::vector<std::byte> out;
     for (std::size_t i = 0; i < find_format(desc.format)->plane_count; ++i) TRY(read_plane(device, image.get(), desc, i, out));
     return out;

@@ -53,6 +53,8 @@ UniqueFd memfd_with(std::span<const std::byte> bytes, unsigned seals)
     return fd;
 }
 
+Extent shaped(FourCC format, Extent size) { return format == buffer_format ? Extent{size.width * size.height, 1} : size; }
+
 wire::AllocateSpec spec_for(const FormatSupport& support, Extent size, Usage usage)
 {
     wire::AllocateSpec spec;

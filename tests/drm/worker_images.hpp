@@ -22,6 +22,8 @@ std::vector<std::vector<std::string>> all_workers();
 Bytes random_bytes(std::size_t size);
 UniqueFd memfd_with(std::span<const std::byte> bytes, unsigned seals = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL);
 
+/// A size for that format: a buffer has as many bytes as a picture of that size has pixels.
+Extent shaped(FourCC, Extent);
 wire::AllocateSpec spec_for(const FormatSupport&, Extent, Usage);
 /// A driver may refuse an odd size of a subsampled format; nothing else.
 bool may_refuse(const FormatInfo&, Extent);

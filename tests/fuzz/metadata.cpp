@@ -48,7 +48,8 @@ void check_rows(const ImageDesc& d, const FormatInfo& f)
 void check_accepted(const ImageDesc& d)
 {
     const FormatInfo* f = find_format(d.format);
-    require(f && !d.memories.empty() && d.size.width - 1 < max_dimension && d.size.height - 1 < max_dimension);
+    const bool in_range = d.size.width - 1 < max_dimension && d.size.height - 1 < max_dimension;
+    require(f && !d.memories.empty() && (d.is_buffer() ? d.size.width != 0 && d.size.height == 1 : in_range));
     if (d.kind == MemoryKind::opaque) return;
     for (const Plane& p : d.planes) require(p.memory < d.memories.size() && p.offset < d.memories[p.memory].size);
     if (d.modifier == modifier_linear || d.modifier == modifier_invalid) check_rows(d, *f);

@@ -19,14 +19,52 @@ constexpr Extent odd_sizes[] = {{1, 1},   {1, 2},     {2, 1},     {3, 3},     {5
 
 TEST(CheckSize, the_limit_itself_is_accepted_and_everything_beyond_refused)
 {
-    for (const Extent good : {Extent{1, 1}, {16384, 1}, {1, 16384}, {16384, 16384}}) EXPECT_TRUE(check_size(good));
+    constexpr FourCC code = fourcc("XR24");
+    for (const Extent good : {Extent{1, 1}, {16384, 1}, {1, 16384}, {16384, 16384}}) EXPECT_TRUE(check_size(good, code));
     for (const std::uint32_t bad : {0u, 16385u, 0x8000'0000u, 0xffff'ffffu}) {
-        EXPECT_EQ(check_size({bad, 1}).error().code, Errc::bad_size) << bad;
-        EXPECT_EQ(check_size({1, bad}).error().code, Errc::bad_size) << bad;
+        EXPECT_EQ(check_size({bad, 1}, code).error().code, Errc::bad_size) << bad;
+        EXPECT_EQ(check_size({1, bad}, code).error().code, Errc::bad_size) << bad;
         ImageDesc desc = xr24();
         desc.size = {bad, 4};
         EXPECT_EQ(layout_error(desc), Errc::bad_size) << bad;
     }
+}
+
+TEST(CheckSize, a_buffer_is_one_row_of_any_length)
+{
+    for (const std::uint32_t bytes : {1u, 16384u, 16385u, UINT32_MAX}) EXPECT_TRUE(check_size({bytes, 1}, buffer_format));
+    for (const Extent bad : {Extent{0, 1}, {1, 0}, {4, 2}, {1, UINT32_MAX}})
+        EXPECT_EQ(check_size(bad, buffer_format).error().code, Errc::bad_size) << bad.width << "x" << bad.height;
+}
+
+TEST(CheckLayout, a_buffer_ends_inside_its_memory)
+{
+    for (const std::uint32_t bytes : {1u, 4095u, 4096u, 100'000u, UINT32_MAX}) {
+        const ImageDesc desc = *linear_layout({bytes, 1}, buffer_format, {.stride_alignment = 256, .offset_alignment = 4096});
+        EXPECT_TRUE(check_layout(desc)) << bytes;
+        EXPECT_GE(desc.memories[0].size, bytes);
+        EXPECT_LT(desc.memories[0].size - bytes, 4096u) << "no padding for rows that nobody draws";
+        EXPECT_EQ(desc.planes[0].stride, bytes);
+        EXPECT_EQ(broken_rule({.stride_alignment = 256}, desc).view(), "") << "there is no second row";
+        ImageDesc short_one = desc;
+        short_one.memories[0].size = bytes - 1;
+        EXPECT_EQ(layout_error(short_one), Errc::bad_layout);
+    }
+}
+
+TEST(CheckLayout, a_buffer_is_linear_and_says_nothing_in_opaque_memory)
+{
+    ImageDesc desc = *linear_layout({64, 1}, buffer_format);
+    for (const Modifier wrong : {modifier_invalid, Modifier{0x0100'0000'0000'0001}}) {
+        desc.modifier = wrong;
+        EXPECT_EQ(layout_error(desc), Errc::bad_layout);
+    }
+    desc.kind = MemoryKind::opaque;
+    desc.planes.clear();
+    desc.modifier = modifier_invalid;
+    EXPECT_TRUE(check_layout(desc));
+    desc.modifier = modifier_linear;
+    EXPECT_EQ(layout_error(desc), Errc::bad_layout);
 }
 
 TEST(CheckLayout, a_plane_may_end_at_the_last_byte_and_not_one_later)

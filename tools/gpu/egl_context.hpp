@@ -20,7 +20,9 @@ namespace dmb::gpu {
 // clang-format off: it does not know what X is
 #define DMB_GL_FUNCTIONS(X)                                                                                                      \
     X(ActiveTexture, ACTIVETEXTURE) X(AttachShader, ATTACHSHADER) X(BindAttribLocation, BINDATTRIBLOCATION)                     \
-    X(BindFramebuffer, BINDFRAMEBUFFER) X(BindTexture, BINDTEXTURE) X(BlendFuncSeparate, BLENDFUNCSEPARATE)                     \
+    X(BindBuffer, BINDBUFFER) X(BufferData, BUFFERDATA) X(CopyBufferSubData, COPYBUFFERSUBDATA)                                  \
+    X(DeleteBuffers, DELETEBUFFERS) X(GenBuffers, GENBUFFERS) X(MapBufferRange, MAPBUFFERRANGE)                                  \
+    X(UnmapBuffer, UNMAPBUFFER) X(BindFramebuffer, BINDFRAMEBUFFER) X(BindTexture, BINDTEXTURE) X(BlendFuncSeparate, BLENDFUNCSEPARATE)                     \
     X(CheckFramebufferStatus, CHECKFRAMEBUFFERSTATUS) X(Clear, CLEAR) X(ClearColor, CLEARCOLOR)                                  \
     X(CompileShader, COMPILESHADER) X(CreateProgram, CREATEPROGRAM) X(CreateShader, CREATESHADER)                                \
     X(DeleteFramebuffers, DELETEFRAMEBUFFERS) X(DeleteProgram, DELETEPROGRAM) X(DeleteShader, DELETESHADER)                      \

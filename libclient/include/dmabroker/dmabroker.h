@@ -181,6 +181,10 @@ enum dmabroker_alpha { DMABROKER_ALPHA_STRAIGHT = 1, DMABROKER_ALPHA_PREMULTIPLI
 #define DMABROKER_MODIFIER_LINEAR UINT64_C(0)
 #define DMABROKER_MODIFIER_INVALID UINT64_C(0x00ffffffffffffff)
 #define DMABROKER_FOREVER UINT64_MAX
+/** A buffer: bytes without a picture in them, shared by the same calls. Its width is its size in bytes, at most
+ *  UINT32_MAX, its height 1. SAMPLE then means that a GPU reads it, STORAGE that a GPU writes it. No fourcc of
+ *  drm_fourcc.h: "BLOB". Import it with dmabroker_vulkan_import_buffer, dmabroker_gl_import_buffer or dmabroker_cpu_map. */
+#define DMABROKER_FORMAT_BUFFER UINT32_C(0x424f4c42)
 /** 32 hexadecimal digits and NUL. A token is a secret: whoever has it can open the image. */
 #define DMABROKER_TOKEN_SIZE 33
 
@@ -196,7 +200,7 @@ typedef struct dmabroker_image_info {
     uint64_t id;     /**< the broker's number for it, as in `dmabrokerctl list` */
     uint32_t width;  /**< pixels */
     uint32_t height; /**< pixels */
-    uint32_t format; /**< a DRM fourcc (drm_fourcc.h) */
+    uint32_t format; /**< a DRM fourcc (drm_fourcc.h), or DMABROKER_FORMAT_BUFFER */
     uint32_t usage;
     uint64_t modifier;                     /**< a DRM format modifier; INVALID: implicit, only its driver knows */
     uint32_t kind;                         /**< enum dmabroker_memory_kind */
@@ -250,7 +254,7 @@ typedef struct dmabroker_participant {
 typedef struct dmabroker_allocation {
     size_t struct_size;
     uint32_t width, height;    /**< 1 to 16384 pixels each */
-    uint32_t format;           /**< a DRM fourcc */
+    uint32_t format;           /**< a DRM fourcc, or DMABROKER_FORMAT_BUFFER */
     uint32_t usage;            /**< enum dmabroker_usage flags */
     const uint64_t* modifiers; /**< acceptable ones, best first; NULL: any. At most 64 */
     size_t modifier_count;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /** @file
- * Import opaque Vulkan memory into the current OpenGL (ES) context: EXT_memory_object_fd. Works with the
- * driver that allocated it only; another one is refused by comparing GL_DEVICE_UUID_EXT and
- * GL_DRIVER_UUID_EXT with the image's.
+ * Import opaque Vulkan memory into the current OpenGL (ES) context, as a texture or a buffer: EXT_memory_object_fd. Works with
+ * the driver that allocated it only; another one is refused by comparing GL_DEVICE_UUID_EXT and GL_DRIVER_UUID_EXT with the
+ * image's.
  */
 #ifndef DMABROKER_GL_H
 #define DMABROKER_GL_H
@@ -31,6 +31,18 @@ typedef struct dmabroker_gl_texture {
 DMABROKER_API int dmabroker_gl_import(const dmabroker_image* image, dmabroker_get_proc get_proc, uint32_t flags,
                                       dmabroker_gl_texture* texture, dmabroker_error* error);
 DMABROKER_API void dmabroker_gl_release(dmabroker_get_proc get_proc, dmabroker_gl_texture* texture);
+
+typedef struct dmabroker_gl_buffer {
+    size_t struct_size;
+    uint32_t memory; /**< GL memory object; delete with dmabroker_gl_release_buffer */
+    uint32_t buffer; /**< a buffer object with immutable storage, bound to nothing */
+    uint64_t size;   /**< bytes: the image's width */
+} dmabroker_gl_buffer;
+
+/** For images of DMABROKER_FORMAT_BUFFER (glBufferStorageMemEXT); else as dmabroker_gl_import. */
+DMABROKER_API int dmabroker_gl_import_buffer(const dmabroker_image* image, dmabroker_get_proc get_proc, uint32_t flags,
+                                             dmabroker_gl_buffer* buffer, dmabroker_error* error);
+DMABROKER_API void dmabroker_gl_release_buffer(dmabroker_get_proc get_proc, dmabroker_gl_buffer* buffer);
 
 #ifdef __cplusplus
 }

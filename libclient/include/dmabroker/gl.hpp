@@ -52,6 +52,42 @@ inline Texture import(const Image& image, dmabroker_get_proc get_proc, std::uint
     return Texture(image, get_proc, flags);
 }
 
+/** A buffer object over a buffer's memory. The context it was made in must be current when it is destroyed. */
+class Buffer {
+public:
+    Buffer(Buffer&& other) noexcept : get_proc_(other.get_proc_), buffer_(std::exchange(other.buffer_, {})) {}
+    Buffer& operator=(Buffer&& other) noexcept
+    {
+        std::swap(get_proc_, other.get_proc_);
+        std::swap(buffer_, other.buffer_);
+        return *this;
+    }
+    ~Buffer()
+    {
+        if (buffer_.buffer) dmabroker_gl_release_buffer(get_proc_, &buffer_);
+    }
+
+    std::uint32_t name() const noexcept { return buffer_.buffer; }
+    const dmabroker_gl_buffer& get() const noexcept { return buffer_; }
+    const dmabroker_gl_buffer* operator->() const noexcept { return &buffer_; }
+
+private:
+    friend Buffer import_buffer(const Image&, dmabroker_get_proc, std::uint32_t);
+    Buffer(const Image& image, dmabroker_get_proc get_proc, std::uint32_t flags) : get_proc_(get_proc)
+    {
+        buffer_.struct_size = sizeof buffer_;
+        detail::call(dmabroker_gl_import_buffer, image.native(), get_proc, flags, &buffer_);
+    }
+    dmabroker_get_proc get_proc_;
+    dmabroker_gl_buffer buffer_{};
+};
+
+/** `flags`: 0 or DMABROKER_IMPORT_WRITE. */
+inline Buffer import_buffer(const Image& image, dmabroker_get_proc get_proc, std::uint32_t flags = 0)
+{
+    return Buffer(image, get_proc, flags);
+}
+
 } // namespace dmabroker::gl
 
 #endif

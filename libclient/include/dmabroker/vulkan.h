@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /** @file
  * Import an image into Vulkan: dma-bufs and memfds with VkImportMemoryFdInfoKHR and
- * VK_EXT_image_drm_format_modifier, opaque memory by repeating its VkImageCreateInfo.
+ * VK_EXT_image_drm_format_modifier, opaque memory by repeating its VkImageCreateInfo. Buffers become VkBuffers.
  *
  * The device must have been created with VK_KHR_external_memory_fd, and for dma-bufs with
  * VK_EXT_external_memory_dma_buf and VK_EXT_image_drm_format_modifier where it has them.
@@ -27,7 +27,8 @@ typedef struct dmabroker_vulkan {
 
 /** What the physical device can import; `device` may be VK_NULL_HANDLE. Dma-bufs by format and modifier, opaque memory
  *  by format, each with the usages (sample, render, storage) and the size that the driver confirms for an imported
- *  image. Its node, PCI address and UUIDs as far as it tells. A device made later must have the extensions above. */
+ *  image, and both as buffers. Its node, PCI address and UUIDs as far as it tells. A device made later must have the extensions
+ * above. */
 DMABROKER_API int dmabroker_vulkan_capabilities(const dmabroker_vulkan* vulkan, dmabroker_capabilities** capabilities,
                                                 dmabroker_error* error);
 
@@ -54,6 +55,24 @@ DMABROKER_API int dmabroker_vulkan_import(const dmabroker_image* image, const dm
                                           uint32_t flags, dmabroker_vulkan_images* images, dmabroker_error* error);
 /** Destroys images and memory. The caller waits for their last use first. */
 DMABROKER_API void dmabroker_vulkan_release(const dmabroker_vulkan* vulkan, dmabroker_vulkan_images* images);
+
+typedef struct dmabroker_vulkan_buffer {
+    size_t struct_size;
+    VkBuffer buffer;
+    VkDeviceMemory memory;
+    VkDeviceSize size; /**< bytes: the image's width */
+    VkBufferUsageFlags usage;
+    /** Acquire with a barrier from this queue family, release the same way. */
+    uint32_t external_queue_family;
+} dmabroker_vulkan_buffer;
+
+/** For images of DMABROKER_FORMAT_BUFFER. `usage`: what it will be used for; 0: TRANSFER_SRC, UNIFORM_BUFFER and
+ *  STORAGE_BUFFER (with DMABROKER_IMPORT_WRITE also TRANSFER_DST). `flags`: 0 or DMABROKER_IMPORT_WRITE. */
+DMABROKER_API int dmabroker_vulkan_import_buffer(const dmabroker_image* image, const dmabroker_vulkan* vulkan,
+                                                 VkBufferUsageFlags usage, uint32_t flags, dmabroker_vulkan_buffer* buffer,
+                                                 dmabroker_error* error);
+/** Destroys buffer and memory. The caller waits for their last use first. */
+DMABROKER_API void dmabroker_vulkan_release_buffer(const dmabroker_vulkan* vulkan, dmabroker_vulkan_buffer* buffer);
 
 /** What to export: Vulkan does not tell how an image was created. */
 typedef struct dmabroker_vulkan_source {

@@ -62,6 +62,43 @@ inline Images import(const Image& image, const Device& device, VkImageUsageFlags
     return Images(image, device, usage, flags);
 }
 
+/** The VkBuffer of one buffer with its memory; destroyed with it. Wait for their last use first. */
+class Buffer {
+public:
+    Buffer(Buffer&& other) noexcept : vulkan_(other.vulkan_), buffer_(std::exchange(other.buffer_, {})) {}
+    Buffer& operator=(Buffer&& other) noexcept
+    {
+        std::swap(vulkan_, other.vulkan_);
+        std::swap(buffer_, other.buffer_);
+        return *this;
+    }
+    ~Buffer()
+    {
+        if (buffer_.buffer) dmabroker_vulkan_release_buffer(&vulkan_, &buffer_);
+    }
+
+    VkBuffer buffer() const noexcept { return buffer_.buffer; }
+    const dmabroker_vulkan_buffer& get() const noexcept { return buffer_; }
+    const dmabroker_vulkan_buffer* operator->() const noexcept { return &buffer_; }
+
+private:
+    friend Buffer import_buffer(const Image&, const Device&, VkBufferUsageFlags, std::uint32_t);
+    Buffer(const Image& image, const Device& device, VkBufferUsageFlags usage, std::uint32_t flags)
+        : vulkan_{sizeof vulkan_, device.instance, device.physical_device, device.device, device.get_instance_proc_addr}
+    {
+        buffer_.struct_size = sizeof buffer_;
+        detail::call(dmabroker_vulkan_import_buffer, image.native(), &vulkan_, usage, flags, &buffer_);
+    }
+    dmabroker_vulkan vulkan_{};
+    dmabroker_vulkan_buffer buffer_{};
+};
+
+/** `usage` and `flags`: as dmabroker_vulkan_import_buffer says. */
+inline Buffer import_buffer(const Image& image, const Device& device, VkBufferUsageFlags usage = 0, std::uint32_t flags = 0)
+{
+    return Buffer(image, device, usage, flags);
+}
+
 } // namespace dmabroker::vulkan
 
 #endif

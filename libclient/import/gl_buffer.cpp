@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: MIT
+// Opaque Vulkan memory as a GL buffer object (EXT_memory_object, glBufferStorageMemEXT).
+#include "libclient/error.hpp"
+#include "libclient/import/gl_memory.hpp"
+
+namespace dmb::import {
+namespace {
+
+void destroy(const Gl& gl, const MemoryObjects& memory, dmabroker_gl_buffer& buffer)
+{
+    if (buffer.buffer) gl.delete_buffers(1, &buffer.buffer);
+    if (buffer.memory) memory.destroy(1, &buffer.memory);
+    buffer.buffer = buffer.memory = 0;
+}
+
+Result<> fill(const dmabroker_image& image, const Gl& gl, const MemoryObjects& memory, dmabroker_gl_buffer& out)
+{
+    TRY(import_memory(image, gl, memory, out.memory));
+    GLint bound = 0;
+    gl.get_integer(GL_COPY_WRITE_BUFFER_BINDING, &bound);
+    gl.gen_buffers(1, &out.buffer);
+    gl.bind_buffer(GL_COPY_WRITE_BUFFER, out.buffer);
+    out.size = image.image.desc().size.width;
+    memory.buffer_storage(GL_COPY_WRITE_BUFFER, static_cast<GLsizeiptr>(out.size), out.memory, 0);
+    gl.bind_buffer(GL_COPY_WRITE_BUFFER, static_cast<GLuint>(bound));
+    return gl.check("glBufferStorageMemEXT");
+}
+
+Result<> import_buffer(const dmabroker_image* image, dmabroker_get_proc get, std::uint32_t flags, dmabroker_gl_buffer* out)
+{
+    if (!image || !get || !out || out->struct_size < sizeof(dmabroker_gl_buffer))
+        return fail(Errc::invalid_argument, "pass an image, get_proc, and a dmabroker_gl_buffer with its struct_size set");
+    *out = {.struct_size = out->struct_size};
+    TRY(check_buffer(*image, flags));
+    if (const MemoryKind kind = image->image.desc().kind; kind != MemoryKind::opaque)
+        return fail(Errc::import_refused,
+                    "{} memory is no GL memory object; allocate with the table of "
+                    "dmabroker_gl_capabilities as participant",
+                    name(kind));
+    const Gl gl = TRY(load_gl(get));
+    const MemoryObjects memory = TRY(load_memory_objects(get));
+    TRY(check_context(*image, gl, memory));
+    const Result<> done = fill(*image, gl, memory, *out);
+    if (!done) destroy(gl, memory, *out);
+    return done;
+}
+
+void release_buffer(dmabroker_get_proc get, dmabroker_gl_buffer& buffer)
+{
+    const auto gl = load_gl(get);
+    const auto memory = load_memory_objects(get);
+    if (gl && memory) destroy(*gl, *memory, buffer);
+}
+
+} // namespace
+} // namespace dmb::import
+
+extern "C" {
+
+DMABROKER_API int dmabroker_gl_import_buffer(const dmabroker_image* image, dmabroker_get_proc get_proc, uint32_t flags,
+                                             dmabroker_gl_buffer* buffer, dmabroker_error* error)
+{
+    return dmb::guard(error, [&] { return dmb::import::import_buffer(image, get_proc, flags, buffer); });
+}
+
+DMABROKER_API void dmabroker_gl_release_buffer(dmabroker_get_proc get_proc, dmabroker_gl_buffer* buffer)
+{
+    if (get_proc && buffer) dmb::import::release_buffer(get_proc, *buffer);
+}
+}
