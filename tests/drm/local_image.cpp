@@ -35,6 +35,9 @@ ImageDesc describe(FourCC format, Extent size, const LocalOptions& options)
 void fill_info(dmabroker_image& image, const ImageDesc& desc)
 {
     image.info.struct_size = sizeof image.info;
+    image.info.format = desc.format.value;
+    image.info.width = desc.size.width;
+    image.info.height = desc.size.height;
     image.info.matrix = static_cast<std::uint32_t>(desc.colour.matrix);
     image.info.range = static_cast<std::uint32_t>(desc.colour.range);
     image.info.siting = static_cast<std::uint32_t>(desc.colour.siting);

@@ -237,6 +237,45 @@ std::vector<std::uint8_t> VulkanContext::read(const dmabroker::vulkan::Images& i
     return {target.data(), target.data() + bytes};
 }
 
+void VulkanContext::with(const dmabroker::vulkan::Buffer& buffer, const std::function<void(VkCommandBuffer)>& record) const
+{
+    const auto pass = [&](VkCommandBuffer commands, std::uint32_t from, std::uint32_t to) {
+        VkBufferMemoryBarrier b{VK_STRUCTURE_TYPE_BUFFER_MEMORY_BARRIER};
+        b.srcAccessMask = b.dstAccessMask = VK_ACCESS_MEMORY_READ_BIT | VK_ACCESS_MEMORY_WRITE_BIT;
+        b.srcQueueFamilyIndex = from;
+        b.dstQueueFamilyIndex = to;
+        b.buffer = buffer.buffer();
+        b.size = VK_WHOLE_SIZE;
+        vk().CmdPipelineBarrier(commands, VK_PIPELINE_STAGE_ALL_COMMANDS_BIT, VK_PIPELINE_STAGE_ALL_COMMANDS_BIT, 0, 0, nullptr,
+                                1, &b, 0, nullptr);
+    };
+    run([&](VkCommandBuffer commands) {
+        pass(commands, buffer->external_queue_family, queue_family());
+        record(commands);
+        pass(commands, queue_family(), buffer->external_queue_family);
+    });
+}
+
+std::vector<std::uint8_t> VulkanContext::read(const dmabroker::vulkan::Buffer& buffer) const
+{
+    const HostBuffer target(*this, buffer->size, VK_BUFFER_USAGE_TRANSFER_DST_BIT);
+    with(buffer, [&](VkCommandBuffer commands) {
+        const VkBufferCopy all{0, 0, buffer->size};
+        vk().CmdCopyBuffer(commands, buffer.buffer(), target.buffer(), 1, &all);
+    });
+    return {target.data(), target.data() + buffer->size};
+}
+
+void VulkanContext::write(const dmabroker::vulkan::Buffer& buffer, std::span<const std::uint8_t> bytes) const
+{
+    const HostBuffer source(*this, bytes.size(), VK_BUFFER_USAGE_TRANSFER_SRC_BIT);
+    std::memcpy(source.data(), bytes.data(), bytes.size());
+    with(buffer, [&](VkCommandBuffer commands) {
+        const VkBufferCopy all{0, 0, bytes.size()};
+        vk().CmdCopyBuffer(commands, source.buffer(), buffer.buffer(), 1, &all);
+    });
+}
+
 HostBuffer::HostBuffer(const VulkanContext& context, std::size_t size, VkBufferUsageFlags usage,
                        VkMemoryPropertyFlags properties)
     : context_(context)

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// One Vulkan device with one queue, and copies between an image and memory. The loader is opened at run
+// One Vulkan device with one queue, and copies between images or buffers and memory. The loader is opened at run
 // time: a machine without it gets a sentence instead of a loader error.
 #pragma once
 #include <dmabroker/dmabroker.hpp>
@@ -7,6 +7,7 @@
 
 #include <functional>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -15,7 +16,7 @@ namespace dmb::gpu {
 // clang-format off: it does not know what X is
 #define DMB_VK_FUNCTIONS(X)                                                                                                      \
     X(AllocateCommandBuffers) X(AllocateMemory) X(BeginCommandBuffer) X(BindBufferMemory) X(BindImageMemory)                    \
-    X(CmdBlitImage) X(CmdClearColorImage) X(CmdCopyBufferToImage) X(CmdCopyImage) X(CmdCopyImageToBuffer)                        \
+    X(CmdBlitImage) X(CmdClearColorImage) X(CmdCopyBuffer) X(CmdCopyBufferToImage) X(CmdCopyImage) X(CmdCopyImageToBuffer)                        \
     X(CmdPipelineBarrier) X(CreateBuffer) X(CreateCommandPool) X(CreateImage) X(DestroyBuffer) X(DestroyCommandPool)             \
     X(DestroyDevice) X(DestroyImage) X(DeviceWaitIdle) X(EndCommandBuffer) X(FreeCommandBuffers) X(FreeMemory)                   \
     X(GetBufferMemoryRequirements) X(GetDeviceQueue) X(GetImageMemoryRequirements) X(MapMemory) X(QueueSubmit) X(QueueWaitIdle)
@@ -65,8 +66,13 @@ public:
     ImageState mine(VkImageLayout layout, VkAccessFlags access) const { return {layout, access, queue_family()}; }
     /// Copies an imported image out; tightly packed.
     std::vector<std::uint8_t> read(const dmabroker::vulkan::Images&, dmabroker::Size size, std::size_t bytes_per_pixel) const;
+    /// Copies all of an imported buffer out, or over.
+    std::vector<std::uint8_t> read(const dmabroker::vulkan::Buffer&) const;
+    void write(const dmabroker::vulkan::Buffer&, std::span<const std::uint8_t>) const;
 
 private:
+    /// Runs `record` while the buffer belongs to this device.
+    void with(const dmabroker::vulkan::Buffer&, const std::function<void(VkCommandBuffer)>& record) const;
     struct State;
     std::unique_ptr<State> state_;
 };

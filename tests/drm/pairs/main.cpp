@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 // Every API and device of this machine as a producer, with every one as a consumer: both state their tables, the
-// broker negotiates, the producer draws, the consumer joins by token and looks. Prints for each pair the rung, the
-// layout and why. Then every rung is asked for by what makes it the best that is left.
+// broker negotiates, the producer draws, the consumer joins by token and looks; a picture, and a buffer where both
+// have such. Prints for each pair the rung, the layout and why. Then every rung is asked for by what makes it the best that is
+// left.
 //
 //   pairs [TEXT]                only pairs whose description has this text in it
 //   pairs --tables FOLDER       also writes each peer's capability table there, as JSON
@@ -27,6 +28,21 @@ Pixels pattern(std::uint8_t seed)
             for (const std::uint32_t value : {x * 4 + seed, y * 3 + seed, (x ^ y) * 4, 255u})
                 out.push_back(static_cast<std::uint8_t>(value));
     return out;
+}
+
+/// Not a whole number of pages or words.
+Bytes bytes(std::uint8_t seed)
+{
+    Bytes out(1'000'003);
+    for (std::size_t i = 0; i < out.size(); ++i) out[i] = static_cast<std::uint8_t>(i * 7 + i / 251 + seed);
+    return out;
+}
+
+void compare_bytes(const Bytes& seen, const Bytes& written)
+{
+    const auto [left, right] = std::ranges::mismatch(written, seen);
+    if (left != written.end() || right != seen.end())
+        throw std::runtime_error(fmt::format("wrong bytes from {} on, of {}", left - written.begin(), written.size()));
 }
 
 void compare(const Pixels& seen, const Pixels& drawn)
@@ -69,20 +85,25 @@ std::string rung_name(const dmabroker::Image& image)
     return names[std::min<std::uint32_t>(image.info().rung, 5)];
 }
 
+enum class What { picture, buffer };
+
 /// Two programs that share one image.
 class Session {
 public:
-    Session(const std::string& socket, Peer& producer, Peer& consumer)
-        : producer_(producer),
+    Session(const std::string& socket, Peer& producer, Peer& consumer, What what = What::picture)
+        : what_(what),
+          producer_(producer),
           consumer_(consumer),
           producing_(connect(socket, producer.name())),
           consuming_(connect(socket, consumer.name()))
     {
         producer.table().state(producing_);
         consumer.table().state(consuming_);
-        allocation_.size = size;
-        allocation_.format = dmabroker::fourcc("AB24");
-        allocation_.participants = {participant(producer, producer.producing()), participant(consumer, consumer.consuming())};
+        const bool buffer = what == What::buffer;
+        allocation_.size = buffer ? dmabroker::Size{static_cast<std::uint32_t>(bytes(0).size()), 1} : size;
+        allocation_.format = buffer ? DMABROKER_FORMAT_BUFFER : dmabroker::fourcc("AB24");
+        allocation_.participants = {participant(producer, buffer ? producer.writing() : producer.producing()),
+                                    participant(consumer, buffer ? consumer.reading() : consumer.consuming())};
     }
     dmabroker::Allocation& allocation() { return allocation_; }
     dmabroker::Participant& joining() { return allocation_.participants[1]; }
@@ -91,19 +112,29 @@ public:
     std::string run()
     {
         dmabroker::Image made = producing_.allocate(allocation_);
-        producer_.draw(made, pattern(1));
+        fill(made, 1);
         dmabroker::Image got = consuming_.join(made.token(dmabroker::Rights::read), dmabroker::Rights::read, joining());
-        compare(consumer_.look(got), pattern(1));
-        producer_.draw(made, pattern(9));
+        check(got, 1);
+        fill(made, 9);
         std::string cost;
         if (got.info().source) cost = fmt::format(", refreshed in {:.1f} ms", static_cast<double>(got.refresh().count()) / 1e6);
-        compare(consumer_.look(got), pattern(9));
+        check(got, 9);
         rung_ = rung_name(got);
         return fmt::format("rung {}{}: {}", rung_, cost, outcome(got.info().request));
     }
     const std::string& rung() const { return rung_; }
 
 private:
+    void fill(const dmabroker::Image& image, std::uint8_t seed)
+    {
+        if (what_ == What::buffer) producer_.write(image, bytes(seed));
+        else producer_.draw(image, pattern(seed));
+    }
+    void check(const dmabroker::Image& image, std::uint8_t seed)
+    {
+        if (what_ == What::buffer) compare_bytes(consumer_.read(image), bytes(seed));
+        else compare(consumer_.look(image), pattern(seed));
+    }
     std::string outcome(std::uint64_t request)
     {
         const Json decision = Json::parse(consuming_.why(request)).at("decision");
@@ -147,6 +178,7 @@ public:
     }
 
 private:
+    What what_;
     Peer& producer_;
     Peer& consumer_;
     dmabroker::Client producing_, consuming_;
@@ -156,17 +188,22 @@ private:
 
 void try_pairs(const std::string& socket, const Peers& peers, const std::string& filter, Report& report)
 {
+    const auto try_pair = [&](Peer& producer, Peer& consumer, What what) {
+        const std::string pair =
+            fmt::format("{}{} -> {}", what == What::buffer ? "buffer " : "", producer.name(), consumer.name());
+        if (pair.find(filter) == std::string::npos) return;
+        try {
+            report.pass(pair + ": " + Session(socket, producer, consumer, what).run());
+        } catch (const std::exception& e) {
+            const std::string why = Session(socket, producer, consumer, what).impossible();
+            if (why.empty()) report.fail(pair + ": " + e.what());
+            else report.skip(pair + ": " + why);
+        }
+    };
     for (const auto& producer : peers)
         for (const auto& consumer : peers) {
-            const std::string pair = producer->name() + " -> " + consumer->name();
-            if (pair.find(filter) == std::string::npos) continue;
-            try {
-                report.pass(pair + ": " + Session(socket, *producer, *consumer).run());
-            } catch (const std::exception& e) {
-                const std::string why = Session(socket, *producer, *consumer).impossible();
-                if (why.empty()) report.fail(pair + ": " + e.what());
-                else report.skip(pair + ": " + why);
-            }
+            try_pair(*producer, *consumer, What::picture);
+            if (producer->knows_buffers() && consumer->knows_buffers()) try_pair(*producer, *consumer, What::buffer);
         }
 }
 
@@ -175,6 +212,7 @@ struct Force {
     const char* rung;
     std::uint32_t backends = 0;
     std::vector<std::uint64_t> modifiers{};
+    What what = What::picture;
 };
 
 /// The first pair that ends on the rung when it is forced.
@@ -182,8 +220,9 @@ bool force(const std::string& socket, const Peers& peers, const Force& wanted, s
 {
     for (const auto& producer : peers)
         for (const auto& consumer : peers) {
+            if (wanted.what == What::buffer && !(producer->knows_buffers() && consumer->knows_buffers())) continue;
             try {
-                Session session(socket, *producer, *consumer);
+                Session session(socket, *producer, *consumer, wanted.what);
                 session.allocation().backends = wanted.backends;
                 session.allocation().modifiers = wanted.modifiers;
                 const std::string text = session.run();
@@ -207,9 +246,11 @@ void force_rungs(const std::string& socket, const Peers& peers, Report& report)
     constexpr std::uint32_t opaque = DMABROKER_BACKEND_BIT(DMABROKER_BACKEND_VULKAN_OPAQUE);
     for (const Force& wanted :
          {Force{"tiled", opaque}, Force{"linear", gpu, {DMABROKER_MODIFIER_LINEAR}}, Force{"system_dma_buf", system},
-          Force{"blit", opaque}, Force{"copy", opaque}, Force{"copy", gpu}}) {
+          Force{"blit", opaque}, Force{"copy", opaque}, Force{"copy", gpu}, Force{"linear", opaque, {}, What::buffer},
+          Force{"blit", opaque, {}, What::buffer}, Force{"copy", opaque, {}, What::buffer}}) {
         std::string how;
-        const std::string what = fmt::format("forced rung {}", wanted.rung);
+        const std::string what =
+            fmt::format("forced rung {}{}", wanted.rung, wanted.what == What::buffer ? " for a buffer" : "");
         if (force(socket, peers, wanted, how)) report.pass(what + ": " + how);
         else report.skip(fmt::format("{}: no pair here ends on it; last: {}", what, how));
     }

@@ -4,8 +4,10 @@
 #include "tests/drm/pairs/peer.hpp"
 
 #include "tools/gpu/egl_context.hpp"
+#include "tools/gpu/gl_buffer.hpp"
 #include "tools/gpu/vulkan_context.hpp"
 
+#include <algorithm>
 #include <cstring>
 #include <dmabroker/gl.hpp>
 
@@ -39,6 +41,22 @@ public:
             out.insert(out.end(), row, row + row_bytes);
         }
         return out;
+    }
+    Usage writing() const override { return producing(); }
+    Usage reading() const override { return consuming(); }
+    void write(const Image& image, const Bytes& bytes) override
+    {
+        auto mapping = image.map(Rights::write);
+        auto access = mapping.begin(Rights::write);
+        std::memcpy(access.data(), bytes.data(), bytes.size());
+        access.end();
+    }
+    Bytes read(const Image& image) override
+    {
+        auto mapping = image.map(Rights::read);
+        const auto access = mapping.begin(Rights::read);
+        const auto* first = access.row<std::uint8_t>(0);
+        return {first, first + image.info().width};
     }
 };
 
@@ -124,6 +142,20 @@ public:
         const auto texture = dmabroker::gl::import(image, context_->display().get_proc);
         return gpu::sample_pixels(context_->gl(), {texture.name(), GL_TEXTURE_2D}, size);
     }
+    void write(const Image& image, const Bytes& bytes) override
+    {
+        context_->make_current();
+        const auto buffer = dmabroker::gl::import_buffer(image, context_->display().get_proc, DMABROKER_IMPORT_WRITE);
+        gpu::write_buffer(context_->gl(), buffer.name(), std::as_bytes(std::span(bytes)));
+    }
+    Bytes read(const Image& image) override
+    {
+        context_->make_current();
+        const auto buffer = dmabroker::gl::import_buffer(image, context_->display().get_proc);
+        Bytes out(buffer->size);
+        gpu::read_buffer(context_->gl(), buffer.name(), std::as_writable_bytes(std::span(out)));
+        return out;
+    }
 
 private:
     static dmabroker::Capabilities table(const gpu::EglContext& context)
@@ -162,6 +194,14 @@ public:
     {
         return context_.read(dmabroker::vulkan::import(image, context_.device()), size, 4);
     }
+    void write(const Image& image, const Bytes& bytes) override
+    {
+        context_.write(dmabroker::vulkan::import_buffer(image, context_.device(), 0, DMABROKER_IMPORT_WRITE), bytes);
+    }
+    Bytes read(const Image& image) override
+    {
+        return context_.read(dmabroker::vulkan::import_buffer(image, context_.device()));
+    }
 
 private:
     gpu::VulkanContext context_;
@@ -195,6 +235,11 @@ void add_displays(std::vector<std::unique_ptr<Peer>>& peers, std::vector<std::st
 }
 
 } // namespace
+
+bool Peer::knows_buffers() const
+{
+    return std::ranges::any_of(table_, [](const auto& row) { return row.format == DMABROKER_FORMAT_BUFFER; });
+}
 
 std::vector<std::unique_ptr<Peer>> all_peers(std::vector<std::string>& missing)
 {

@@ -3,6 +3,7 @@
 #pragma once
 #include <dmabroker/capabilities.hpp>
 #include <memory>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -10,6 +11,7 @@ namespace dmb::pairs {
 
 inline constexpr dmabroker::Size size{64, 64};
 using Pixels = std::vector<std::uint8_t>; ///< RGBA, tightly packed, first row of memory first
+using Bytes = std::vector<std::uint8_t>;  ///< of a buffer
 
 class Peer {
 public:
@@ -21,6 +23,14 @@ public:
     /// Both throw std::exception with a sentence. `AB24`.
     virtual void draw(const dmabroker::Image&, const Pixels&) = 0;
     virtual Pixels look(const dmabroker::Image&) = 0;
+    /// Its table has buffers.
+    bool knows_buffers() const;
+    /// What it states when it shares one.
+    virtual dmabroker::Usage writing() const { return dmabroker::Usage::storage | dmabroker::Usage::sample; }
+    virtual dmabroker::Usage reading() const { return dmabroker::Usage::sample; }
+    /// Only of peers that know buffers.
+    virtual void write(const dmabroker::Image&, const Bytes&) { throw std::logic_error("no buffers"); }
+    virtual Bytes read(const dmabroker::Image&) { throw std::logic_error("no buffers"); }
 
 protected:
     Peer(const std::string& name, dmabroker::Capabilities table, dmabroker::Usage producing, dmabroker::Usage consuming)
