@@ -69,6 +69,13 @@ struct ArrayInMemory {
     unsigned reserved[16];
 };
 
+/// CUDA_EXTERNAL_MEMORY_BUFFER_DESC.
+struct BufferInMemory {
+    unsigned long long offset, size;
+    unsigned flags;
+    unsigned reserved[16];
+};
+
 /// One half of CUDA_MEMCPY2D.
 struct CopyEnd {
     std::size_t x, y;
@@ -99,6 +106,7 @@ struct CudaFunctions {
     int (*import_memory)(void**, const MemoryHandle*);
     int (*destroy_memory)(void*);
     int (*map_array)(void**, void*, const ArrayInMemory*);
+    int (*map_buffer)(unsigned long long*, void*, const BufferInMemory*);
     int (*destroy_mipmaps)(void*);
     int (*get_level)(void**, void*, unsigned);
     int (*copy)(const Copy*);
@@ -109,6 +117,7 @@ struct CudaFunctions {
     int (*allocate)(unsigned long long*, std::size_t);
     int (*free)(unsigned long long);
     int (*copy_to_device)(unsigned long long, const void*, std::size_t);
+    int (*copy_to_host)(void*, unsigned long long, std::size_t);
     int (*export_range)(void*, unsigned long long, std::size_t, unsigned, unsigned long long);
 };
 
@@ -137,6 +146,7 @@ std::shared_ptr<const CudaFunctions> load()
     find(library, "cuImportExternalMemory", f.import_memory);
     find(library, "cuDestroyExternalMemory", f.destroy_memory);
     find(library, "cuExternalMemoryGetMappedMipmappedArray", f.map_array);
+    find(library, "cuExternalMemoryGetMappedBuffer", f.map_buffer);
     find(library, "cuMipmappedArrayDestroy", f.destroy_mipmaps);
     find(library, "cuMipmappedArrayGetLevel", f.get_level);
     find(library, "cuMemcpy2D_v2", f.copy);
@@ -147,6 +157,7 @@ std::shared_ptr<const CudaFunctions> load()
     find(library, "cuMemAlloc_v2", f.allocate);
     find(library, "cuMemFree_v2", f.free);
     find(library, "cuMemcpyHtoD_v2", f.copy_to_device);
+    find(library, "cuMemcpyDtoH_v2", f.copy_to_host);
     find(library, "cuMemGetHandleForAddressRange", f.export_range);
     return std::make_shared<CudaFunctions>(f);
 }
@@ -231,12 +242,10 @@ Cuda Cuda::with_uuid(const Uuid& wanted)
     throw Skip("the image is on device " + to_string(wanted) + ", CUDA has" + (seen.empty() ? " none" : seen));
 }
 
-// --- an image --------------------------------------------------------------------------------
+// --- memory of Vulkan ------------------------------------------------------------------------
 
-CudaImage::CudaImage(const Cuda& cuda, const dmabroker_image_info& info, UniqueFd memory)
-    : cuda_(cuda), size_{info.width, info.height}
+CudaExternalMemory::CudaExternalMemory(const Cuda& cuda, const dmabroker_image_info& info, UniqueFd memory) : cuda_(cuda)
 {
-    if (!info.optimal_tiling) throw Skip("a linear opaque image has a stride that only Vulkan knows");
     MemoryHandle handle{};
     handle.type = opaque_fd;
     handle.handle.fd = memory.release();
@@ -246,6 +255,39 @@ CudaImage::CudaImage(const Cuda& cuda, const dmabroker_image_info& info, UniqueF
     // Meant to take it over on success only, but the driver also closes some that it refuses.
     if (imported != 0 && ::fcntl(handle.handle.fd, F_GETFD) >= 0) ::close(handle.handle.fd);
     cuda.check(imported, "cuImportExternalMemory");
+}
+
+CudaExternalMemory::~CudaExternalMemory() { cuda_.api().destroy_memory(memory_); }
+
+CudaMappedBuffer::CudaMappedBuffer(const Cuda& cuda, const dmabroker_image_info& info, UniqueFd memory)
+    : cuda_(cuda), size_(info.width), memory_(cuda, info, std::move(memory))
+{
+    BufferInMemory buffer{};
+    buffer.size = size_;
+    cuda.check(cuda.api().map_buffer(&address_, memory_.handle(), &buffer), "cuExternalMemoryGetMappedBuffer");
+}
+
+CudaMappedBuffer::~CudaMappedBuffer() { cuda_.api().free(address_); }
+
+std::vector<std::uint8_t> CudaMappedBuffer::read() const
+{
+    std::vector<std::uint8_t> out(size_);
+    cuda_.check(cuda_.api().copy_to_host(out.data(), address_, size_), "cuMemcpyDtoH");
+    return out;
+}
+
+void CudaMappedBuffer::write(const std::vector<std::uint8_t>& bytes) const
+{
+    cuda_.check(cuda_.api().copy_to_device(address_, bytes.data(), bytes.size()), "cuMemcpyHtoD");
+    cuda_.synchronize();
+}
+
+// --- an image --------------------------------------------------------------------------------
+
+CudaImage::CudaImage(const Cuda& cuda, const dmabroker_image_info& info, UniqueFd memory)
+    : cuda_(cuda), size_{info.width, info.height}, memory_(cuda, info, std::move(memory))
+{
+    if (!info.optimal_tiling) throw Skip("a linear opaque image has a stride that only Vulkan knows");
     map(info);
 }
 
@@ -254,14 +296,13 @@ void CudaImage::map(const dmabroker_image_info& info)
     ArrayInMemory array{};
     array.shape = {info.width, info.height, 0, format_u8, 4, array_flags(info.vk_usage)};
     array.levels = 1;
-    cuda_.check(cuda_.api().map_array(&mipmaps_, memory_, &array), "cuExternalMemoryGetMappedMipmappedArray");
+    cuda_.check(cuda_.api().map_array(&mipmaps_, memory_.handle(), &array), "cuExternalMemoryGetMappedMipmappedArray");
     cuda_.check(cuda_.api().get_level(&array_, mipmaps_, 0), "cuMipmappedArrayGetLevel");
 }
 
 CudaImage::~CudaImage()
 {
     if (mipmaps_) cuda_.api().destroy_mipmaps(mipmaps_);
-    if (memory_) cuda_.api().destroy_memory(memory_);
 }
 
 std::vector<std::uint8_t> CudaImage::read() const

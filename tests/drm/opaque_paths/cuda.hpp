@@ -34,6 +34,37 @@ private:
     std::shared_ptr<const CudaFunctions> api_;
 };
 
+/// Opaque memory of Vulkan that CUDA imported.
+class CudaExternalMemory {
+public:
+    CudaExternalMemory(const Cuda&, const dmabroker_image_info&, UniqueFd memory);
+    CudaExternalMemory(const CudaExternalMemory&) = delete;
+    CudaExternalMemory& operator=(const CudaExternalMemory&) = delete;
+    ~CudaExternalMemory();
+    void* handle() const { return memory_; }
+
+private:
+    const Cuda& cuda_;
+    void* memory_ = nullptr;
+};
+
+/// A buffer in it, as an address of the device.
+class CudaMappedBuffer {
+public:
+    CudaMappedBuffer(const Cuda&, const dmabroker_image_info&, UniqueFd memory);
+    CudaMappedBuffer(const CudaMappedBuffer&) = delete;
+    CudaMappedBuffer& operator=(const CudaMappedBuffer&) = delete;
+    ~CudaMappedBuffer();
+    std::vector<std::uint8_t> read() const;
+    void write(const std::vector<std::uint8_t>&) const;
+
+private:
+    const Cuda& cuda_;
+    std::size_t size_;
+    CudaExternalMemory memory_;
+    unsigned long long address_ = 0;
+};
+
 /// Opaque memory of Vulkan as a CUDA array: pixels are copied with the layout undone.
 class CudaImage {
 public:
@@ -49,7 +80,7 @@ private:
     void map(const dmabroker_image_info&);
     const Cuda& cuda_;
     dmabroker::Size size_;
-    void* memory_ = nullptr;
+    CudaExternalMemory memory_;
     void* mipmaps_ = nullptr;
     void* array_ = nullptr;
 };

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: MIT
-// The ways to share an image where GPUs share opaque memory and no dma-bufs (NVIDIA without nvidia-drm), each as two
-// processes through a real broker, pixels compared: who waits for whom on the GPU, who else takes the memory, and
-// what it is worth against shared memory.
+// The ways to share an image or a buffer where GPUs share opaque memory and no dma-bufs (NVIDIA without nvidia-drm), each as
+// two processes through a real broker, pixels compared: who waits for whom on the GPU, who else takes the memory, and what it
+// is worth against shared memory.
 //
 //   opaque_paths [TEXT]    only paths whose name has this text in it
 //   --tables FOLDER        also writes what everybody and the broker can do there, as JSON
 //   --socket PATH          a running broker's; else $DMABROKERD or this build's is started
+#include "tests/drm/opaque_paths/buffer_paths.hpp"
 #include "tests/drm/opaque_paths/cuda_paths.hpp"
 #include "tests/drm/opaque_paths/gl_paths.hpp"
 #include "tests/drm/opaque_paths/ratio.hpp"
@@ -74,6 +75,19 @@ void share_opaque(Report& report, const Setup& setup, const std::string& device)
     }
 }
 
+void share_buffer(Report& report, const Setup& setup, const std::string& device)
+{
+    using Take = std::string (*)(Link&, const Setup&);
+    const auto take = [&](const char* api, Take end) {
+        report.pair(
+            fmt::format("buffer vulkan {} <-> {}", device, api), [=](Link& link) { return buffer_owner(link, setup); },
+            [=](Link& link) { return end(link, setup); });
+    };
+    take("vulkan", vulkan_takes_buffer);
+    take("gl", gl_takes_buffer);
+    take("cuda", cuda_takes_buffer);
+}
+
 void measure(Report& report, const Setup& setup, const std::string& device)
 {
     for (const dmabroker::Size extent : {dmabroker::Size{1920, 1080}, dmabroker::Size{3840, 2160}})
@@ -97,6 +111,7 @@ void run_paths(Report& report, const std::string& socket)
     for (unsigned i = 0; i < count_devices(report); ++i) {
         const Setup setup{socket, i};
         share_opaque(report, setup, std::to_string(i));
+        share_buffer(report, setup, std::to_string(i));
         measure(report, setup, std::to_string(i));
     }
     const Setup setup{socket, 0};
