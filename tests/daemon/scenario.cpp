@@ -89,6 +89,7 @@ DeviceInfo& Situation::offer(Backend backend)
     std::vector<FormatSupport> rows;
     for (const FormatInfo& format : all_formats())
         rows.push_back({0, format.fourcc, modifier_linear, format.plane_count, Usage::all()});
+    rows.push_back({0, buffer_format, modifier_linear, 1, Usage::all()});
     return offer(backend, {.name = name(backend), .software = true}, std::move(rows));
 }
 

@@ -88,6 +88,11 @@ void system_memory(Situation& s)
     s.offer(udmabuf);
     s.offer(memfd);
 }
+void a_buffer(Situation& s)
+{
+    s.spec.format = buffer_format;
+    s.spec.size = {1'000'003, 1};
+}
 /// One layout of one format on a GPU that no table knows.
 void strange(Situation& s, Modifier modifier, Usage usage = sample | render)
 {
@@ -1062,6 +1067,74 @@ const Scenario strangers[] = {
          s.party("renderer", "intel_gen12_egl", render);
      },
      image(dma_heap, "", "XR24", modifier_linear, Rung::system_dma_buf)},
+    {"a buffer for a software device and the CPU is system memory that both can have",
+     [](Situation& s) {
+         s.offer(vulkan_opaque, "lavapipe_vulkan");
+         system_memory(s);
+         a_buffer(s);
+         s.strict("writer", "lavapipe_vulkan", storage);
+         s.strict("reader", "cpu", cpu_read);
+     },
+     image(udmabuf, "", "BLOB", modifier_linear, Rung::system_dma_buf)},
+    {"a buffer of one GPU is linear, whatever its memory is called",
+     [](Situation& s) {
+         s.offer(vulkan_opaque, "nvidia_h200_vulkan");
+         s.offer(memfd);
+         a_buffer(s);
+         s.strict("solver", "nvidia_h200_vulkan", storage);
+         s.strict("viewer", "nvidia_h200_gl_memory", sample);
+     },
+     image(vulkan_opaque, "", "BLOB", modifier_invalid, Rung::linear)},
+    {"the CPU gets a copy of a GPU's buffer",
+     [](Situation& s) {
+         s.offer(vulkan_opaque, "nvidia_h200_vulkan");
+         s.offer(memfd);
+         a_buffer(s);
+         s.strict("solver", "nvidia_h200_vulkan", storage);
+         s.party("logger", "cpu", cpu_read);
+     },
+     image(vulkan_opaque, "", "BLOB", modifier_invalid, Rung::linear).copies({"logger"})},
+    {"two GPUs without memory in common share a buffer through a copy",
+     [](Situation& s) {
+         s.offer(vulkan_opaque, "nvidia_h200_vulkan");
+         s.offer(vulkan_opaque, "lavapipe_vulkan");
+         s.offer(memfd);
+         a_buffer(s);
+         s.strict("solver", "nvidia_h200_vulkan", storage);
+         s.party("checker", "lavapipe_vulkan", sample);
+     },
+     image(vulkan_opaque, "", "BLOB", modifier_invalid, Rung::linear).copies({"checker"})},
+    {"EGL imports pictures only",
+     [](Situation& s) {
+         system_memory(s);
+         a_buffer(s);
+         s.strict("writer", "cpu", cpu_write);
+         s.strict("compositor", "llvmpipe_egl", sample);
+     },
+     nobody({"compositor"}, Demand::format, "leave compositor out -> BLOB LINEAR from udmabuf")},
+    {"nothing tiled is made of a buffer",
+     [](Situation& s) {
+         s.offer(vulkan_opaque, "nvidia_h200_vulkan");
+         a_buffer(s);
+         s.spec.minimum_rung = Rung::tiled;
+         s.strict("solver", "nvidia_h200_vulkan", storage);
+     },
+     nobody({}, std::nullopt, "drop the request's minimum rung -> BLOB INVALID from vulkan_opaque")},
+    {"strides do not matter to a buffer, which has one row",
+     [](Situation& s) {
+         s.offer(udmabuf);
+         a_buffer(s);
+         s.strict("writer", "cpu", cpu_write).rules.stride_alignment = 1 << 20;
+     },
+     image(udmabuf, "", "BLOB", modifier_linear, Rung::system_dma_buf)},
+    {"a GPU reads a buffer, an encoder does not",
+     [](Situation& s) {
+         s.offer(udmabuf);
+         a_buffer(s);
+         s.strict("writer", "cpu", cpu_write);
+         s.strict("encoder", "v4l2_encoder", encode);
+     },
+     nobody({"encoder"}, Demand::format, "leave encoder out")},
     {"a request can be in its own way",
      [](Situation& s) {
          intel(s);

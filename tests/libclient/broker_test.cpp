@@ -189,6 +189,56 @@ TEST_F(BrokerTest, a_memfd_of_the_client_is_registered_and_opened_by_another)
     EXPECT_EQ(code_of([&] { client.register_image(info, &fd); }), DMABROKER_BAD_LAYOUT);
 }
 
+TEST_F(BrokerTest, a_buffer_is_allocated_with_contents_and_read_by_another)
+{
+    std::vector<unsigned char> bytes(100'001);
+    for (std::size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<unsigned char>(i * 7 + i / 256);
+    const dmabroker::Size size{static_cast<std::uint32_t>(bytes.size()), 1};
+    Client client = connect(), other = connect();
+    for (const Usage usage : {Usage::cpu_write, Usage::storage}) {
+        Image buffer = client.allocate({.size = size,
+                                        .format = DMABROKER_FORMAT_BUFFER,
+                                        .usage = usage,
+                                        .contents = dmabroker_pixels{{bytes.data()}, {}}});
+        EXPECT_EQ(buffer.info().width, bytes.size());
+        EXPECT_GE(buffer.info().memory_size[0], bytes.size());
+        Image opened = other.open(buffer.token(Rights::read), Rights::read, Usage::cpu_read);
+        auto mapping = opened.map(Rights::read);
+        EXPECT_EQ(std::memcmp(mapping.begin(Rights::read).data(), bytes.data(), bytes.size()), 0);
+    }
+    EXPECT_EQ(code_of([&] { client.allocate({.size = {64, 64}, .format = DMABROKER_FORMAT_BUFFER}); }), DMABROKER_BAD_SIZE);
+    EXPECT_EQ(code_of([&] { client.allocate({.size = {0, 1}, .format = DMABROKER_FORMAT_BUFFER}); }), DMABROKER_BAD_SIZE);
+}
+
+TEST_F(BrokerTest, a_memfd_is_registered_as_a_buffer)
+{
+    const UniqueFd memory = sealed_memfd(8192);
+    const int fd = memory.get();
+    dmabroker_image_info info{};
+    info.width = 5000;
+    info.height = 1;
+    info.format = DMABROKER_FORMAT_BUFFER;
+    info.kind = DMABROKER_MEMFD;
+    info.plane_count = info.memory_count = 1;
+    info.planes[0].stride = 5000;
+    info.planes[0].offset = 3192;
+    info.memory_size[0] = 8192;
+    Client client = connect(), other = connect();
+    Image buffer = client.register_image(info, &fd);
+    {
+        auto mapping = buffer.map(Rights::write);
+        mapping.begin(Rights::write).data()[4999] = std::byte{42};
+    }
+    Image opened = other.open(buffer.token(Rights::read));
+    auto mapping = opened.map(Rights::read);
+    EXPECT_EQ(mapping.begin(Rights::read).data()[4999], std::byte{42});
+    info.planes[0].offset += 1;
+    EXPECT_EQ(code_of([&] { client.register_image(info, &fd); }), DMABROKER_BAD_LAYOUT) << "one byte beyond its memory";
+    info.modifier = DMABROKER_MODIFIER_INVALID;
+    info.planes[0].offset = 0;
+    EXPECT_EQ(code_of([&] { client.register_image(info, &fd); }), DMABROKER_BAD_LAYOUT);
+}
+
 TEST_F(BrokerTest, what_nothing_can_serve_is_explained)
 {
     Client client = connect();

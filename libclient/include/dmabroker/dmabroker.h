@@ -295,9 +295,9 @@ DMABROKER_API int dmabroker_image_move(dmabroker_image* image, dmabroker_image**
 /** Copies a copy's source into it once more, and waits for that. `cost_ns`: what it took; may be NULL. */
 DMABROKER_API int dmabroker_image_refresh(dmabroker_image* image, uint64_t* cost_ns, dmabroker_error* error);
 /** Registers an image made elsewhere. `info`: width, height, format, modifier, kind (DMA_BUF or MEMFD),
- *  usage, planes, memory_size, colour. `fds`: info->memory_count descriptors, duplicated by the call;
- *  only dma-bufs opened for reading and writing, or memfds sealed with F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL
- *  and not against writing. */
+ *  usage, planes, memory_size, colour; of a buffer one plane with the width as stride. `fds`: info->memory_count
+ *  descriptors, duplicated by the call; only dma-bufs opened for reading and writing, or memfds sealed with
+ *  F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL and not against writing. */
 DMABROKER_API int dmabroker_register(dmabroker_client* client, const dmabroker_image_info* info, const int* fds,
                                      const char* label, uint64_t lease_ns, dmabroker_image** image, dmabroker_error* error);
 /** An image that no broker knows of, for the importers of this library: a dma-buf that came through PipeWire,

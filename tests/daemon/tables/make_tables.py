@@ -220,7 +220,7 @@ def others():
     write("v4l2_camera_iommu", "v4l2", "rkisp1", rows(["YUYV", "UYVY", "NV12", "NV21", "NV16", "YU12"], [LINEAR], UNKNOWN, most=4416),
           stride=32)
     write("v4l2_encoder", "v4l2", "hantro", rows(["NV12", "YU12", "YUYV", "UYVY"], [LINEAR], ENCODE, most=1920), stride=16)
-    everything = RGB8 + RGB10 + HALF + SMALL + YUV
+    everything = RGB8 + RGB10 + HALF + SMALL + YUV + ["BLOB"]
     write("cpu", "cpu", "CPU", rows(everything, [LINEAR], "cpu_read,cpu_write", kind="memfd")
           + rows(everything, [LINEAR], "cpu_read,cpu_write"))
     write("virgl_egl", "egl", "virgl", rows(RGB8 + ["XR30", "XB4H", "AB4H", "R8  ", "GR88", "RG16"], [INVALID], DRAW, most=16384),
