@@ -5,6 +5,7 @@
 #include "daemon/alloc/memfd.hpp"
 #include "daemon/core/broker.hpp"
 #include "daemon/device/drm_nodes.hpp"
+#include "daemon/device/vulkan_drivers.hpp"
 #include "daemon/net/activation.hpp"
 #include "daemon/net/clock.hpp"
 #include "daemon/net/listener.hpp"
@@ -15,6 +16,7 @@
 
 #include <csignal>
 #include <cstdlib>
+#include <filesystem>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -72,7 +74,7 @@ void prepare_process(bool debuggable)
     if (std::getenv("INVOCATION_ID")) ::prctl(PR_SET_MDWE, 3UL, 0UL, 0UL, 0UL);
 }
 
-/// One worker per DRM device for GBM, one for all Vulkan devices.
+/// One worker per DRM device for GBM, one per Vulkan driver.
 std::vector<std::unique_ptr<WorkerProcess>> make_workers(asio::io_context& io, Server& server, const Options& options,
                                                          const std::function<void(Instant)>& changed)
 {
@@ -90,9 +92,12 @@ std::vector<std::unique_ptr<WorkerProcess>> make_workers(asio::io_context& io, S
     BackendSet vulkan;
     vulkan.add(Backend::vulkan);
     vulkan.add(Backend::vulkan_opaque);
-    out.push_back(std::make_unique<WorkerProcess>(io, server, std::vector<std::string>{options.worker, "vulkan"},
-                                                  DeviceInfo{.backend = Backend::vulkan, .name = "Vulkan"}, vulkan, timing,
-                                                  changed));
+    for (const std::string& manifest : find_vulkan_drivers()) {
+        const std::string name = "Vulkan, " + std::filesystem::path(manifest).stem().string();
+        out.push_back(std::make_unique<WorkerProcess>(io, server, std::vector<std::string>{options.worker, "vulkan", manifest},
+                                                      DeviceInfo{.backend = Backend::vulkan, .name = std::string_view(name)},
+                                                      vulkan, timing, changed));
+    }
     return out;
 }
 

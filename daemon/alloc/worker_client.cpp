@@ -109,12 +109,25 @@ void WorkerClient::greeted(wire::WorkerHello& hello, Instant now)
     devices_ = std::move(hello.devices);
     for (DeviceInfo& device : devices_) make_printable(device);
     formats_ = std::move(hello.formats);
+    failed_starts_ = 0;
+    if (devices_.empty() && timing_.idle_ns == 0) return dismiss(now);
     state_ = State::ready;
     deadline_ = never;
-    failed_starts_ = 0;
     log::info("worker {}: {} devices, {} formats", name_, devices_.size(), formats_.size());
     changed_(now);
     next(now);
+}
+
+/// A driver for devices that are not here.
+void WorkerClient::dismiss(Instant now)
+{
+    log::debug("worker {}: no device", name_);
+    link_.kill();
+    placeholder_.problem = "its driver has no device here";
+    state_ = State::given_up;
+    deadline_ = never;
+    changed_(now);
+    fail_all({Errc::shutting_down, placeholder_.problem.view()}, now);
 }
 
 /// The worker is ours, the driver in it is not: what it made is checked like a stranger's, except for

@@ -87,6 +87,7 @@ private:
     void ask(wire::WorkerRequest, std::span<const int> fds, Instant now, Answered);
     template <class Message, class T, class Take> void ask(wire::WorkerRequest, std::span<const int>, Instant, Done<T>, Take);
     void launch(Instant now);
+    void dismiss(Instant now);
     void greeted(wire::WorkerHello&, Instant now);
     void answered(Result<Answer>, Instant now);
     static Result<Allocated> take(wire::WorkerImage&, wire::PacketFds&);

@@ -15,6 +15,7 @@
 #endif
 
 #include <csignal>
+#include <cstdlib>
 #include <fcntl.h>
 #include <memory>
 #include <span>
@@ -38,7 +39,11 @@ std::unique_ptr<worker::Driver> make_driver(std::span<char*> arguments)
     if (kind == "gbm" && arguments.size() == 2) return std::make_unique<worker::GbmBackend>(arguments[1]);
 #endif
 #if DMB_HAVE_VULKAN
-    if (kind == "vulkan" && arguments.size() == 1) return std::make_unique<worker::VulkanBackend>();
+    if (kind == "vulkan" && arguments.size() == 2) {
+        for (const char* variable : {"VK_DRIVER_FILES", "VK_ICD_FILENAMES"}) ::setenv(variable, arguments[1], 1);
+        ::unsetenv("VK_ADD_DRIVER_FILES");
+        return std::make_unique<worker::VulkanBackend>();
+    }
 #endif
     return nullptr;
 }
@@ -63,8 +68,9 @@ int main(int argc, char** argv)
     ::fcntl(socket_to_broker, F_SETFD, FD_CLOEXEC);
     const auto driver = make_driver(std::span(argv, static_cast<std::size_t>(argc)).subspan(1));
     if (!driver) {
-        log::error("usage: dmabroker-worker gbm NODE | vulkan | prove | system (this build has gbm: {}, vulkan: {}, egl: {})",
-                   bool(DMB_HAVE_GBM), bool(DMB_HAVE_VULKAN), bool(DMB_HAVE_EGL));
+        log::error(
+            "usage: dmabroker-worker gbm NODE | vulkan MANIFEST | prove | system (this build has gbm: {}, vulkan: {}, egl: {})",
+            bool(DMB_HAVE_GBM), bool(DMB_HAVE_VULKAN), bool(DMB_HAVE_EGL));
         return usage_error;
     }
     if (const auto served = worker::serve(socket_to_broker, *driver); !served) {

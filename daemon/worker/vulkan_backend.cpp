@@ -8,6 +8,7 @@
 #include "daemon/worker/vulkan_buffer.hpp"
 #include "daemon/worker/vulkan_import.hpp"
 #include "daemon/worker/vulkan_upload.hpp"
+#include "proto/base/log.hpp"
 
 #include <algorithm>
 
@@ -63,21 +64,11 @@ Result<> blit_buffer(VulkanDevice& device, const dmabroker::Image& from, const d
     return reading.copy_to(writing);
 }
 
-DeviceInfo nothing(std::string_view problem)
-{
-    DeviceInfo info;
-    info.backend = Backend::vulkan;
-    info.name = "Vulkan";
-    info.problem = problem;
-    return info;
-}
-
 } // namespace
 
 VulkanBackend::VulkanBackend()
 {
-    if (auto found = find_devices(); !found) add_target({}, nothing(found.error().reason), {});
-    else if (targets_.empty()) add_target({}, nothing("no Vulkan driver is installed for any device of this machine"), {});
+    if (auto found = find_devices(); !found) log::info("worker vulkan: {}", found.error().reason.view());
     // Real GPUs first: the list may be cut to fit a packet.
     std::ranges::stable_partition(hello_.formats, [&](const FormatSupport& f) { return !hello_.devices[f.device].software; });
 }
@@ -134,6 +125,7 @@ Result<VulkanWish> VulkanBackend::wish_for(std::uint8_t device, const wire::Allo
 Result<Exported> VulkanBackend::allocate(const wire::WorkerAllocate& request, const Contents* contents)
 {
     const std::uint8_t index = request.device;
+    if (index >= targets_.size()) return fail(Errc::invalid_argument, "device {} of {}", index, targets_.size());
     const wire::AllocateSpec& spec = request.spec;
     if (request.rules.contiguous)
         return fail(Errc::backend_failed, "Vulkan does not tell whether memory is physically contiguous");

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Allocates through Vulkan on every physical device, as dma-buf and as opaque memory.
+// Allocates through Vulkan on every physical device of the drivers that the loader finds (in a worker: one driver), as
+// dma-buf and as opaque memory.
 #pragma once
 #include "daemon/worker/vulkan_proof.hpp"
 
@@ -18,7 +19,7 @@ public:
     bool usable() const override;
 
 private:
-    /// One entry of hello_.devices. No device: see the entry's problem.
+    /// One entry of hello_.devices. Null where it could not be opened: see the entry's problem.
     struct Target {
         VulkanDevice* device = nullptr;
         bool opaque = false;

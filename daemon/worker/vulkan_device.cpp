@@ -146,8 +146,9 @@ Result<VulkanInstance> VulkanInstance::create()
 Result<std::vector<VkPhysicalDevice>> VulkanInstance::devices() const
 {
     std::uint32_t count = 0;
-    if (const VkResult r = vkEnumeratePhysicalDevices(instance_, &count, nullptr); r != VK_SUCCESS)
-        return fail_vulkan("vkEnumeratePhysicalDevices", r);
+    const VkResult counted = vkEnumeratePhysicalDevices(instance_, &count, nullptr);
+    if (counted == VK_ERROR_INITIALIZATION_FAILED) return std::vector<VkPhysicalDevice>(); // the loader's word for none
+    if (counted != VK_SUCCESS) return fail_vulkan("vkEnumeratePhysicalDevices", counted);
     std::vector<VkPhysicalDevice> list(count);
     if (const VkResult r = vkEnumeratePhysicalDevices(instance_, &count, list.data()); r < VK_SUCCESS)
         return fail_vulkan("vkEnumeratePhysicalDevices", r);

@@ -96,6 +96,19 @@ TEST_F(Worker, its_devices_are_known_after_its_hello)
     EXPECT_EQ(client->deadline(), never);
 }
 
+TEST_F(Worker, one_whose_driver_has_no_device_here_ends_and_is_not_listed)
+{
+    ask();
+    say(wire::WorkerHello{}, 0);
+    EXPECT_TRUE(client->devices().empty());
+    EXPECT_FALSE(client->starting());
+    EXPECT_EQ(changes, 1);
+    EXPECT_EQ(link.killed, 1);
+    EXPECT_EQ(answers, std::vector{Errc::shutting_down});
+    pass(1000 * second);
+    EXPECT_EQ(link.started, 1) << "it stays so";
+}
+
 TEST_F(Worker, it_serves_one_request_at_a_time_in_order)
 {
     greet();

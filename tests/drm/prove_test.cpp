@@ -94,9 +94,9 @@ protected:
     {
         prefer_lavapipe();
         for (const auto& arguments : all_workers()) workers_.push_back(std::make_unique<WorkerProcess>(arguments));
+        std::erase_if(workers_, [](const auto& worker) { return worker->hello().devices.empty(); });
         prover_ = std::make_unique<WorkerProcess>(std::vector<std::string>{"prove"});
         system_ = std::make_unique<WorkerProcess>(std::vector<std::string>{"system"});
-        for (const auto& worker : workers_) worker->hello();
     }
     static void TearDownTestSuite()
     {
@@ -387,8 +387,8 @@ TEST_F(ProveTest, a_blit_copies_every_plane)
         if (!from || !to) return;
         const auto done = blit(worker, *from, *to);
         // GL draws neither into every format nor shows the bits of packed YUV.
-        if (!done && worker.name() != "vulkan") fmt::print("{}: {}\n", from->name, done.error().reason.view());
-        if (!done && worker.name() != "vulkan") return;
+        if (!done && !worker.name().starts_with("vulkan")) fmt::print("{}: {}\n", from->name, done.error().reason.view());
+        if (!done && !worker.name().starts_with("vulkan")) return;
         ASSERT_TRUE(done) << done.error().reason.view();
         const auto seen = read(worker, *to);
         ASSERT_TRUE(seen) << seen.error().reason.view();

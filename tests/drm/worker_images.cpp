@@ -2,6 +2,8 @@
 // What the tests of the worker ask for, and the memory they hand in.
 #include "tests/drm/worker_images.hpp"
 
+#include "daemon/device/vulkan_drivers.hpp"
+
 #include <gtest/gtest.h>
 
 #include <cstdlib>
@@ -26,7 +28,8 @@ void prefer_lavapipe()
 
 std::vector<std::vector<std::string>> all_workers()
 {
-    std::vector<std::vector<std::string>> list{{"vulkan"}};
+    std::vector<std::vector<std::string>> list;
+    for (const std::string& manifest : find_vulkan_drivers()) list.push_back({"vulkan", manifest});
     for (int i = 0; i < 16; ++i) {
         const std::string node = fmt::format("/dev/dri/card{}", i);
         if (::access(node.c_str(), F_OK) == 0) list.push_back({"gbm", node});

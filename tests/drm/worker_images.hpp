@@ -16,7 +16,7 @@ using Bytes = std::vector<std::byte>;
 
 /// Drivers of GPUs that are not here can take seconds to say so.
 void prefer_lavapipe();
-/// Arguments of each worker that allocates: Vulkan's, and one per DRM device.
+/// Arguments of each worker that allocates: one per Vulkan driver, and one per DRM device.
 std::vector<std::vector<std::string>> all_workers();
 
 Bytes random_bytes(std::size_t size);

@@ -22,7 +22,7 @@ struct WorkerAnswer {
 
 class WorkerProcess {
 public:
-    /// {"vulkan"} or {"gbm", "/dev/dri/card0"}. The binary is $DMABROKER_WORKER, or the one of this build.
+    /// {"vulkan", MANIFEST} or {"gbm", "/dev/dri/card0"}. The binary is $DMABROKER_WORKER, or the one of this build.
     explicit WorkerProcess(const std::vector<std::string>& arguments);
     ~WorkerProcess();
     WorkerProcess(const WorkerProcess&) = delete;

@@ -58,7 +58,7 @@ protected:
     {
         prefer_lavapipe();
         for (const auto& arguments : all_workers()) workers_.push_back(std::make_unique<WorkerProcess>(arguments));
-        for (const auto& worker : workers_) worker->hello();
+        std::erase_if(workers_, [](const auto& worker) { return worker->hello().devices.empty(); });
         reader_ = std::make_unique<OpaqueReader>();
         gbm_reader_ = std::make_unique<GbmReader>();
         for (const auto& worker : workers_) warm_up(*worker);
@@ -329,6 +329,15 @@ TEST_F(WorkerTest, unknown_messages_are_answered_and_the_worker_lives)
         EXPECT_EQ(answer.error()->code, Errc::unsupported);
         EXPECT_EQ(answer.serial, 9u);
     }
+}
+
+TEST_F(WorkerTest, a_driver_that_is_none_has_no_device)
+{
+    WorkerProcess worker({"vulkan", "/dev/null"});
+    EXPECT_TRUE(worker.hello().devices.empty());
+    const auto answer = worker.allocate(0, spec_for({.format = fourcc("AB24")}, {64, 64}, {}));
+    ASSERT_TRUE(answer.error());
+    EXPECT_EQ(answer.error()->code, Errc::invalid_argument);
 }
 
 TEST_F(WorkerTest, a_closed_socket_ends_the_worker_cleanly)

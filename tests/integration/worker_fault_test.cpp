@@ -31,6 +31,8 @@ public:
         if (!::mkdtemp(pattern.data())) throw std::runtime_error("mkdtemp");
         folder_ = pattern;
         ::setenv("DMABROKER_FAKE_WORKER", folder_.c_str(), 1);
+        write("driver.json", ""); // one Vulkan driver: one worker for it
+        ::setenv("VK_DRIVER_FILES", (folder_ + "/driver.json").c_str(), 1);
         device("first");
     }
     ~Orders() { std::filesystem::remove_all(folder_); }
