@@ -10,13 +10,32 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <png.h>
+#include <random>
 #include <sstream>
+#include <sys/stat.h>
 #include <thread>
 
 namespace dmb::test {
 namespace {
 
 using Json = nlohmann::json;
+
+std::string contents(const std::string& path)
+{
+    std::ostringstream text;
+    text << std::ifstream(path, std::ios::binary).rdbuf();
+    return text.str();
+}
+
+std::string random_bytes(std::size_t size)
+{
+    std::mt19937 random(static_cast<unsigned>(size));
+    std::string bytes(size, '\0');
+    for (char& byte : bytes) byte = static_cast<char>(random());
+    return bytes;
+}
+
+constexpr std::size_t buffer_sizes[] = {1, 4095, 4096, 1000003};
 
 class CtlTest : public FdTest {
 protected:
@@ -55,6 +74,18 @@ protected:
         EXPECT_EQ(back.height, file.height);
         EXPECT_TRUE(back.samples == file.rgba())
             << file.width << "x" << file.height << " colour " << file.colour << " bits " << file.bits;
+    }
+    ToolResult put_bytes(const std::string& bytes, std::vector<std::string> more = {}) const
+    {
+        std::ofstream(path("in.bin"), std::ios::binary) << bytes;
+        more.insert(more.begin(), {"put", "--bytes", path("in.bin")});
+        return ctl(more);
+    }
+    std::string get_bytes(const std::string& token) const
+    {
+        const ToolResult result = ctl({"get", token, path("out.bin")});
+        EXPECT_EQ(result.status, 0) << result.err;
+        return contents(path("out.bin"));
     }
     std::size_t images() const { return json({"list"}).at("snapshot").at("images").size(); }
 
@@ -159,9 +190,100 @@ TEST_F(CtlTest, broken_files_leave_no_image_behind)
 
 TEST_F(CtlTest, a_file_that_cannot_be_written_leaves_none)
 {
-    const std::string token = put(random_png(3, 3, PNG_COLOR_TYPE_RGB_ALPHA, 8, 1));
-    EXPECT_EQ(ctl({"get", token, path("no/such/folder.png")}).status, 1);
-    EXPECT_EQ(ctl({"get", token, "/dev/full"}).status, 1);
+    std::filesystem::create_directory(path("folder"));
+    std::filesystem::create_directory(path("folder/taken"));
+    for (const std::string& token :
+         {put(random_png(3, 3, PNG_COLOR_TYPE_RGB_ALPHA, 8, 1)), put_bytes(random_bytes(100000)).last_word()}) {
+        EXPECT_EQ(ctl({"get", token, path("no/such/folder.png")}).status, 1);
+        EXPECT_EQ(ctl({"get", token, path("folder/taken")}).status, 1);
+        const ToolResult full = ctl({"get", token, "/dev/full"});
+        EXPECT_EQ(full.status, 1);
+        EXPECT_NE(full.err.find("No space left"), std::string::npos) << full.err;
+    }
+    const std::filesystem::directory_iterator left(path("folder"));
+    EXPECT_EQ(std::distance(begin(left), end(left)), 1);
+}
+
+TEST_F(CtlTest, bytes_of_every_number_come_back_the_same)
+{
+    for (const std::size_t size : buffer_sizes) {
+        const std::string bytes = random_bytes(size);
+        const ToolResult put = put_bytes(bytes);
+        ASSERT_EQ(put.status, 0) << put.err;
+        EXPECT_NE(put.out.find("BLOB " + std::to_string(size) + " B"), std::string::npos) << put.out;
+        EXPECT_TRUE(get_bytes(put.last_word()) == bytes) << size;
+    }
+}
+
+TEST_F(CtlTest, standard_streams_are_files_of_bytes_too)
+{
+    const std::string bytes = random_bytes(1000003);
+    const ToolResult put = ctl({"put", "--bytes", "-"}, bytes);
+    ASSERT_EQ(put.status, 0) << put.err;
+    EXPECT_TRUE(ctl({"get", put.last_word(), "-"}).out == bytes);
+}
+
+TEST_F(CtlTest, what_comes_through_a_pipe_can_be_put)
+{
+    const std::string bytes = random_bytes(1000003);
+    const std::string pipe = path("pipe");
+    ASSERT_EQ(::mkfifo(pipe.c_str(), 0600), 0);
+    std::thread writer([&] { std::ofstream(pipe, std::ios::binary) << bytes; });
+    const ToolResult put = ctl({"put", "--bytes", pipe});
+    writer.join();
+    ASSERT_EQ(put.status, 0) << put.err;
+    EXPECT_TRUE(get_bytes(put.last_word()) == bytes);
+}
+
+TEST_F(CtlTest, what_cannot_be_a_buffer_leaves_none_behind)
+{
+    const auto code = [&](const std::string& file) {
+        EXPECT_EQ(ctl({"put", "--bytes", file}).status, 1) << file;
+        return json({"put", "--bytes", file}).at("error").at("code").get<std::string>();
+    };
+    std::ofstream(path("empty"), std::ios::binary);
+    std::ofstream(path("large"), std::ios::binary);
+    std::filesystem::resize_file(path("large"), std::uint64_t{1} << 32);
+    EXPECT_EQ(code(path("empty")), "bad_size");
+    EXPECT_EQ(code("/dev/null"), "bad_size");
+    EXPECT_EQ(code(path("large")), "bad_size");
+    EXPECT_EQ(code(path("missing")), "invalid_argument");
+    EXPECT_EQ(code(broker_.folder()), "invalid_argument");
+    EXPECT_EQ(images(), 0u);
+}
+
+TEST_F(CtlTest, a_buffer_of_so_many_bytes_can_be_allocated)
+{
+    const ToolResult result = ctl({"alloc", "--buffer", "64kb", "--label", "mesh"});
+    ASSERT_EQ(result.status, 0) << result.err;
+    EXPECT_NE(result.out.find("BLOB 65536 B"), std::string::npos) << result.out;
+    EXPECT_EQ(get_bytes(result.last_word()), std::string(65536, '\0'));
+    const Json desc = json({"show", result.last_word()}).at("image").at("desc");
+    EXPECT_EQ(desc.at("format"), "BLOB");
+    EXPECT_EQ(desc.at("size").at("width"), 65536);
+    EXPECT_EQ(desc.at("size").at("height"), 1);
+    EXPECT_NE(ctl({"list"}).out.find("65536 B"), std::string::npos);
+    EXPECT_NE(ctl({"show", "1"}).out.find("65536 B"), std::string::npos);
+    EXPECT_EQ(ctl({"alloc", "--size", "100x1", "--format", "BLOB"}).status, 0);
+}
+
+TEST_F(CtlTest, a_picture_or_a_buffer_is_asked_for_and_not_both)
+{
+    const auto expect_refusal = [&](std::vector<std::string> words, const std::string& sentence) {
+        const ToolResult result = ctl(std::move(words));
+        EXPECT_EQ(result.status, 2);
+        EXPECT_EQ(result.err.substr(0, sentence.size()), sentence);
+    };
+    expect_refusal({"alloc"}, "At least 1 option from [--buffer,--size,--format] is required");
+    expect_refusal({"alloc", "--size", "4x4"}, "--size requires --format");
+    expect_refusal({"alloc", "--format", "XR24"}, "--format requires --size");
+    expect_refusal({"alloc", "--buffer", "4", "--format", "XR24"}, "--buffer excludes --format");
+    expect_refusal({"alloc", "--buffer", "4", "--size", "4x4"}, "--buffer excludes --size");
+    expect_refusal({"alloc", "--buffer", "4", "--size", "4x4", "--format", "XR24"}, "--buffer excludes --size");
+    for (const char* bytes : {"0", "-1", "4294967296", "4gb", "99999999999999999999", "4x", "many", ""})
+        expect_refusal({"alloc", "--buffer", bytes}, "--buffer");
+    expect_refusal({"put", "--bytes", path("in.bin"), "--format", "AB24"}, "--format excludes --bytes");
+    expect_refusal({"put", "--bytes"}, "FILE is required");
 }
 
 TEST_F(CtlTest, exit_statuses_say_what_happened)
@@ -276,6 +398,9 @@ TEST_F(CtlTest, json_is_valid_for_every_command)
     EXPECT_EQ(put.at("image").at("format"), "AB24");
     EXPECT_EQ(json({"alloc", "--size", "4x4", "--format", "XR24"}).at("candidates").back().at("verdict"), "chosen");
     EXPECT_EQ(json({"get", token, path("out.png")}).at("width"), 3);
+    EXPECT_EQ(json({"get", put_bytes("bytes", {"--lease", "0.1"}).last_word(), path("out.bin")}),
+              (Json{{"file", path("out.bin")}, {"id", 3}, {"width", 5}, {"height", 1}, {"format", "BLOB"}}));
+    EXPECT_TRUE(eventually([&] { return images() == 2; }, 5));
     EXPECT_EQ(json({"show", token}).at("image").at("desc").at("size").at("width"), 3);
     EXPECT_FALSE(json({"devices"}).at("snapshot").at("devices").empty());
     EXPECT_FALSE(json({"formats"}).at("snapshot").at("formats").empty());
@@ -321,6 +446,16 @@ TEST_F(GpuCtlTest, memory_that_the_cpu_cannot_map_is_read_by_its_driver)
     const ToolResult result = ctl({"put", path("in.png"), "--backend", "vulkan_opaque"});
     if (result.status != 0) GTEST_SKIP() << "no opaque memory here: " << result.err;
     EXPECT_TRUE(get(result.last_word()).samples == file.samples);
+}
+
+TEST_F(GpuCtlTest, bytes_that_the_cpu_cannot_map_are_read_by_their_driver)
+{
+    for (const std::size_t size : buffer_sizes) {
+        const std::string bytes = random_bytes(size);
+        const ToolResult put = put_bytes(bytes, {"--backend", "vulkan_opaque"});
+        if (put.status != 0) GTEST_SKIP() << "no opaque memory here: " << put.err;
+        EXPECT_TRUE(get_bytes(put.last_word()) == bytes) << size;
+    }
 }
 
 } // namespace

@@ -64,6 +64,7 @@ Result<> alloc(const Global&, const AllocOptions&);
 
 struct PutOptions {
     std::string file;
+    bool bytes = false; ///< as they are, not as a PNG file
     std::optional<FourCC> format;
     Placement placement;
 };

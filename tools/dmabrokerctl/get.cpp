@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: MIT
 // get: an image as a PNG file, row by row from the mapping. Formats of up to 8 bits per channel become
 // 8-bit files, all others 16-bit ones; alpha is written straight, whatever the image has. YUV is
-// converted with the image's own matrix.
+// converted with the image's own matrix. The bytes of a buffer are written as they are.
 //
 // What the CPU cannot map (opaque memory, tiled layouts) is read back through Vulkan, all at once: the
 // driver that allocated it can do that, and no other.
 #include "tools/dmabrokerctl/commands.hpp"
+#include "tools/dmabrokerctl/file.hpp"
 #include "tools/dmabrokerctl/pixels.hpp"
 #include "tools/dmabrokerctl/png_file.hpp"
+#include "tools/dmabrokerctl/text.hpp"
 #include "tools/gpu/read_back.hpp"
 
 #include <fmt/core.h>
@@ -18,12 +20,13 @@ namespace {
 struct Source {
     dmabroker_image_info info{};
     const FormatInfo* format = nullptr;
-    const PackedRgb* rgb = nullptr; ///< null for YUV
+    const PackedRgb* rgb = nullptr; ///< null for YUV and buffers
     YuvPlanes planes;
     YuvToRgb conversion;
     MappingHandle mapping;         ///< planes point into this,
     std::vector<std::byte> copy{}; ///< or into this
 
+    bool is_buffer() const { return info.format == DMABROKER_FORMAT_BUFFER; }
     unsigned bits() const { return rgb && format->bits > 8 ? 16 : 8; }
     std::uint32_t maximum() const { return bits() == 16 ? 65535 : 255; }
     bool premultiplied() const { return rgb && rgb->has_alpha() && info.alpha == DMABROKER_ALPHA_PREMULTIPLIED; }
@@ -65,8 +68,9 @@ void pack(std::span<const std::uint16_t> rgba, std::size_t channels, unsigned bi
 
 constexpr std::size_t channels_of(PngColour colour) { return colour == PngColour::grey ? 1 : colour == PngColour::rgb ? 3 : 4; }
 
-Result<> write_rows(PngWriter& png, const Source& source)
+Result<> write_png(const std::string& path, const Source& source)
 {
+    PngWriter png = TRY(PngWriter::create(path, {source.info.width, source.info.height}, colour_of(source), source.bits()));
     const std::size_t channels = channels_of(colour_of(source));
     std::vector<std::uint16_t> rgba(std::size_t{source.info.width} * 4);
     std::vector<std::byte> packed(std::size_t{source.info.width} * channels * source.bits() / 8);
@@ -82,6 +86,13 @@ Result<> write_rows(PngWriter& png, const Source& source)
     return png.finish();
 }
 
+Result<> write_bytes(const std::string& path, const Source& source)
+{
+    OutputFile file = TRY(OutputFile::create(path));
+    TRY(file.write({source.planes.data[0], source.info.width}));
+    return file.finish();
+}
+
 Result<Source> describe(const dmabroker_image_info& info)
 {
     Source source{.info = info, .format = find_format({info.format})};
@@ -92,7 +103,7 @@ Result<Source> describe(const dmabroker_image_info& info)
     source.planes.format = source.format;
     const Colour colour{static_cast<ColourMatrix>(info.matrix), static_cast<ColourRange>(info.range),
                         static_cast<ChromaSiting>(info.siting), static_cast<AlphaMode>(info.alpha)};
-    if (!source.rgb) source.conversion = yuv_to_rgb(colour, source.format->bits);
+    if (!source.rgb && !source.is_buffer()) source.conversion = yuv_to_rgb(colour, source.format->bits);
     return source;
 }
 
@@ -110,14 +121,14 @@ Result<> read_mapped(dmabroker_image* image, Source& source)
 Result<> read_by_driver(const dmabroker::Image& image, Source& source, const Error& refusal)
 {
 #ifdef HAVE_GPU_SUPPORT
-    if (source.rgb) {
+    if (source.rgb || source.is_buffer()) {
         try {
-            source.copy = gpu::read_back(image, source.rgb->bytes);
+            source.copy = source.rgb ? gpu::read_back(image, source.rgb->bytes) : gpu::read_back_buffer(image);
         } catch (const std::exception& e) {
             return fail(refusal.code, "{}; nor could Vulkan: {}", refusal.reason.view(), e.what());
         }
         source.planes.data[0] = source.copy.data();
-        source.planes.stride[0] = std::size_t{source.info.width} * source.rgb->bytes;
+        source.planes.stride[0] = source.copy.size() / source.info.height;
         return {};
     }
 #else
@@ -130,16 +141,18 @@ void report(const Global& global, const GetOptions& options, const Source& sourc
 {
     if (options.file == "-") return; // standard output is the file
     const auto& info = source.info;
-    if (global.json)
-        print_json(Json{{"file", options.file},
-                        {"id", info.id},
-                        {"width", info.width},
-                        {"height", info.height},
-                        {"format", to_string(source.format->fourcc)},
-                        {"bits", source.bits()}});
-    else
-        fmt::print("image {}: {} {}x{}, written to {} with {} bits per channel\n", info.id, to_string(source.format->fourcc),
-                   info.width, info.height, options.file, source.bits());
+    const FourCC format = source.format->fourcc;
+    if (global.json) {
+        Json json{{"file", options.file},
+                  {"id", info.id},
+                  {"width", info.width},
+                  {"height", info.height},
+                  {"format", to_string(format)}};
+        if (!source.is_buffer()) json["bits"] = source.bits();
+        return print_json(json);
+    }
+    fmt::print("image {}: {} {}, written to {}{}\n", info.id, to_string(format), human_size({info.width, info.height}, format),
+               options.file, source.is_buffer() ? "" : fmt::format(" with {} bits per channel", source.bits()));
 }
 
 } // namespace
@@ -151,9 +164,7 @@ Result<> get(const Global& global, const GetOptions& options)
     Source source = TRY(describe(*dmabroker_image_get_info(handle.get())));
     const auto mapped = read_mapped(handle.get(), source);
     if (!mapped) TRY(read_by_driver(dmabroker::Image(handle.release()), source, mapped.error()));
-    PngWriter png =
-        TRY(PngWriter::create(options.file, {source.info.width, source.info.height}, colour_of(source), source.bits()));
-    TRY(write_rows(png, source));
+    TRY((source.is_buffer() ? write_bytes : write_png)(options.file, source));
     if (source.mapping) TRY(end_access(source.mapping.get(), DMABROKER_READ));
     report(global, options, source);
     return {};

@@ -47,7 +47,8 @@ std::string counted(std::uint64_t count, const char* noun)
 std::string size_of(const Json& object)
 {
     const Json& size = part(object, "size");
-    return fmt::format("{}x{}", number(size, "width"), number(size, "height"));
+    const Extent extent{static_cast<std::uint32_t>(number(size, "width")), static_cast<std::uint32_t>(number(size, "height"))};
+    return human_size(extent, parse_fourcc(text(object, "format")).value_or(FourCC{}));
 }
 
 std::string modifier_name(const std::string& word)

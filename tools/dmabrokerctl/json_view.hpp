@@ -19,7 +19,7 @@ std::string or_dash(std::string text);
 std::string join(const std::vector<std::string>& words, const char* separator);
 /// "1 image", "2 images".
 std::string counted(std::uint64_t count, const char* noun);
-/// "1920x1080" of an object with `size`.
+/// human_size() of an object with `size` and `format`.
 std::string size_of(const Json& object);
 /// A modifier as people call it.
 std::string modifier_name(const std::string& word);

@@ -4,6 +4,8 @@
 // broker's to say.
 #include "tools/dmabrokerctl/options.hpp"
 
+#include "proto/image/image_desc.hpp"
+
 #include <charconv>
 #include <CLI/CLI.hpp>
 #include <cmath>
@@ -120,6 +122,7 @@ struct Parser {
     template <class Options>
     CLI::App& add(const char* name, const char* help, Result<> (*run)(const Global&, const Options&), Options& options);
     void add(const char* name, const char* help, Result<> (*run)(const Global&));
+    void add_picture_or_buffer(CLI::App&);
     void add_alloc();
     void add_put();
     void add_named();
@@ -138,15 +141,32 @@ void Parser::add(const char* name, const char* help, Result<> (*run)(const Globa
     app.add_subcommand(name, help)->callback([this, run] { command = run; });
 }
 
+void Parser::add_picture_or_buffer(CLI::App& sub)
+{
+    CLI::App& what = *sub.add_option_group("A buffer, or a picture's size and format")->require_option(1, 2);
+    CLI::Option* buffer = what.add_option_function<std::uint32_t>(
+        "--buffer",
+        [this](std::uint32_t bytes) {
+            alloc.size = {bytes, 1};
+            alloc.format = buffer_format;
+        },
+        "such as 4096 or 64kb");
+    buffer->type_name("BYTES")
+        ->transform(CLI::AsSizeValue(false))
+        ->check(CLI::Range(std::uint64_t{1}, std::uint64_t{UINT32_MAX}));
+    CLI::Option* size =
+        add_word(what, "--size", "WxH", "pixels", [this](const std::string& t) { return set(parse_size(t), alloc.size); });
+    CLI::Option* format = add_word(what, "--format", "FOURCC", "such as XR24, NV12",
+                                   [this](const std::string& t) { return set(parse_fourcc(t), alloc.format); });
+    buffer->excludes(size)->excludes(format);
+    size->needs(format);
+    format->needs(size);
+}
+
 void Parser::add_alloc()
 {
-    CLI::App& sub = add("alloc", "allocate an image; the last word printed is its token", ctl::alloc, alloc);
-    add_word(sub, "--size", "WxH", "pixels", [this](const std::string& t) {
-        return set(parse_size(t), alloc.size);
-    })->required();
-    add_word(sub, "--format", "FOURCC", "such as XR24, NV12", [this](const std::string& t) {
-        return set(parse_fourcc(t), alloc.format);
-    })->required();
+    CLI::App& sub = add("alloc", "allocate an image or a buffer; the last word printed is its token", ctl::alloc, alloc);
+    add_picture_or_buffer(sub);
     sub.add_option_function<std::vector<std::string>>(
            "--modifier",
            [this](const std::vector<std::string>& words) {
@@ -181,10 +201,12 @@ void Parser::add_alloc()
 
 void Parser::add_put()
 {
-    CLI::App& sub = add("put", "make an image of a PNG file; the last word printed is its token", ctl::put, put);
-    sub.add_option("FILE", put.file, "PNG file; - is standard input")->required();
-    add_word(sub, "--format", "FOURCC", "default: AB24, for 16-bit files AB48",
-             [this](const std::string& t) { return set(parse_fourcc(t), put.format); });
+    CLI::App& sub =
+        add("put", "make an image of a PNG file, or a buffer of any file; the last word printed is its token", ctl::put, put);
+    sub.add_option("FILE", put.file, "PNG file, or with --bytes any file; - is standard input")->required();
+    CLI::Option* format = add_word(sub, "--format", "FOURCC", "default: AB24, for 16-bit files AB48",
+                                   [this](const std::string& t) { return set(parse_fourcc(t), put.format); });
+    sub.add_flag("--bytes", put.bytes, "make a buffer of the file's bytes as they are")->excludes(format);
     add_placement(sub, put.placement);
 }
 
@@ -209,9 +231,9 @@ Parser::Parser()
     add("formats", "list formats and modifiers that were tried and work", ctl::formats);
     add_alloc();
     add_put();
-    CLI::App& sub = add("get", "write an image as a PNG file", ctl::get, get);
+    CLI::App& sub = add("get", "write an image as a PNG file, a buffer as its bytes", ctl::get, get);
     or_from_input(sub.add_option("TOKEN", get.token, "token of the image; - is standard input"));
-    sub.add_option("FILE", get.file, "PNG file; - is standard output")->required();
+    sub.add_option("FILE", get.file, "file to write; - is standard output")->required();
     add("list", "list images and who holds them", ctl::list);
     add_named();
     add("why", "say why an image is what it is, or why there is none", ctl::why, subject)

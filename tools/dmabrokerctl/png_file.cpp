@@ -9,6 +9,7 @@
 #include "tools/dmabrokerctl/png_file.hpp"
 
 #include "proto/image/image_desc.hpp"
+#include "tools/dmabrokerctl/file.hpp"
 
 #include <array>
 #include <bit>
@@ -16,20 +17,10 @@
 #include <csetjmp>
 #include <cstdio>
 #include <cstring>
-#include <filesystem>
 #include <png.h>
-#include <unistd.h>
 
 namespace dmb::ctl {
 namespace {
-
-struct CloseFile {
-    void operator()(FILE* file) const
-    {
-        if (file != stdin && file != stdout) std::fclose(file);
-    }
-};
-using File = std::unique_ptr<FILE, CloseFile>;
 
 /// What libpng said last. Kept apart from the objects that longjmp passes over.
 struct Message {
@@ -188,17 +179,12 @@ Result<> PngReader::finish()
 
 struct PngWriter::State {
     std::string path;
-    std::string temporary; ///< empty: written in place
-    File file;
-    Message message;
+    OutputFile file;
+    Message message{};
     png_structp png = nullptr;
     png_infop info = nullptr;
 
-    ~State()
-    {
-        png_destroy_write_struct(&png, &info);
-        if (!temporary.empty()) ::unlink(temporary.c_str());
-    }
+    ~State() { png_destroy_write_struct(&png, &info); }
     std::unexpected<Error> broken() const
     {
         const int error = errno;
@@ -212,13 +198,6 @@ PngWriter::PngWriter(PngWriter&&) noexcept = default;
 PngWriter::~PngWriter() = default;
 
 namespace {
-
-bool is_special(const std::string& path)
-{
-    std::error_code ignored;
-    const auto status = std::filesystem::symlink_status(path, ignored);
-    return std::filesystem::exists(status) && !std::filesystem::is_regular_file(status);
-}
 
 constexpr int colour_type(PngColour colour)
 {
@@ -234,24 +213,14 @@ constexpr int colour_type(PngColour colour)
 
 Result<PngWriter> PngWriter::create(const std::string& path, Extent size, PngColour colour, unsigned bits)
 {
-    auto state = std::make_unique<State>();
-    state->path = path;
-    if (path == "-") state->file.reset(stdout);
-    else {
-        if (!is_special(path)) state->temporary = fmt::format("{}.{}.part", path, ::getpid());
-        state->file.reset(std::fopen(state->temporary.empty() ? path.c_str() : state->temporary.c_str(), "wbe"));
-    }
-    if (!state->file) {
-        const int error = errno;
-        state->temporary.clear();
-        return fail_errno(Errc::invalid_argument, path, error);
-    }
+    OutputFile file = TRY(OutputFile::create(path));
+    auto state = std::make_unique<State>(path, std::move(file));
     state->png = png_create_write_struct(PNG_LIBPNG_VER_STRING, &state->message, on_error, on_warning);
     state->info = state->png ? png_create_info_struct(state->png) : nullptr;
     if (!state->info) return fail(Errc::out_of_memory, "libpng could not be started");
     const Header header{size, static_cast<int>(bits), colour_type(colour)};
     errno = 0;
-    if (!write_header(state->png, state->info, state->file.get(), header)) return state->broken();
+    if (!write_header(state->png, state->info, state->file.stream(), header)) return state->broken();
     return PngWriter(std::move(state));
 }
 
@@ -266,12 +235,7 @@ Result<> PngWriter::finish()
 {
     errno = 0;
     if (!write_end(state_->png)) return state_->broken();
-    if (std::fflush(state_->file.get()) != 0) return state_->broken();
-    state_->file.reset();
-    if (state_->temporary.empty()) return {};
-    if (std::rename(state_->temporary.c_str(), state_->path.c_str()) != 0) return state_->broken();
-    state_->temporary.clear();
-    return {};
+    return state_->file.finish();
 }
 
 } // namespace dmb::ctl

@@ -39,10 +39,9 @@ private:
 
 enum class PngColour { grey, rgb, rgba };
 
-/// Writes beside the target and renames at the end: a failure leaves no half file behind.
+/// Through an OutputFile: a failure leaves no half file behind.
 class PngWriter {
 public:
-    /// "-" is standard output; what exists and is not a regular file is written in place.
     static Result<PngWriter> create(const std::string& path, Extent size, PngColour colour, unsigned bits);
     PngWriter(PngWriter&&) noexcept;
     ~PngWriter();

@@ -2,10 +2,13 @@
 // alloc and put: make an image, leave it to its lease, print its token last.
 //
 // put allocates without a lease and sets it when all pixels are there: a file that breaks off in the
-// middle, or a put that is killed, leaves nothing behind. Rows go from libpng straight into the mapping.
-// Memory that the CPU cannot map (a GPU backend was asked for by name) is filled by the broker's
-// worker instead, which needs the whole image at once.
+// middle, or a put that is killed, leaves nothing behind. Rows go from libpng straight into the mapping,
+// and so do the bytes of a buffer. Memory that the CPU cannot map (a GPU backend was asked for by name) is
+// filled by the broker's worker instead, which needs the whole image at once.
 #include "tools/dmabrokerctl/commands.hpp"
+
+#include "proto/image/image_desc.hpp"
+#include "tools/dmabrokerctl/file.hpp"
 #include "tools/dmabrokerctl/pixels.hpp"
 #include "tools/dmabrokerctl/png_file.hpp"
 #include "tools/dmabrokerctl/text.hpp"
@@ -14,6 +17,7 @@
 #include <filesystem>
 #include <fmt/core.h>
 #include <fstream>
+#include <functional>
 #include <limits>
 #include <sstream>
 
@@ -64,10 +68,10 @@ Result<Json> image_json(const dmabroker_image_info& info)
 std::string one_line(const dmabroker_image_info& info)
 {
     const FourCC format{info.format};
-    std::string out =
-        fmt::format("image {}: {} {}x{}, {} from {}, modifier {}, rung {}", info.id, to_string(format), info.width, info.height,
-                    name(static_cast<MemoryKind>(info.kind)), name(static_cast<Backend>(info.backend)),
-                    to_string(Modifier{info.modifier}), name(static_cast<Rung>(info.rung)));
+    std::string out = fmt::format("image {}: {} {}, {} from {}, modifier {}, rung {}", info.id, to_string(format),
+                                  human_size({info.width, info.height}, format), name(static_cast<MemoryKind>(info.kind)),
+                                  name(static_cast<Backend>(info.backend)), to_string(Modifier{info.modifier}),
+                                  name(static_cast<Rung>(info.rung)));
     for (std::uint32_t i = 0; i < info.plane_count; ++i)
         out += fmt::format("{}{}", i ? "+" : ", stride ", info.planes[i].stride);
     return out;
@@ -254,33 +258,44 @@ Result<> read_pixels(PngReader& png, const Target& target)
     return same_layout(target.format, png.bits()) ? read_directly(png, target) : read_converted(png, target);
 }
 
-Result<> fill_mapping(PngReader& png, const PackedRgb& format, dmabroker_image* image)
-{
-    const MappingHandle mapping = TRY(map(image, DMABROKER_READ | DMABROKER_WRITE));
-    const auto* info = dmabroker_image_get_info(image);
-    auto* data = static_cast<std::byte*>(dmabroker_cpu_data(mapping.get(), 0));
-    TRY(read_pixels(png, {format, data, info->planes[0].stride}));
-    return end_access(mapping.get(), DMABROKER_READ | DMABROKER_WRITE);
-}
+/// What an image is made of.
+struct Contents {
+    Extent size;
+    FourCC format;
+    std::size_t row_bytes;
+    std::function<Result<>(std::byte* data, std::size_t stride)> read; ///< all of it, once
+};
 
-Result<ImageHandle> put_by_worker(const Global& global, dmabroker_client* client, PngReader& png, const PackedRgb& format,
+Result<ImageHandle> put_by_worker(const Global& global, dmabroker_client* client, const Contents& contents,
                                   dmabroker_allocation allocation)
 {
-    const std::size_t stride = std::size_t{png.size().width} * format.bytes;
-    std::vector<std::byte> pixels(stride * png.size().height);
-    TRY(read_pixels(png, {format, pixels.data(), stride}));
-    const dmabroker_pixels contents{{pixels.data()}, {stride}};
-    allocation.contents = &contents;
+    std::vector<std::byte> bytes(contents.row_bytes * contents.size.height);
+    TRY(contents.read(bytes.data(), contents.row_bytes));
+    const dmabroker_pixels pixels{{bytes.data()}, {contents.row_bytes}};
+    allocation.contents = &pixels;
     return allocate(global, client, allocation);
 }
 
-Result<ImageHandle> put_by_mapping(const Global& global, dmabroker_client* client, PngReader& png, const PackedRgb& format,
+Result<ImageHandle> put_by_mapping(const Global& global, dmabroker_client* client, const Contents& contents,
                                    dmabroker_allocation allocation)
 {
     if (allocation.backends == 0) allocation.backends = system_memory().bits;
     ImageHandle image = TRY(allocate(global, client, allocation));
-    TRY(fill_mapping(png, format, image.get()));
+    const MappingHandle mapping = TRY(map(image.get(), DMABROKER_READ | DMABROKER_WRITE));
+    auto* data = static_cast<std::byte*>(dmabroker_cpu_data(mapping.get(), 0));
+    TRY(contents.read(data, dmabroker_image_get_info(image.get())->planes[0].stride));
+    TRY(end_access(mapping.get(), DMABROKER_READ | DMABROKER_WRITE));
     return image;
+}
+
+Result<> put_contents(const Global& global, const Placement& placement, const Contents& contents)
+{
+    const ClientHandle client = TRY(connect(global));
+    const bool worker = is_gpu_only(placement.backends);
+    const Usage usage = worker ? Usage(UsageFlag::sample) : usage_cpu | UsageFlag::sample;
+    const dmabroker_allocation allocation = allocation_of(placement, contents.size, contents.format, usage);
+    const ImageHandle image = TRY((worker ? put_by_worker : put_by_mapping)(global, client.get(), contents, allocation));
+    return hand_over(global, client.get(), image.get(), placement, Right::read);
 }
 
 Result<const PackedRgb*> format_for(const PutOptions& options, unsigned bits)
@@ -291,18 +306,27 @@ Result<const PackedRgb*> format_for(const PutOptions& options, unsigned bits)
                 to_string(wanted));
 }
 
+Result<> put_pixels(const Global& global, const PutOptions& options)
+{
+    PngReader png = TRY(PngReader::open(options.file));
+    const PackedRgb& format = *TRY(format_for(options, png.bits()));
+    const auto read = [&](std::byte* data, std::size_t stride) { return read_pixels(png, {format, data, stride}); };
+    const std::size_t row_bytes = std::size_t{png.size().width} * format.bytes;
+    return put_contents(global, options.placement, {png.size(), format.format, row_bytes, read});
+}
+
+Result<> put_bytes(const Global& global, const PutOptions& options)
+{
+    const InputFile file = TRY(InputFile::open(options.file));
+    const auto read = [&](std::byte* data, std::size_t) { return file.read(data); };
+    return put_contents(global, options.placement, {{file.size(), 1}, buffer_format, file.size(), read});
+}
+
 } // namespace
 
 Result<> put(const Global& global, const PutOptions& options)
 {
-    PngReader png = TRY(PngReader::open(options.file));
-    const PackedRgb& format = *TRY(format_for(options, png.bits()));
-    const ClientHandle client = TRY(connect(global));
-    const bool worker = is_gpu_only(options.placement.backends);
-    const Usage usage = worker ? Usage(UsageFlag::sample) : usage_cpu | UsageFlag::sample;
-    const dmabroker_allocation allocation = allocation_of(options.placement, png.size(), format.format, usage);
-    const ImageHandle image = TRY((worker ? put_by_worker : put_by_mapping)(global, client.get(), png, format, allocation));
-    return hand_over(global, client.get(), image.get(), options.placement, Right::read);
+    return options.bytes ? put_bytes(global, options) : put_pixels(global, options);
 }
 
 } // namespace dmb::ctl

@@ -3,6 +3,7 @@
 #include "tools/dmabrokerctl/text.hpp"
 
 #include "proto/base/bounded.hpp"
+#include "proto/image/image_desc.hpp"
 
 #include <algorithm>
 #include <array>
@@ -28,6 +29,11 @@ std::string human_bytes(std::uint64_t bytes)
     std::size_t unit = 0;
     for (; value >= 1024 && unit + 1 < units.size(); ++unit) value /= 1024;
     return unit == 0 ? fmt::format("{} B", bytes) : fmt::format("{:.{}f} {}", value, value < 10 ? 1 : 0, units[unit]);
+}
+
+std::string human_size(Extent size, FourCC format)
+{
+    return format == buffer_format ? fmt::format("{} B", size.width) : fmt::format("{}x{}", size.width, size.height);
 }
 
 std::string human_lease(std::uint64_t nanoseconds)

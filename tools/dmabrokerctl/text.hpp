@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 // What people read: tables, sizes, durations, and names of strangers made harmless.
 #pragma once
+#include "proto/image/types.hpp"
+
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -11,6 +13,8 @@ namespace dmb::ctl {
 /// Control characters, direction overrides and broken UTF-8 as \xNN: nobody's label moves our cursor.
 std::string escaped(std::string_view);
 std::string human_bytes(std::uint64_t bytes);
+/// "1920x1080"; of a buffer "4096 B".
+std::string human_size(Extent, FourCC);
 /// "9m58s", "forever", "-" for none.
 std::string human_lease(std::uint64_t nanoseconds);
 
