@@ -52,6 +52,10 @@ Result<Amount> estimate(const wire::Allocate& request)
     TRY(check_label(request.spec.device));
     Amount amount{.bytes = 0, .images = 1, .fds = 1, .tokens = 0};
     amount.bytes = TRY(linear_layout(request.spec.size, request.spec.format)).total_size();
+    const auto is_buffer = [](FourCC format) { return format == buffer_format; };
+    if (std::ranges::any_of(request.alternatives, is_buffer) ||
+        (is_buffer(request.spec.format) && !request.alternatives.empty()))
+        return fail(Errc::invalid_argument, "a buffer is no alternative to a picture, and has none");
     for (const FourCC format : request.alternatives)
         amount.bytes = std::max(amount.bytes, TRY(linear_layout(request.spec.size, format)).total_size());
     return amount;

@@ -135,12 +135,26 @@ TEST_F(ImageLife, unprintable_labels_and_names_are_refused)
     EXPECT_EQ(used(alice), Amount{});
 }
 
+TEST_F(ImageLife, a_buffer_may_be_longer_than_any_picture_is_wide)
+{
+    wire::Allocate what = request({max_dimension + 1, 1});
+    what.spec.format = buffer_format;
+    EXPECT_TRUE(allocate(alice, what));
+    EXPECT_EQ(used(alice).bytes, 20480u);
+}
+
 TEST_F(ImageLife, impossible_requests_get_the_error_that_names_them)
 {
     wire::Allocate what = request({0, 64});
     EXPECT_EQ(code(allocate(alice, what)), Errc::bad_size);
     what = request({max_dimension + 1, 1});
     EXPECT_EQ(code(allocate(alice, what)), Errc::bad_size);
+    what.spec.format = buffer_format;
+    what.alternatives.push_back(fourcc("XR24"));
+    EXPECT_EQ(code(allocate(alice, what)), Errc::invalid_argument);
+    what = request();
+    what.alternatives.push_back(buffer_format);
+    EXPECT_EQ(code(allocate(alice, what)), Errc::invalid_argument);
     what = request();
     what.spec.format = fourcc("NOPE");
     EXPECT_EQ(code(allocate(alice, what)), Errc::unknown_format);

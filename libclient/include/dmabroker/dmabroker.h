@@ -198,7 +198,7 @@ typedef struct dmabroker_plane {
 typedef struct dmabroker_image_info {
     size_t struct_size;
     uint64_t id;     /**< the broker's number for it, as in `dmabrokerctl list` */
-    uint32_t width;  /**< pixels */
+    uint32_t width;  /**< pixels; of a buffer: bytes */
     uint32_t height; /**< pixels */
     uint32_t format; /**< a DRM fourcc (drm_fourcc.h), or DMABROKER_FORMAT_BUFFER */
     uint32_t usage;
@@ -253,7 +253,7 @@ typedef struct dmabroker_participant {
 
 typedef struct dmabroker_allocation {
     size_t struct_size;
-    uint32_t width, height;    /**< 1 to 16384 pixels each */
+    uint32_t width, height;    /**< 1 to 16384 pixels each; of a buffer: bytes, and 1 */
     uint32_t format;           /**< a DRM fourcc, or DMABROKER_FORMAT_BUFFER */
     uint32_t usage;            /**< enum dmabroker_usage flags */
     const uint64_t* modifiers; /**< acceptable ones, best first; NULL: any. At most 64 */
