@@ -38,6 +38,7 @@ TOKEN_EXPIRED, TOKEN_REVOKED, TOKEN_USED, DENIED, UNSUPPORTED, VIOLATION, ALREAD
 FOREVER = 2**64 - 1
 F_ADD_SEALS, SHRINK_GROW_SEAL = 1033, 2 | 4 | 1
 XR24 = int.from_bytes(b"XR24", "little")
+BLOB = int.from_bytes(b"BLOB", "little")  # a buffer
 
 
 class BrokerError(Exception):
@@ -516,6 +517,21 @@ class Checks:
                 assert memory[:16] == bytes(range(16))
         image.close()
         os.close(fd)
+
+    def a_buffer_crosses_like_an_image(self):
+        owner, reader = self.client(), self.client()
+        data = bytes(range(256)) * 100 + b"end"
+        buffer = owner.allocate(len(data), 1, format=BLOB)
+        (memory, stride, offset), = buffer.desc["planes"]
+        assert (memory, offset) == (0, 0) and stride >= len(data) and buffer.desc["memories"][0] >= len(data)
+        with buffer.map(write=True) as memory:
+            memory[:len(data)] = data
+        seen = reader.open(owner.mint(buffer))
+        with seen.map(write=False) as memory:
+            assert memory[:len(data)] == data
+        self.refused(BAD_SIZE, owner.allocate, 64, 64, format=BLOB)
+        seen.close()
+        buffer.close()
 
     def a_snapshot_shows_the_client_and_its_image_and_no_token(self):
         client = self.client(name="counted")
