@@ -5,6 +5,7 @@
 //   rules    lines "KIND MODIFIER ACTION": KIND is vulkan (allocating) or prove, ACTION crash, hang, wrong or refuse;
 //            read at each request
 //   asked    lines "KIND MODIFIER", written before each request is served
+// A driver called broken.json crashes when it is loaded.
 // Its memory is memfds, which it says are a Vulkan driver's.
 #include "proto/image/format_table.hpp"
 #include "proto/wire/channel.hpp"
@@ -153,6 +154,7 @@ int main(int argc, char** argv)
     ::setrlimit(RLIMIT_CORE, &no_core);
     const char* folder = std::getenv("DMABROKER_FAKE_WORKER");
     if (argc < 2 || !folder) return 2;
+    if (std::string_view(argv[argc - 1]).ends_with("/broken.json")) std::abort();
     Worker worker(argv[1], folder);
     worker.greet();
     while (worker.serve()) {}

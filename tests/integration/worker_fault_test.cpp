@@ -31,14 +31,23 @@ public:
         if (!::mkdtemp(pattern.data())) throw std::runtime_error("mkdtemp");
         folder_ = pattern;
         ::setenv("DMABROKER_FAKE_WORKER", folder_.c_str(), 1);
-        write("driver.json", ""); // one Vulkan driver: one worker for it
-        ::setenv("VK_DRIVER_FILES", (folder_ + "/driver.json").c_str(), 1);
+        drivers({"driver"});
         device("first");
     }
     ~Orders() { std::filesystem::remove_all(folder_); }
     Orders(const Orders&) = delete;
     Orders& operator=(const Orders&) = delete;
 
+    /// The Vulkan drivers of this machine: a worker for each.
+    void drivers(const std::vector<std::string>& names) const
+    {
+        std::string files;
+        for (const std::string& name : names) {
+            write((name + ".json").c_str(), "");
+            files += folder_ + "/" + name + ".json:";
+        }
+        ::setenv("VK_DRIVER_FILES", files.c_str(), 1);
+    }
     std::string cache() const { return folder_ + "/cache"; }
     void device(const char* name, std::vector<Modifier> modifiers = {tiled, swizzled, modifier_linear}) const
     {
@@ -224,6 +233,19 @@ INSTANTIATE_TEST_SUITE_P(
                       Fault{"vulkan", "crash", Api::egl, "crashed"}, Fault{"prove", "crash", Api::egl, "crashed"},
                       Fault{"prove", "hang", Api::vulkan, "hung"}, Fault{"prove", "wrong", Api::egl, "wrong"},
                       Fault{"prove", "refuse", Api::egl, "refused"}));
+
+TEST_F(WorkerFault, a_driver_that_crashes_when_it_is_loaded_takes_no_other_with_it)
+{
+    stop();
+    orders.drivers({"broken", "driver"});
+    start();
+    EXPECT_EQ(layout_for(client(), Api::kms), tiled);
+    const Snapshot now = manager->snapshot();
+    const auto broken =
+        std::ranges::find(now.devices, std::string_view("Vulkan, broken"), [](const DeviceInfo& d) { return d.name.view(); });
+    ASSERT_NE(broken, now.devices.end());
+    EXPECT_FALSE(broken->problem.empty());
+}
 
 TEST_F(WorkerFault, everyone_else_is_served_while_a_driver_hangs)
 {
