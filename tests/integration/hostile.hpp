@@ -6,6 +6,7 @@
 #include "tests/proto/samples.hpp"
 #include "tests/support/broker_process.hpp"
 #include "tests/support/fixture.hpp"
+#include "tests/support/instrumented.hpp"
 
 #include <algorithm>
 #include <chrono>
@@ -19,32 +20,6 @@ namespace dmb::test {
 using Clock = std::chrono::steady_clock;
 
 inline double since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
-
-/// Valgrind makes every process many times slower.
-inline bool under_valgrind()
-{
-    const char* preloaded = std::getenv("LD_PRELOAD");
-    return preloaded && std::string_view(preloaded).find("vgpreload") != std::string_view::npos;
-}
-
-/// Neither time nor memory are those of the program itself.
-inline bool is_instrumented()
-{
-#if defined(__SANITIZE_ADDRESS__)
-    return true;
-#else
-    return under_valgrind();
-#endif
-}
-
-/// How often to repeat what takes microseconds: as said; a tenth where each takes ten times as long; and
-/// DMABROKER_ROUNDS times as often by hand, for the numbers of the fault list.
-inline int rounds(int usual)
-{
-    const char* times = std::getenv("DMABROKER_ROUNDS");
-    const int wanted = usual * (times ? std::atoi(times) : 1);
-    return is_instrumented() ? std::max(wanted / 10, 1) : wanted;
-}
 
 /// By how much the broker may have grown. Sanitizers keep freed memory for a while.
 inline std::size_t growth(std::size_t usual) { return is_instrumented() ? usual + (32u << 20) : usual; }

@@ -2,6 +2,7 @@
 // Random descriptions, judged by check_layout and by a second opinion that is written from the rules
 // alone, in 128-bit integers. Values crowd around the edges, where a disagreement would be.
 #include "tests/proto/layouts.hpp"
+#include "tests/support/instrumented.hpp"
 
 #include <cstdlib>
 #include <gtest/gtest.h>
@@ -119,16 +120,6 @@ void bend(ImageDesc& d, Random& random)
     }
 }
 
-std::uint64_t tuples()
-{
-    if (const char* wanted = std::getenv("DMABROKER_TUPLES")) return std::strtoull(wanted, nullptr, 10);
-#if defined(__SANITIZE_ADDRESS__)
-    return 1'000'000;
-#else
-    return 10'000'000;
-#endif
-}
-
 TEST(CheckLayout, agrees_with_a_big_integer_oracle_on_random_descriptions)
 {
     const char* chosen = std::getenv("DMABROKER_SEED");
@@ -136,7 +127,7 @@ TEST(CheckLayout, agrees_with_a_big_integer_oracle_on_random_descriptions)
     RecordProperty("seed", std::to_string(seed));
     Random random(seed);
     std::uint64_t accepted = 0;
-    const std::uint64_t count = tuples();
+    const auto count = static_cast<std::uint64_t>(test::rounds(10'000'000));
     for (std::uint64_t i = 0; i < count; ++i) {
         ImageDesc desc = random_desc(random);
         for (std::uint64_t bends = random() % 4; bends > 0; --bends) bend(desc, random);
