@@ -138,7 +138,7 @@ public:
         const auto device = displays_.find_uuid(wanted.id);
         if (!device) return impossible(device.error().reason);
         const bool buffer = image.info().format == buffer_format.value;
-        if (buffer) return prove_buffer(image, usage, "OpenGL", GlBytes(**device, image));
+        if (buffer) return try_buffer(image, usage, "OpenGL", GlBytes(**device, image));
         return try_all(
             usage, image, [&](ProofPattern pattern) { return look(**device, image, pattern); },
             [&] { draw(**device, image, ProofPattern::inverse); });

@@ -43,7 +43,7 @@ public:
         auto found = find(device);
         if (!found) return impossible(found.error().reason);
         const bool buffer = image.info().format == buffer_format.value;
-        if (buffer) return prove_buffer(image, usage, "Vulkan", VulkanBytes(**found, image));
+        if (buffer) return try_buffer(image, usage, "Vulkan", VulkanBytes(**found, image));
         Proven proven = look(**found, usage, image, ProofPattern::plain);
         if (proven.result == ProofResult::works && usage.has(UsageFlag::render)) proven = draw(**found, usage, image);
         return proven;

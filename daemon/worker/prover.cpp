@@ -87,7 +87,7 @@ Proven check_by_cpu(const dmabroker::Image& image, ProofPattern pattern)
     return judged("the CPU, after drawing", wrong_packed(format, size, seen, pattern));
 }
 
-Proven prove_buffer(const dmabroker::Image& image, Usage usage, std::string_view api, const BufferAccess& access)
+Proven try_buffer(const dmabroker::Image& image, Usage usage, std::string_view api, const BufferAccess& access)
 {
     const FormatInfo& format = *find_format(buffer_format);
     const Extent size{image.info().width, image.info().height};

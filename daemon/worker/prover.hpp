@@ -40,7 +40,7 @@ public:
     virtual Result<> write(std::span<const std::byte> from) const = 0;
 };
 /// Reads the plain pattern; for a usage that writes (storage), writes and reads the inverse. `api` is for the reasons.
-Proven prove_buffer(const dmabroker::Image&, Usage, std::string_view api, const BufferAccess&);
+Proven try_buffer(const dmabroker::Image&, Usage, std::string_view api, const BufferAccess&);
 /// What the CPU finds in an image that it is meant to look at; else `works`.
 Proven check_by_cpu(const dmabroker::Image&, ProofPattern);
 
