@@ -10,7 +10,6 @@
 namespace dmb::worker {
 namespace {
 
-constexpr std::uint64_t staging_bytes = 32 * 1024 * 1024;
 constexpr std::uint32_t trial_bytes = 65536;
 constexpr VkBufferUsageFlags all_uses =
     VK_BUFFER_USAGE_TRANSFER_SRC_BIT | VK_BUFFER_USAGE_TRANSFER_DST_BIT | VK_BUFFER_USAGE_UNIFORM_TEXEL_BUFFER_BIT |
@@ -45,15 +44,6 @@ void hand_over(VkCommandBuffer commands, VkBuffer buffer, std::uint32_t from, st
     b.size = VK_WHOLE_SIZE;
     vkCmdPipelineBarrier(commands, VK_PIPELINE_STAGE_ALL_COMMANDS_BIT, VK_PIPELINE_STAGE_ALL_COMMANDS_BIT, 0, 0, nullptr, 1, &b,
                          0, nullptr);
-}
-
-void let_host_read(VkCommandBuffer commands)
-{
-    VkMemoryBarrier to_host{VK_STRUCTURE_TYPE_MEMORY_BARRIER};
-    to_host.srcAccessMask = VK_ACCESS_TRANSFER_WRITE_BIT;
-    to_host.dstAccessMask = VK_ACCESS_HOST_READ_BIT;
-    vkCmdPipelineBarrier(commands, VK_PIPELINE_STAGE_TRANSFER_BIT, VK_PIPELINE_STAGE_HOST_BIT, 0, 1, &to_host, 0, nullptr, 0,
-                         nullptr);
 }
 
 /// A buffer between its acquisition from the outside and its release.

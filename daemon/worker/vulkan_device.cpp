@@ -116,6 +116,15 @@ std::string_view result_name(VkResult result)
 #undef CASE
 }
 
+void let_host_read(VkCommandBuffer commands)
+{
+    VkMemoryBarrier to_host{VK_STRUCTURE_TYPE_MEMORY_BARRIER};
+    to_host.srcAccessMask = VK_ACCESS_TRANSFER_WRITE_BIT;
+    to_host.dstAccessMask = VK_ACCESS_HOST_READ_BIT;
+    vkCmdPipelineBarrier(commands, VK_PIPELINE_STAGE_TRANSFER_BIT, VK_PIPELINE_STAGE_HOST_BIT, 0, 1, &to_host, 0, nullptr, 0,
+                         nullptr);
+}
+
 Result<std::uint64_t> exported_size(int fd)
 {
     if ((::fcntl(fd, F_GETFL) & O_ACCMODE) != O_RDWR)

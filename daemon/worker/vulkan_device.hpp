@@ -70,6 +70,11 @@ private:
     VkInstance instance_;
 };
 
+/// The most that a staging buffer needs: larger images travel in pieces.
+inline constexpr std::uint64_t staging_bytes = 32 * 1024 * 1024;
+/// Between a copy into host-visible memory and the CPU's look at it.
+void let_host_read(VkCommandBuffer);
+
 /// Host-visible memory that stays mapped.
 struct Staging {
     OwnedMemory memory; // destroyed after the buffer

@@ -14,7 +14,6 @@
 namespace dmb::worker {
 namespace {
 
-constexpr std::uint64_t staging_bytes = 32 * 1024 * 1024;
 constexpr VkImageUsageFlags writing =
     VK_IMAGE_USAGE_TRANSFER_DST_BIT | VK_IMAGE_USAGE_COLOR_ATTACHMENT_BIT | VK_IMAGE_USAGE_STORAGE_BIT;
 
@@ -35,15 +34,6 @@ VkImageMemoryBarrier barrier(VkImage image, VkImageLayout from, VkImageLayout to
     b.image = image;
     b.subresourceRange = {VK_IMAGE_ASPECT_COLOR_BIT, 0, 1, 0, 1};
     return b;
-}
-
-void let_host_read(VkCommandBuffer commands)
-{
-    VkMemoryBarrier to_host{VK_STRUCTURE_TYPE_MEMORY_BARRIER};
-    to_host.srcAccessMask = VK_ACCESS_TRANSFER_WRITE_BIT;
-    to_host.dstAccessMask = VK_ACCESS_HOST_READ_BIT;
-    vkCmdPipelineBarrier(commands, VK_PIPELINE_STAGE_TRANSFER_BIT, VK_PIPELINE_STAGE_HOST_BIT, 0, 1, &to_host, 0, nullptr, 0,
-                         nullptr);
 }
 
 VkBufferImageCopy rows_of(VkImageAspectFlags aspect, std::uint32_t width, std::uint32_t first, std::uint32_t rows)

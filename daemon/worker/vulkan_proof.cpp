@@ -119,11 +119,7 @@ Result<> read_back(VulkanDevice& device, const VulkanImage& image, const Staging
         all.imageSubresource = {VK_IMAGE_ASPECT_COLOR_BIT, 0, 0, 1};
         all.imageExtent = {trial.width, trial.height, 1};
         vkCmdCopyImageToBuffer(commands, image.get(), VK_IMAGE_LAYOUT_TRANSFER_SRC_OPTIMAL, to.buffer.get(), 1, &all);
-        VkMemoryBarrier to_host{VK_STRUCTURE_TYPE_MEMORY_BARRIER};
-        to_host.srcAccessMask = VK_ACCESS_TRANSFER_WRITE_BIT;
-        to_host.dstAccessMask = VK_ACCESS_HOST_READ_BIT;
-        vkCmdPipelineBarrier(commands, VK_PIPELINE_STAGE_TRANSFER_BIT, VK_PIPELINE_STAGE_HOST_BIT, 0, 1, &to_host, 0, nullptr,
-                             0, nullptr);
+        let_host_read(commands);
     });
 }
 

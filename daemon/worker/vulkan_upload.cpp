@@ -14,8 +14,6 @@
 namespace dmb::worker {
 namespace {
 
-constexpr std::uint64_t staging_bytes = 32 * 1024 * 1024;
-
 VkImageMemoryBarrier barrier(const VulkanImage& image)
 {
     VkImageMemoryBarrier b{VK_STRUCTURE_TYPE_IMAGE_MEMORY_BARRIER};
