@@ -135,17 +135,8 @@ Result<> VulkanBuffer::allocate_memory()
 
     VkMemoryDedicatedAllocateInfo dedicated{VK_STRUCTURE_TYPE_MEMORY_DEDICATED_ALLOCATE_INFO};
     dedicated.buffer = buffer_.get();
-    VkExportMemoryAllocateInfo exported{VK_STRUCTURE_TYPE_EXPORT_MEMORY_ALLOCATE_INFO};
-    exported.handleTypes = plan_.handle_type();
-    if (dedicated_) exported.pNext = &dedicated;
-    VkMemoryAllocateInfo allocate{VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_INFO, &exported};
-    allocate.allocationSize = size_;
-    allocate.memoryTypeIndex = memory_type_;
-    VkDeviceMemory memory{};
-    if (const VkResult r = vkAllocateMemory(device_->get(), &allocate, nullptr, &memory); r != VK_SUCCESS)
-        return fail_vulkan("vkAllocateMemory for export", r);
-    memory_ = OwnedMemory(device_->get(), memory);
-    if (const VkResult r = vkBindBufferMemory(device_->get(), buffer_.get(), memory, 0); r != VK_SUCCESS)
+    memory_ = TRY(device_->allocate_exportable(size_, memory_type_, plan_.handle_type(), dedicated_ ? &dedicated : nullptr));
+    if (const VkResult r = vkBindBufferMemory(device_->get(), buffer_.get(), memory_.get(), 0); r != VK_SUCCESS)
         return fail_vulkan("vkBindBufferMemory", r);
     return {};
 }

@@ -281,6 +281,21 @@ std::uint32_t VulkanDevice::exported_memory_type(std::uint32_t allowed, bool hos
     return memory_type(allowed, VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT);
 }
 
+Result<OwnedMemory> VulkanDevice::allocate_exportable(std::uint64_t size, std::uint32_t type,
+                                                      VkExternalMemoryHandleTypeFlagBits handle,
+                                                      const VkMemoryDedicatedAllocateInfo* dedicated) const
+{
+    VkExportMemoryAllocateInfo exported{VK_STRUCTURE_TYPE_EXPORT_MEMORY_ALLOCATE_INFO, dedicated};
+    exported.handleTypes = static_cast<VkExternalMemoryHandleTypeFlags>(handle);
+    VkMemoryAllocateInfo allocate{VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_INFO, &exported};
+    allocate.allocationSize = size;
+    allocate.memoryTypeIndex = type;
+    VkDeviceMemory memory{};
+    if (const VkResult r = vkAllocateMemory(device_, &allocate, nullptr, &memory); r != VK_SUCCESS)
+        return fail_vulkan("vkAllocateMemory for export", r);
+    return OwnedMemory(device_, memory);
+}
+
 Result<UniqueFd> VulkanDevice::export_memory(VkDeviceMemory memory, VkExternalMemoryHandleTypeFlagBits type) const
 {
     VkMemoryGetFdInfoKHR get{VK_STRUCTURE_TYPE_MEMORY_GET_FD_INFO_KHR};

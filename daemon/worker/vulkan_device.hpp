@@ -107,6 +107,9 @@ public:
     /// For memory to be shared: the GPU's own, or what the CPU reads fast.
     std::uint32_t exported_memory_type(std::uint32_t allowed, bool host_visible) const;
     VkMemoryPropertyFlags memory_flags(std::uint32_t type) const { return memory_.memoryTypes[type].propertyFlags; }
+    /// `dedicated`: may be null.
+    Result<OwnedMemory> allocate_exportable(std::uint64_t size, std::uint32_t type, VkExternalMemoryHandleTypeFlagBits,
+                                            const VkMemoryDedicatedAllocateInfo* dedicated) const;
     Result<UniqueFd> export_memory(VkDeviceMemory, VkExternalMemoryHandleTypeFlagBits) const;
     Result<std::uint64_t> modifier_of(VkImage) const;
 

@@ -143,6 +143,16 @@ TEST_F(ImageLife, a_buffer_may_be_longer_than_any_picture_is_wide)
     EXPECT_EQ(used(alice).bytes, 20480u);
 }
 
+TEST_F(ImageLife, who_demands_a_stride_gets_a_buffer_which_has_one_row)
+{
+    wire::Allocate what = request({1001, 1});
+    what.spec.format = buffer_format;
+    what.participants.push_back({.usage = UsageFlag::cpu_read, .rules = {.stride_alignment = 4096}});
+    const auto got = allocate(alice, what);
+    ASSERT_TRUE(got) << got.error().reason.view();
+    EXPECT_EQ(used(alice).bytes, 4096u);
+}
+
 TEST_F(ImageLife, impossible_requests_get_the_error_that_names_them)
 {
     wire::Allocate what = request({0, 64});

@@ -1120,13 +1120,6 @@ const Scenario strangers[] = {
          s.strict("solver", "nvidia_h200_vulkan", storage);
      },
      nobody({}, std::nullopt, "drop the request's minimum rung -> BLOB INVALID from vulkan_opaque")},
-    {"strides do not matter to a buffer, which has one row",
-     [](Situation& s) {
-         s.offer(udmabuf);
-         a_buffer(s);
-         s.strict("writer", "cpu", cpu_write).rules.stride_alignment = 1 << 20;
-     },
-     image(udmabuf, "", "BLOB", modifier_linear, Rung::system_dma_buf)},
     {"a GPU reads a buffer, an encoder does not",
      [](Situation& s) {
          s.offer(udmabuf);
