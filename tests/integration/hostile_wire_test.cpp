@@ -222,7 +222,7 @@ TEST_F(Hostile, w09_silent_connections_are_cut_after_five_seconds)
     while (since(start) < 4.0) {
         const auto asked = Clock::now();
         bystander_is_served();
-        EXPECT_LT(since(asked), 0.5);
+        EXPECT_LT(since(asked), 2.0) << "the broker waited for a silent one";
         std::this_thread::sleep_for(std::chrono::milliseconds(50));
     }
     EXPECT_FALSE(silent[0].ends(0.1)) << "cut too early";

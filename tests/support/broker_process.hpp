@@ -44,7 +44,7 @@ std::vector<pid_t> children_of(pid_t);
 
 /// Polls until `condition` holds or `seconds` are over; returns whether it held. For states of another
 /// process that send no event.
-template <class Condition> bool eventually(Condition condition, double seconds = 2.0);
+template <class Condition> bool eventually(Condition condition, double seconds = 10.0);
 
 } // namespace dmb::test
 
