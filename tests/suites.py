@@ -61,6 +61,8 @@ SUITES = [
 GTEST_LANES = {
     # Draws every format at full size: minutes in a VM, where the matrix does this work.
     "tests/drm/import_pixels_test": ("host", "asan"),
+    # Nothing of virgl is in it.
+    "tests/drm/shim/": ("host", "vm"),
     "tests/drm/worker_test": ("host", "asan", "valgrind", "vm", "virgl"),
     "tests/drm/": ("host", "asan", "vm", "virgl"),
     # Starts hundreds of programs: minutes under valgrind.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// GBM has no list of modifiers to ask for, so two layouts are proven for each format: the driver's own
-// choice and LINEAR. Support is what a 64x64 buffer could be allocated and exported for, never what
-// gbm_device_is_format_supported says.
+// GBM has no list of modifiers to ask for: the device's own EGL has one, of what it imports. For each format these are
+// proven, in that order, then the driver's own choice, which may be a layout that only it knows, and LINEAR. Support is
+// what a 64x64 buffer could be allocated and exported for, never what gbm_device_is_format_supported says.
 //
 // CPU usage is claimed where the exported dma-buf can be mapped and shows what the GPU drew:
 // software drivers draw into that very memory, and the kernel keeps real GPUs coherent between
@@ -14,6 +14,7 @@
 #include "daemon/worker/mapping.hpp"
 #include "daemon/worker/padding.hpp"
 #include "proto/base/log.hpp"
+#include "proto/wire/limits.hpp"
 
 #include <algorithm>
 #include <cerrno>
@@ -79,14 +80,20 @@ private:
 
 GbmBackend::GbmBackend(const std::string& node)
 {
-    const QuietStderr quiet;
-    DeviceInfo info;
-    if (auto opened = GbmDevice::open(node, info)) device_.emplace(std::move(*opened));
-    else info.problem = opened.error().reason.view();
-    hello_.devices.push_back(info);
-    if (!device_) return;
-    prove_cpu_access();
-    for (const FormatInfo& format : all_formats()) prove(format);
+    Result<> listed;
+    {
+        const QuietStderr quiet;
+        DeviceInfo info;
+        if (auto opened = GbmDevice::open(node, info)) device_.emplace(std::move(*opened));
+        else info.problem = opened.error().reason.view();
+        hello_.devices.push_back(info);
+        if (!device_) return;
+        prove_cpu_access();
+        listed = prove_formats();
+    }
+    if (!listed)
+        log::warning("{}: EGL lists no modifiers, so GBM offers the driver's choice and LINEAR only: {}", node,
+                     listed.error().reason.view());
 }
 
 void GbmBackend::prove_cpu_access()
@@ -99,21 +106,46 @@ void GbmBackend::prove_cpu_access()
     cpu_access_ = image && Mapping::map(image->fds[0].get(), image->desc.memories[0].size);
 }
 
-void GbmBackend::prove(const FormatInfo& format)
+/// The error is that of the list; what can be proven without it is.
+Result<> GbmBackend::prove_formats()
 {
-    prove_layout(format, false);
-    prove_layout(format, true);
+    Result<> listed;
+    for (const FormatInfo& format : all_formats()) {
+        std::vector<Capability> rows;
+        if (listed && lists_modifiers()) {
+            if (auto found = (*copier())->importable(format.fourcc)) rows = std::move(*found);
+            else listed = std::unexpected(found.error());
+        }
+        prove(format, rows);
+    }
+    return listed;
 }
 
-/// Adds one usage after the other as long as the driver still allocates.
-void GbmBackend::prove_layout(const FormatInfo& format, bool linear)
+/// A software driver lists LINEAR and nothing else, and its EGL takes seconds to open.
+bool GbmBackend::lists_modifiers() const { return device_->knows_modifiers() && !device_->software(); }
+
+/// `listed`: what the device's EGL imports.
+void GbmBackend::prove(const FormatInfo& format, std::span<const Capability> listed)
 {
-    const Modifier modifier = modifier_linear;
-    const std::span<const Modifier> acceptable(&modifier, linear ? 1 : 0);
-    const Usage cpu = linear && cpu_access_ ? usage_cpu : Usage();
+    const Usage gpu = UsageFlag::sample | UsageFlag::render;
+    Usage linear = gpu;
+    for (const Capability& row : listed.first(std::min(listed.size(), limits::modifiers))) {
+        if (row.modifier == modifier_linear) linear = row.usage;
+        else if (row.modifier != modifier_invalid) prove_layout(format, {&row.modifier, 1}, row.usage);
+    }
+    prove_layout(format, {}, gpu);
+    prove_layout(format, {&modifier_linear, 1}, cpu_access_ ? linear | usage_cpu : linear);
+}
+
+/// Adds one usage after the other as long as the driver still allocates. `gpu_and_cpu`: those to try, beside scanout.
+void GbmBackend::prove_layout(const FormatInfo& format, std::span<const Modifier> acceptable, Usage gpu_and_cpu)
+{
+    Usage possible = gpu_and_cpu;
+    if (device_->has_display()) possible = possible | UsageFlag::scanout;
     Usage usage;
-    for (const Usage more : {UsageFlag::sample | UsageFlag::render, Usage(UsageFlag::scanout), cpu}) {
-        if (more.empty() || (more.has(UsageFlag::scanout) && !device_->has_display())) continue;
+    for (const Usage step : {UsageFlag::sample | UsageFlag::render, Usage(UsageFlag::scanout), usage_cpu}) {
+        const Usage more = step & possible;
+        if (more.empty()) continue;
         const auto bo = device_->create(trial, format.fourcc, acceptable, gbm_flags(usage | more));
         if (!bo) continue;
         auto image = device_->export_bo(bo->get());

@@ -18,8 +18,10 @@ public:
 
 private:
     void prove_cpu_access();
-    void prove(const FormatInfo&);
-    void prove_layout(const FormatInfo&, bool linear);
+    Result<> prove_formats();
+    bool lists_modifiers() const;
+    void prove(const FormatInfo&, std::span<const Capability> listed);
+    void prove_layout(const FormatInfo&, std::span<const Modifier> acceptable, Usage gpu_and_cpu);
     void record(FourCC, const Exported&, Usage);
     Result<> check_usage(FourCC, Usage) const;
     struct Made {

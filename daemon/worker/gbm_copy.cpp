@@ -184,6 +184,12 @@ Result<> GbmCopy::blit_by_gl(Image from, Image to)
     });
 }
 
+Result<std::vector<Capability>> GbmCopy::importable(FourCC format)
+{
+    GlDevice* device = TRY(gl());
+    return device->importable(format);
+}
+
 #else
 
 namespace {
@@ -198,6 +204,7 @@ std::unexpected<Error> no_gl()
 Result<> GbmCopy::read_by_gl(Image, std::span<std::byte>) { return no_gl(); }
 Result<> GbmCopy::write_by_gl(Image, const Contents&) { return no_gl(); }
 Result<> GbmCopy::blit_by_gl(Image, Image) { return no_gl(); }
+Result<std::vector<Capability>> GbmCopy::importable(FourCC) { return std::vector<Capability>(); }
 
 #endif
 

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT
-// Pixels of images on one DRM device: through the CPU where its view is true, else through the device's own GL.
+// Pixels of images on one DRM device: through the CPU where its view is true, else through the device's own GL. And
+// what that GL imports.
 #pragma once
 #include "daemon/worker/gbm_device.hpp"
+#include "proto/image/capabilities.hpp"
 #include "proto/image/image.hpp"
 
 #if DMB_HAVE_EGL
@@ -19,6 +21,8 @@ public:
     Result<> read(Image, std::span<std::byte> to);
     Result<> write(Image, const Contents&);
     Result<> blit(Image from, Image to);
+    /// As GlDevice's of this name; none in a build without EGL.
+    Result<std::vector<Capability>> importable(FourCC);
 
 private:
     bool cpu_sees(const ImageDesc&) const;

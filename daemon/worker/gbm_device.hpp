@@ -36,6 +36,8 @@ public:
     gbm_device* get() const { return device_.get(); }
     /// No GPU behind it: Mesa draws with the CPU into what the kernel calls a dumb buffer.
     bool software() const { return software_; }
+    /// Takes modifiers where a buffer is made. Not virgl.
+    bool knows_modifiers() const { return knows_modifiers_; }
     /// Can put buffers on a display.
     bool has_display() const;
 

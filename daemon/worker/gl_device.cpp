@@ -26,6 +26,28 @@ Result<std::unique_ptr<GlDevice>> GlDevice::open_gbm(void* gbm_device, std::uint
     return caught([&] { return std::make_unique<GlDevice>(gpu::EglContext(gbm_device, node)); });
 }
 
+std::vector<Capability> GlDevice::importable(FourCC format) const
+{
+    if (!context_.lists_extension("EGL_EXT_image_dma_buf_import_modifiers")) return {};
+    const dmabroker::egl::Display display = context_.display();
+    const auto query = reinterpret_cast<PFNEGLQUERYDMABUFMODIFIERSEXTPROC>(display.get_proc("eglQueryDmaBufModifiersEXT"));
+    const auto code = static_cast<EGLint>(format.value);
+    EGLint count = 0;
+    if (!query(display.display, code, 0, nullptr, nullptr, &count) || count <= 0) return {};
+    std::vector<EGLuint64KHR> modifiers(static_cast<std::size_t>(count));
+    std::vector<EGLBoolean> external(modifiers.size(), EGL_FALSE);
+    if (!query(display.display, code, count, modifiers.data(), external.data(), &count)) return {};
+    std::vector<Capability> out;
+    for (std::size_t i = 0; i < modifiers.size() && i < static_cast<std::size_t>(count); ++i) {
+        Capability& row = out.emplace_back();
+        row.format = format;
+        row.modifier = {modifiers[i]};
+        row.external_only = external[i] == EGL_TRUE;
+        row.usage = row.external_only ? Usage(UsageFlag::sample) : UsageFlag::sample | UsageFlag::render;
+    }
+    return out;
+}
+
 GlImport::GlImport(const GlDevice& device, const dmabroker::Image& image, std::uint32_t flags)
     : device_(device), images_(import_into(device, image, flags))
 {

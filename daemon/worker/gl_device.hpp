@@ -3,6 +3,7 @@
 #pragma once
 #include "daemon/worker/gl_pixels.hpp"
 #include "daemon/worker/hold.hpp"
+#include "proto/image/capabilities.hpp"
 
 namespace dmb::worker {
 
@@ -15,6 +16,8 @@ public:
 
     const gpu::EglContext& context() const { return context_; }
     const GlPixels& pixels() const { return pixels_; }
+    /// The modifiers that it lists for import, in its own order, which is that of its preference; none where it lists none.
+    std::vector<Capability> importable(FourCC) const;
 
 private:
     gpu::EglContext context_; // outlives pixels_
