@@ -9,7 +9,7 @@
 
 namespace dmb::pairs {
 
-inline constexpr dmabroker::Size size{64, 64};
+inline constexpr dmabroker::Size size{61, 45};
 using Pixels = std::vector<std::uint8_t>; ///< RGBA, tightly packed, first row of memory first
 using Bytes = std::vector<std::uint8_t>;  ///< of a buffer
 
