@@ -9,6 +9,7 @@
 #include "libclient/convert.hpp"
 #include "libclient/error.hpp"
 #include "libclient/import/device_node.hpp"
+#include "libclient/import/driver_rules.hpp"
 #include "libclient/import/egl_loader.hpp"
 #include "libclient/import/gl_device.hpp"
 #include "libclient/import/proc.hpp"
@@ -69,6 +70,7 @@ Result<Capabilities> read_egl(const dmabroker_egl* egl)
     Capabilities table;
     table.api = Api::egl;
     table.device = loaded.describe(*egl);
+    table.rules = driver_rules(table.device); // before GL's name of the driver, which may be cut short
     if (is_current(*egl)) describe_context(table.device, egl->get_proc);
     // A display that maps through a device it does not name may be handed nothing (guard.cpp), whatever it lists.
     if (loaded.driver().mapping_device == 0) return table;

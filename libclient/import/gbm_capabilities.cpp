@@ -5,6 +5,7 @@
 #include "libclient/convert.hpp"
 #include "libclient/error.hpp"
 #include "libclient/import/device_node.hpp"
+#include "libclient/import/driver_rules.hpp"
 #include "libclient/import/proc.hpp"
 #include "proto/image/format_table.hpp"
 
@@ -73,6 +74,7 @@ Result<Capabilities> read_gbm(const Gbm& gbm, std::span<const std::uint64_t> mod
     Capabilities table;
     table.api = Api::gbm;
     if (!describe_drm(table.device, gbm.get_fd(gbm.device))) table.device.driver = "gbm";
+    table.rules = driver_rules(table.device);
     for (const FormatInfo& format : all_formats()) add_format(table, gbm, format.fourcc, modifiers);
     return table;
 }

@@ -6,6 +6,7 @@
 #include "libclient/convert.hpp"
 #include "libclient/error.hpp"
 #include "libclient/import/device_node.hpp"
+#include "libclient/import/driver_rules.hpp"
 #include "libclient/import/in_formats.hpp"
 
 #include <cerrno>
@@ -88,6 +89,7 @@ Result<Capabilities> read_plane(int drm, std::uint32_t plane)
     Capabilities table;
     table.api = Api::kms;
     if (!describe_drm(table.device, drm)) return fail(Errc::bad_descriptor, "not a DRM device; pass an open /dev/dri/card*");
+    table.rules = driver_rules(table.device);
     const Extent size = largest(drm);
     const auto add = [&](FourCC format, Modifier modifier) {
         table.rows.push_back({.kind = MemoryKind::dma_buf,

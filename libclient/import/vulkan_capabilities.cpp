@@ -9,6 +9,7 @@
 #include "libclient/convert.hpp"
 #include "libclient/error.hpp"
 #include "libclient/import/device_node.hpp"
+#include "libclient/import/driver_rules.hpp"
 #include "libclient/import/vulkan_loader.hpp"
 #include "proto/image/format_table.hpp"
 
@@ -46,6 +47,7 @@ public:
     {
         table_.api = Api::vulkan;
         describe();
+        table_.rules = driver_rules(table_.device);
         if (!vulkan_.has_extension(VK_KHR_EXTERNAL_MEMORY_FD_EXTENSION_NAME))
             return fail(Errc::import_refused, "{} has no VK_KHR_external_memory_fd: it shares no memory",
                         table_.device.driver.view());

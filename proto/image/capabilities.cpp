@@ -76,6 +76,8 @@ std::optional<LayoutRules> combine(const LayoutRules& a, const LayoutRules& b)
 
 BoundedText<160> broken_rule(const LayoutRules& rules, const ImageDesc& desc)
 {
+    const bool rows = desc.modifier == modifier_linear || desc.modifier == modifier_invalid;
+    if (!rows || desc.kind == MemoryKind::opaque) return {};
     for (std::size_t i = 0; i < desc.planes.size(); ++i) {
         const Plane& plane = desc.planes[i];
         if (rules.stride_alignment > 1 && plane.stride % rules.stride_alignment != 0 && !desc.is_buffer())

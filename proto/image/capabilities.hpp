@@ -38,7 +38,8 @@ BoundedText<64> title(const Device&);
 /// True when both surely mean one GPU and one driver: equal UUIDs, else equal nodes, else equal PCI addresses.
 bool is_same(const DeviceId&, const DeviceId&);
 
-/// What a layout must satisfy besides its modifier. Alignments in bytes, 0 and 1: any.
+/// What a layout must satisfy besides its modifier. Alignments in bytes, 0 and 1: any; they are for planes with rows, a
+/// tiling brings its own, and those of opaque memory nobody reads.
 struct LayoutRules {
     std::uint32_t stride_alignment = 0;
     std::uint32_t offset_alignment = 0;

@@ -37,6 +37,21 @@ TEST(CheckSize, a_buffer_is_one_row_of_any_length)
         EXPECT_EQ(check_size(bad, buffer_format).error().code, Errc::bad_size) << bad.width << "x" << bad.height;
 }
 
+TEST(BrokenRule, alignments_are_for_planes_with_rows)
+{
+    ImageDesc desc = *linear_layout({601, 333}, fourcc("AR24"), {}, 64);
+    const LayoutRules rules{.stride_alignment = 256};
+    ASSERT_NE(desc.planes[0].stride % 256, 0u);
+    EXPECT_NE(broken_rule(rules, desc).view(), "");
+    desc.modifier = modifier_invalid;
+    EXPECT_NE(broken_rule(rules, desc).view(), "") << "may be rows";
+    desc.modifier = {0x0200'0000'0000'0901};
+    EXPECT_EQ(broken_rule(rules, desc).view(), "") << "a tiling has strides of its own";
+    desc.modifier = modifier_invalid;
+    desc.kind = MemoryKind::opaque;
+    EXPECT_EQ(broken_rule(rules, desc).view(), "");
+}
+
 TEST(CheckLayout, a_buffer_ends_inside_its_memory)
 {
     for (const std::uint32_t bytes : {1u, 4095u, 4096u, 100'000u, UINT32_MAX}) {

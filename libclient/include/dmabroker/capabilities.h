@@ -63,7 +63,8 @@ typedef struct dmabroker_capability_table {
     uint8_t device_uuid[16]; /**< VkPhysicalDeviceIDProperties or GL_DEVICE_UUID_EXT; zero when unknown */
     uint8_t driver_uuid[16];
     uint32_t pci; /**< domain << 16 | bus << 8 | device << 3 | function; 0: not known */
-    /** Bytes; what strides and offsets must be multiples of. 0: anything. At most 1 MiB. */
+    /** Bytes; what strides and offsets of planes with rows (LINEAR, and what INVALID may mean) must be multiples of. 0:
+     *  anything. At most 1 MiB. The readers below state it for drivers that are known to need it (AMD's: 256). */
     uint32_t stride_alignment, offset_alignment;
     int contiguous; /**< not 0: only physically contiguous memory */
     const dmabroker_capability* rows;

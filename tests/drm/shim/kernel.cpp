@@ -6,9 +6,9 @@
 // An export is a real dma-buf where there is /dev/udmabuf, else a memfd of the same size.
 #include <amdgpu_drm.h>
 #include <cerrno>
+#include <climits>
 #include <cstdarg>
 #include <cstdint>
-#include <climits>
 #include <cstdio>
 #include <cstdlib>
 #include <dirent.h>
@@ -18,11 +18,11 @@
 #include <linux/udmabuf.h>
 #include <map>
 #include <mutex>
+#include <string_view>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include <string_view>
 #include <utility>
 
 namespace {
@@ -31,7 +31,7 @@ using Ioctl = int (*)(int, unsigned long, ...);
 using Handle = std::pair<int, std::uint32_t>; ///< of one DRM descriptor
 
 std::mutex mutex;
-std::map<Handle, std::uint64_t> sizes;      ///< bytes of each buffer
+std::map<Handle, std::uint64_t> sizes;                   ///< bytes of each buffer
 std::map<std::pair<int, ino_t>, std::uint32_t> imported; ///< a dma-buf has one handle for each descriptor
 
 Ioctl shim()

@@ -11,6 +11,7 @@
 #include <fmt/format.h>
 #include <fstream>
 #include <functional>
+#include <nlohmann/json.hpp>
 #include <string_view>
 
 namespace {
@@ -55,13 +56,18 @@ void import(const char* socket, std::span<char*> tokens)
     }
 }
 
-/// One row per line, as the recorded tables have them.
+/// A line for each row.
 void write(const std::string& path, const dmabroker::Capabilities& table)
 {
-    std::string json = table.to_json();
-    const std::string_view row = "{\"kind\"";
-    for (std::size_t at = 0; (at = json.find(row, at)) != std::string::npos; at += row.size() + 1) json.insert(at, 1, '\n');
-    std::ofstream(path) << json << '\n';
+    using Json = nlohmann::ordered_json;
+    Json json = Json::parse(table.to_json());
+    Json& inner = json.at("capabilities");
+    std::string rows;
+    for (const Json& row : inner.at("rows")) rows += (rows.empty() ? "\n" : ",\n") + row.dump();
+    inner.erase("rows");
+    std::string head = json.dump();
+    head.resize(head.size() - 2);
+    std::ofstream(path) << head << ",\"rows\":[" << rows << "\n]}}\n";
 }
 
 void write_tables(const std::string& folder, const std::string& name)

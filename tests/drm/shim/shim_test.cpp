@@ -12,9 +12,12 @@
 #include <cstdlib>
 #include <dlfcn.h>
 #include <dmabroker/dmabroker.hpp>
+#include <fcntl.h>
+#include <linux/udmabuf.h>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <set>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 namespace dmb::test {
@@ -135,7 +138,8 @@ TEST_P(Shim, vulkan_makes_every_layout_that_the_driver_lists)
 }
 
 INSTANTIATE_TEST_SUITE_P(Amd, Shim,
-                         testing::Values(raven, Gpu{"vega10", 2}, Gpu{"navi10", 2}, Gpu{"navi21", 3}, navi31, Gpu{"gfx1150", 3}),
+                         testing::Values(raven, Gpu{"vega10", 2}, Gpu{"navi10", 2}, Gpu{"navi21", 3}, navi31,
+                                         Gpu{"gfx1150", 3}),
                          [](const auto& param) { return std::string(param.param.name); });
 
 // ---- Through the broker, into another process ------------------------------------------------------------
@@ -202,7 +206,8 @@ TEST_F(ShimBroker, tiled_and_compressed_images_reach_another_process_with_all_th
                                           .backends = from}));
         EXPECT_EQ(images.back().info().modifier, modifier);
         tokens.push_back(images.back().token(Rights::read | Rights::write));
-        what.push_back(fmt::format("{} {}, {} planes", backend, to_string(Modifier{modifier}), images.back().info().plane_count));
+        what.push_back(
+            fmt::format("{} {}, {} planes", backend, to_string(Modifier{modifier}), images.back().info().plane_count));
     }
     ASSERT_GE(tokens.size(), 10u);
 
@@ -219,6 +224,52 @@ TEST_F(ShimBroker, tiled_and_compressed_images_reach_another_process_with_all_th
     for (std::size_t i = 0; i < other.size(); ++i) {
         if (i < 2) fmt::print("{}: {}", what[i / 2], other[i]);
         EXPECT_NE(other[i].find("modifier"), std::string::npos) << what[i / 2] << ": " << other[i];
+    }
+}
+
+/// A dma-buf with one plane of AR24, given to the broker by a client.
+dmabroker::Image registered(dmabroker::Client& client, dmabroker::Size size, std::uint32_t stride, std::uint64_t offset)
+{
+    const std::uint64_t bytes = (std::uint64_t{stride} * size.height + offset + 4095) / 4096 * 4096;
+    const UniqueFd memory = memfd_with(Bytes(bytes));
+    const UniqueFd device = UniqueFd::adopt(::open("/dev/udmabuf", O_RDWR | O_CLOEXEC));
+    udmabuf_create request{static_cast<std::uint32_t>(memory.get()), UDMABUF_FLAGS_CLOEXEC, 0, bytes};
+    const UniqueFd buffer = UniqueFd::adopt(::ioctl(device.get(), UDMABUF_CREATE, &request));
+    dmabroker_image_info info{};
+    info.width = size.width;
+    info.height = size.height;
+    info.format = ar24.value;
+    info.modifier = DMABROKER_MODIFIER_LINEAR;
+    info.kind = DMABROKER_DMA_BUF;
+    info.usage = DMABROKER_USAGE_SAMPLE | DMABROKER_USAGE_RENDER;
+    info.plane_count = info.memory_count = 1;
+    info.planes[0] = {0, stride, offset};
+    info.memory_size[0] = bytes;
+    const int fd = buffer.get();
+    return client.register_image(info, &fd);
+}
+
+TEST_F(ShimBroker, rows_are_taken_where_the_rule_for_these_drivers_says_so)
+{
+    auto client = dmabroker::Client::connect({.remote = broker_->socket()});
+    struct Rows {
+        std::uint32_t stride;
+        std::uint64_t offset;
+        bool good;
+    };
+    const Rows all[] = {{2404, 0, false}, {2432, 0, false},  {2496, 0, false},   {2560, 0, true},
+                        {2816, 0, true},  {2560, 64, false}, {2560, 128, false}, {2560, 256, true}};
+    std::vector<dmabroker::Image> images;
+    std::vector<std::string> tokens;
+    for (const Rows& rows : all) {
+        images.push_back(registered(client, {601, 333}, rows.stride, rows.offset));
+        tokens.push_back(images.back().token(Rights::read | Rights::write));
+    }
+    const std::vector<std::string> seen = import(navi31, broker_->socket(), tokens);
+    ASSERT_EQ(seen.size(), 2 * tokens.size());
+    for (std::size_t i = 0; i < seen.size(); ++i) {
+        const Rows& rows = all[i / 2];
+        EXPECT_EQ(seen[i].ends_with(" imported\n"), rows.good) << rows.stride << " at " << rows.offset << ": " << seen[i];
     }
 }
 
