@@ -14,8 +14,9 @@ using enum UsageFlag;
 
 constexpr Modifier x_tiled{0x0100000000000001}, y_tiled{0x0100000000000002}, intel_ccs{0x0100000000000006},
     intel_mc_ccs{0x0100000000000007}, intel_clear{0x0100000000000008}, four_tiled{0x0100000000000009};
-constexpr Modifier amd_dcc{0x020000002097bb03}, amd_retiled{0x0200000020977b03}, amd_tiled{0x0200000020801b03},
-    gfx9_d{0x0200000000000a01}, nvidia_compressed{0x0300000001e08015};
+constexpr Modifier amd_dcc{0x020000002096bb03}, amd_retiled{0x0200000020967b03}, amd_tiled{0x0200000020801b03},
+    gfx9_s{0x0200000000000901}, rdna3_dcc{0x0200000028a6bf04}, rdna3_retiled{0x0200000028a67f04},
+    rdna3_tiled{0x0200000028a01f04}, nvidia_compressed{0x0300000001e08015};
 constexpr Modifier block_linear{0x0300000000606015}, qcom_compressed{0x0500000000000001}, sand96{0x0700000000006004},
     uif{0x0700000000000006}, afbc{0x0800000000000041}, afbc_ytr{0x0800000000000051};
 constexpr Modifier nobodys{0xfedcba9876543210};
@@ -194,14 +195,14 @@ const Scenario one_gpu[] = {
          s.party("renderer", "amd_rdna2_egl", render);
          s.party("panel", "amd_rdna2_kms", scanout);
      },
-     image(gbm, second, "XR24", amd_retiled, Rung::tiled).with(256)},
+     image(gbm, second, "XR24", amd_retiled, Rung::tiled).with(256, 256)},
     {"compression without retiling is for those who sample",
      [](Situation& s) {
          amd(s);
-         s.party("renderer", "amd_rdna2_egl", render).modifiers = {amd_dcc, gfx9_d};
+         s.party("renderer", "amd_rdna2_egl", render).modifiers = {amd_dcc, gfx9_s};
          s.party("panel", "amd_rdna2_kms", scanout);
      },
-     image(gbm, second, "XR24", gfx9_d, Rung::tiled)},
+     image(gbm, second, "XR24", gfx9_s, Rung::tiled)},
     {"a display too wide for retiled compression gets plain tiles",
      [](Situation& s) {
          amd(s);
@@ -218,6 +219,37 @@ const Scenario one_gpu[] = {
          s.party("panel", "amd_rdna2_kms", scanout);
      },
      image(gbm, second, "AB4H", amd_tiled, Rung::tiled)},
+    {"what OpenGL compresses Vulkan reads on the same GPU",
+     [](Situation& s) {
+         s.offer(gbm, "amd_rdna3_egl");
+         s.party("renderer", "amd_rdna3_vulkan", render);
+         s.party("compositor", "amd_rdna3_egl", sample);
+     },
+     image(gbm, second, "XR24", rdna3_dcc, Rung::tiled).with(256, 256)},
+    {"a modifier's own largest size takes it out for larger images",
+     [](Situation& s) {
+         s.offer(gbm, "amd_rdna3_egl");
+         s.spec.size = {2561, 1440};
+         s.spec.modifiers = {rdna3_retiled, rdna3_tiled};
+         s.party("renderer", "amd_rdna3_vulkan", render);
+     },
+     image(gbm, second, "XR24", rdna3_tiled, Rung::tiled)},
+    {"up to that size it stays",
+     [](Situation& s) {
+         s.offer(gbm, "amd_rdna3_egl");
+         s.spec.size = {2560, 1440};
+         s.spec.modifiers = {rdna3_retiled, rdna3_tiled};
+         s.party("renderer", "amd_rdna3_vulkan", render);
+     },
+     image(gbm, second, "XR24", rdna3_retiled, Rung::tiled)},
+    {"generations that share no tiling meet at LINEAR",
+     [](Situation& s) {
+         amd(s);
+         s.offer(gbm, "amd_rdna3_egl").node = third;
+         s.party("renderer", "amd_rdna2_egl", render);
+         s.party("viewer", "amd_rdna3_vulkan", sample);
+     },
+     image(gbm, second, "XR24", modifier_linear, Rung::linear).with(256, 256)},
     {"a video engine that takes LINEAR only brings it to LINEAR",
      [](Situation& s) {
          amd(s);
@@ -225,7 +257,7 @@ const Scenario one_gpu[] = {
          s.party("player", "amd_rdna2_egl", sample);
          s.party("encoder", "amd_vcn", encode);
      },
-     image(gbm, second, "NV12", modifier_linear, Rung::linear).with(256)},
+     image(gbm, second, "NV12", modifier_linear, Rung::linear).with(256, 256)},
     {"block-linear memory is displayed by its own GPU",
      [](Situation& s) {
          geforce(s);
@@ -318,7 +350,7 @@ const Scenario several_gpus[] = {
          s.party("renderer", "intel_gen12_egl", render);
          s.party("compositor", "amd_rdna2_egl", sample);
      },
-     image(gbm, first, "XR24", modifier_linear, Rung::linear).with(256)},
+     image(gbm, first, "XR24", modifier_linear, Rung::linear).with(256, 256)},
     {"the device that the request names allocates",
      [](Situation& s) {
          intel(s);
@@ -335,7 +367,7 @@ const Scenario several_gpus[] = {
          s.party("renderer", "amd_rdna2_egl", render);
          s.party("compositor", "amd_gfx10_egl", sample);
      },
-     image(gbm, second, "XR24", gfx9_d, Rung::tiled)},
+     image(gbm, second, "XR24", gfx9_s, Rung::tiled)},
     {"a GPU that samples LINEAR as external texture only can do so",
      [](Situation& s) {
          intel(s);
@@ -484,7 +516,7 @@ const Scenario rules_and_sizes[] = {
          s.party("renderer", "amd_rdna2_egl", render).minimum_rung = Rung::tiled;
          s.party("printer", "", sample).rules.stride_alignment = 1048573;
      },
-     image(gbm, second, "XR24", amd_dcc, Rung::tiled).copies({"printer"}).with(256)},
+     image(gbm, second, "XR24", amd_dcc, Rung::tiled).copies({"printer"}).with(256, 256)},
     {"contiguous memory is promised by nobody, not even for a copy",
      [](Situation& s) {
          intel(s);

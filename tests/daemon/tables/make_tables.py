@@ -23,14 +23,13 @@ X, Y, YF, Y_CCS, YF_CCS, RC_CCS, MC_CCS, RC_CCS_CC, FOUR, DG2_RC, DG2_MC, DG2_RC
 
 
 # AMD: AMD_FMT_MOD with AMD_FMT_MOD_SET of each field
-def amd(version, tile, dcc=False, retile=False, b64=False, b128=False, block=0, pipe_aligned=False, constant=False, pipe_xor=0,
-        bank_xor=0, packers=0, rb=0, pipe=0):
-    return vendor(2, version | tile << 8 | dcc << 13 | retile << 14 | pipe_aligned << 15 | b64 << 16 | b128 << 17 | block << 18 |
-                  constant << 20 | pipe_xor << 21 | bank_xor << 24 | packers << 27 | rb << 30 | pipe << 33)
+def amd(version, tile, dcc=False, retile=False, b64=False, b128=False, block=0, constant=False, pipe_xor=0, packers=0):
+    return vendor(2, version | tile << 8 | dcc << 13 | retile << 14 | b64 << 16 | b128 << 17 | block << 18 | constant << 20 |
+                  pipe_xor << 21 | packers << 27)
 
 
-GFX9, GFX10, GFX10_RBPLUS = 1, 2, 3
-S, D, S_X, D_X, R_X = 9, 10, 25, 26, 27
+GFX9, GFX10_RBPLUS = 1, 3
+S, R_X = 9, 27
 
 
 # NVIDIA: DRM_FORMAT_MOD_NVIDIA_BLOCK_LINEAR_2D(compression, sector, generation, kind, height)
@@ -134,29 +133,12 @@ def intel():
 
 def radeon():
     place = dict(node="/dev/dri/renderD129", pci=0x300)
-    gfx9 = [amd(GFX9, S), amd(GFX9, D), amd(GFX9, S_X, pipe_xor=2, bank_xor=2), amd(GFX9, D_X, pipe_xor=2, bank_xor=2)]
-    gfx9_dcc = dict(version=GFX9, tile=S_X, dcc=True, b64=True, constant=True, pipe_xor=2, bank_xor=2)
-    gfx9_retile = amd(**gfx9_dcc, retile=True, rb=1, pipe=2)
-    gfx9_aligned = amd(**gfx9_dcc, pipe_aligned=True, rb=1, pipe=2)
-    write("amd_gfx9_egl", "egl", "radeonsi", gpu_rows([LINEAR] + gfx9, [LINEAR] + gfx9[:2], 16384)
-          + rows(RGB8 + RGB10 + HALF, [(gfx9_retile, 3), (gfx9_aligned, 2)], DRAW, most=16384),
-          uuid=0xA09, driver_uuid=0xAD1, stride=256, **place)
-    gfx10 = [amd(GFX10, R_X, pipe_xor=4), amd(GFX10, S_X, pipe_xor=4)]
-    gfx10_dcc = amd(GFX10, R_X, dcc=True, pipe_aligned=True, b64=True, constant=True, pipe_xor=4)
-    gfx10_retile = amd(GFX10, R_X, dcc=True, retile=True, b64=True, constant=True, pipe_xor=4)
-    write("amd_gfx10_egl", "egl", "radeonsi", gpu_rows([LINEAR, amd(GFX9, S), amd(GFX9, D)] + gfx10, [LINEAR, amd(GFX9, D)], 16384)
-          + rows(RGB8 + RGB10 + HALF, [(gfx10_dcc, 2), (gfx10_retile, 3)], DRAW, most=16384),
-          node="/dev/dri/renderD130", pci=0x600, uuid=0xA10, driver_uuid=0xAD1, stride=256)
     plus = dict(version=GFX10_RBPLUS, tile=R_X, pipe_xor=4, packers=4)
-    tiled = [amd(**plus), amd(GFX10_RBPLUS, S_X, pipe_xor=4, packers=4), amd(GFX9, S), amd(GFX9, D)]
-    fast = dict(dcc=True, constant=True, b64=True, b128=True, block=1)
-    displayed = dict(dcc=True, constant=True, b64=False, b128=True, block=1)
-    dcc = [(amd(**plus, **fast, pipe_aligned=True), 2), (amd(**plus, **displayed, pipe_aligned=True), 2)]
-    retile = [(amd(**plus, **fast, retile=True), 3), (amd(**plus, **displayed, retile=True), 3)]
-    write("amd_rdna2_egl", "egl", "radeonsi", gpu_rows([LINEAR] + tiled, [LINEAR, amd(GFX9, S), amd(GFX9, D)], 16384)
-          + rows(RGB8 + RGB10 + HALF, dcc + retile, DRAW, most=16384), uuid=0xA12, driver_uuid=0xAD1, stride=256, **place)
+    tiled = [amd(**plus), amd(GFX9, S)]
+    displayed = dict(**plus, dcc=True, retile=True, constant=True, b128=True)
+    retile = [(amd(**displayed, block=1), 3), (amd(**displayed, b64=True), 3)]
     write("amd_rdna2_kms", "kms", "amdgpu", rows(RGB8 + RGB10 + HALF + ["RG16"], [LINEAR] + tiled, SCANOUT, most=16384)
-          + rows(RGB8 + RGB10, retile, SCANOUT, most=5760) + rows(["NV12", "P010"], [LINEAR], SCANOUT, most=16384),
+          + rows(RGB8 + RGB10, retile, SCANOUT, most=2560) + rows(["NV12", "P010"], [LINEAR], SCANOUT, most=16384),
           stride=256, **place)
     write("amd_vcn", "other", "radeonsi VA", rows(["NV12", "P010"], [LINEAR], ENCODE, most=8192), stride=256, **place)
 
