@@ -59,10 +59,11 @@ int create(int drm, std::uint64_t size, drm_amdgpu_gem_create& request)
     return result;
 }
 
+/// Of a sealed memfd, or the memfd itself.
 int dma_buf(int memory, std::uint64_t size)
 {
     const int device = ::open("/dev/udmabuf", O_RDWR | O_CLOEXEC);
-    if (device < 0) return ::dup3(memory, ::fcntl(memory, F_DUPFD_CLOEXEC, 3), O_CLOEXEC);
+    if (device < 0) return ::fcntl(memory, F_DUPFD_CLOEXEC, 3);
     udmabuf_create request{static_cast<std::uint32_t>(memory), UDMABUF_FLAGS_CLOEXEC, 0, size};
     const int made = shim()(device, UDMABUF_CREATE, &request);
     ::close(device);
@@ -72,10 +73,11 @@ int dma_buf(int memory, std::uint64_t size)
 int export_handle(int drm, drm_prime_handle& request)
 {
     const std::uint64_t page = 4096, size = (size_of(drm, request.handle) + page - 1) / page * page;
+    if (size == 0) return errno = EINVAL, -1;
     const int memory = ::memfd_create("buffer", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-    if (size == 0 || memory < 0 || ::ftruncate(memory, static_cast<off_t>(size)) < 0) return errno = EINVAL, -1;
-    ::fcntl(memory, F_ADD_SEALS, F_SEAL_SHRINK);
-    request.fd = dma_buf(memory, size);
+    if (memory < 0) return -1;
+    const bool made = ::ftruncate(memory, static_cast<off_t>(size)) == 0 && ::fcntl(memory, F_ADD_SEALS, F_SEAL_SHRINK) == 0;
+    request.fd = made ? dma_buf(memory, size) : -1;
     ::close(memory);
     return request.fd < 0 ? -1 : 0;
 }

@@ -13,6 +13,8 @@
 #include <dlfcn.h>
 #include <dmabroker/dmabroker.hpp>
 #include <fcntl.h>
+#include <filesystem>
+#include <fstream>
 #include <linux/udmabuf.h>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -135,6 +137,26 @@ TEST_P(Shim, vulkan_makes_every_layout_that_the_driver_lists)
         return;
     }
     FAIL() << "Mesa's Vulkan driver for these GPUs is not installed";
+}
+
+TEST_P(Shim, what_programs_state_has_its_modifiers_and_its_rule_for_rows)
+{
+    const std::filesystem::path folder = testing::TempDir();
+    {
+        const WithGpu with(GetParam());
+        ASSERT_EQ(std::system(fmt::format("{} tables {} stated 2>/dev/null", SHIM_PEER, folder.string()).c_str()), 0);
+    }
+    for (const char* api : {"egl", "vulkan"}) {
+        const std::filesystem::path file = folder / fmt::format("stated_{}.json", api);
+        const Json table = Json::parse(std::ifstream(file)).at("capabilities");
+        std::filesystem::remove(file);
+        EXPECT_EQ(table.at("rules").at("stride_alignment"), 256) << api;
+        EXPECT_EQ(table.at("rules").at("offset_alignment"), 256) << api;
+        const auto tiled = std::ranges::count_if(table.at("rows"), [](const Json& row) {
+            return row.at("format") == "AR24" && row.at("modifier").get<std::string>().starts_with("0x02");
+        });
+        EXPECT_GE(tiled, 3) << api;
+    }
 }
 
 INSTANTIATE_TEST_SUITE_P(Amd, Shim,
