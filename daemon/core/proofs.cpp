@@ -2,8 +2,6 @@
 // A hash table by value. Clearing it is the only way a result is forgotten; a new driver version is another key.
 #include "daemon/core/proofs.hpp"
 
-#include "proto/image/format_table.hpp"
-
 #include <algorithm>
 #include <bit>
 #include <fmt/format.h>
@@ -99,12 +97,7 @@ Extent trial_size(FourCC format, std::uint8_t size_class)
 {
     const std::uint32_t side = smallest_side << size_class;
     if (format == buffer_format) return {side * side, 1};
-    const FormatInfo* info = find_format(format);
-    const bool subsampled = info && std::ranges::any_of(info->planes, [](const PlaneFormat& plane) {
-                                return plane.horizontal > 1 || plane.vertical > 1 || plane.block_width > 1;
-                            });
-    const std::uint32_t less = subsampled ? 4 : 3; // drivers may refuse half samples
-    return {side - less, side - less};
+    return {side - 4, side - 4}; // whole samples of every subsampled plane
 }
 
 ProofKey pair_key(const DeviceInfo& exporter, const Party& importer, FourCC format, Modifier modifier, Extent size)

@@ -36,8 +36,9 @@ BoundedText<160> identity(const DeviceInfo&);
 BoundedText<160> identity(const Device&);
 /// Sides up to 64 pixels are class 0, up to 128 class 1; all beyond 256 are class 3.
 std::uint8_t size_class(Extent);
-/// The image with which a class is tried: a little smaller than its largest, so that rows end where no alignment would have
-/// them, and an importer that wants them elsewhere is found out. Buffers: as many bytes as a square of that class has pixels.
+/// The image with which a class is tried: a little smaller than its largest, so that rows are no multiple of 64
+/// bytes by themselves, and an importer that wants them so is found out. Buffers: as many bytes as a square of that class has
+/// pixels.
 Extent trial_size(FourCC, std::uint8_t size_class);
 
 /// Images of that exporter in that importer.

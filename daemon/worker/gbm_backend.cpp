@@ -14,7 +14,6 @@
 #include "daemon/worker/mapping.hpp"
 #include "daemon/worker/padding.hpp"
 #include "proto/base/log.hpp"
-#include "proto/wire/limits.hpp"
 
 #include <algorithm>
 #include <cerrno>
@@ -129,7 +128,7 @@ void GbmBackend::prove(const FormatInfo& format, std::span<const Capability> lis
 {
     const Usage gpu = UsageFlag::sample | UsageFlag::render;
     Usage linear = gpu;
-    for (const Capability& row : listed.first(std::min(listed.size(), limits::modifiers))) {
+    for (const Capability& row : listed) {
         if (row.modifier == modifier_linear) linear = row.usage;
         else if (row.modifier != modifier_invalid) prove_layout(format, {&row.modifier, 1}, row.usage);
     }

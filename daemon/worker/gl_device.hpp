@@ -16,7 +16,8 @@ public:
 
     const gpu::EglContext& context() const { return context_; }
     const GlPixels& pixels() const { return pixels_; }
-    /// The modifiers that it lists for import, in its own order, which is that of its preference; none where it lists none.
+    /// The modifiers that it lists for import, in its own order, which is Mesa's preference and which a capability table does
+    /// not keep; none where it lists none.
     std::vector<Capability> importable(FourCC) const;
 
 private:

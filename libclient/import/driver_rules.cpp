@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // AMD: radeonsi and RADV refuse a LINEAR plane whose stride or offset is no multiple of 256 bytes, from GFX9 on (GFX8 has
 // smaller strides; GFX10.1 takes the smallest such stride only). Seen with Mesa 25.0.7: tests/drm/shim/shim_test.cpp.
+// amdgpu stands for GBM, which is radeonsi, and for displays, whose framebuffers the kernel judges alike (not seen here).
 #include "libclient/import/driver_rules.hpp"
 
 #include <algorithm>

@@ -27,7 +27,7 @@ protected:
     Proofs proofs;
 };
 
-TEST_F(ProofTable, sizes_fall_into_four_classes_and_each_is_tried_with_rows_that_end_anywhere)
+TEST_F(ProofTable, sizes_fall_into_four_classes_and_each_is_tried_with_rows_that_nothing_aligned)
 {
     EXPECT_EQ(size_class({1, 1}), 0);
     EXPECT_EQ(size_class({64, 64}), 0);

@@ -83,6 +83,14 @@ void intel(Situation& s, const char* display = "intel_gen12_kms")
     s.offer(gbm, "intel_gen12_egl", {.scanout = display, .encode = "intel_gen12_media", .cpu = true});
 }
 void amd(Situation& s) { s.offer(gbm, "amd_rdna2_egl", {.scanout = "amd_rdna2_kms", .encode = "amd_vcn"}); }
+/// RADV takes retiled compression up to 2560 pixels.
+void retiled_of_width(Situation& s, std::uint32_t width)
+{
+    s.offer(gbm, "amd_rdna3_egl");
+    s.spec.size = {width, 1440};
+    s.spec.modifiers = {rdna3_retiled, rdna3_tiled};
+    s.party("renderer", "amd_rdna3_vulkan", render);
+}
 void geforce(Situation& s) { s.offer(gbm, "nvidia_egl", {.scanout = "nvidia_kms"}); }
 void system_memory(Situation& s)
 {
@@ -226,21 +234,9 @@ const Scenario one_gpu[] = {
          s.party("compositor", "amd_rdna3_egl", sample);
      },
      image(gbm, second, "XR24", rdna3_dcc, Rung::tiled).with(256, 256)},
-    {"a modifier's own largest size takes it out for larger images",
-     [](Situation& s) {
-         s.offer(gbm, "amd_rdna3_egl");
-         s.spec.size = {2561, 1440};
-         s.spec.modifiers = {rdna3_retiled, rdna3_tiled};
-         s.party("renderer", "amd_rdna3_vulkan", render);
-     },
+    {"a modifier's own largest size takes it out for larger images", [](Situation& s) { retiled_of_width(s, 2561); },
      image(gbm, second, "XR24", rdna3_tiled, Rung::tiled)},
-    {"up to that size it stays",
-     [](Situation& s) {
-         s.offer(gbm, "amd_rdna3_egl");
-         s.spec.size = {2560, 1440};
-         s.spec.modifiers = {rdna3_retiled, rdna3_tiled};
-         s.party("renderer", "amd_rdna3_vulkan", render);
-     },
+    {"up to that size it stays", [](Situation& s) { retiled_of_width(s, 2560); },
      image(gbm, second, "XR24", rdna3_retiled, Rung::tiled)},
     {"generations that share no tiling meet at LINEAR",
      [](Situation& s) {

@@ -52,6 +52,7 @@ public:
     {
         ::unsetenv("LD_PRELOAD");
         ::unsetenv("AMDGPU_GPU_ID");
+        ::unsetenv("MESA_SHADER_CACHE_DISABLE");
     }
     WithGpu(const WithGpu&) = delete;
     WithGpu& operator=(const WithGpu&) = delete;
