@@ -3,7 +3,7 @@
 // SIGTERM. Workers are started after the sockets listen: clients do not wait for GPUs.
 #include "daemon/alloc/dma_buf.hpp"
 #include "daemon/alloc/memfd.hpp"
-#include "daemon/core/broker.hpp"
+#include "daemon/core/serving/broker.hpp"
 #include "daemon/device/drm_nodes.hpp"
 #include "daemon/device/vulkan_drivers.hpp"
 #include "daemon/net/activation.hpp"

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // All connections, the one timer, and the way from a packet to the broker and back.
 #pragma once
-#include "daemon/core/broker.hpp"
+#include "daemon/core/serving/broker.hpp"
 #include "daemon/net/asio.hpp"
 #include "daemon/net/session.hpp"
 #include "daemon/policy/log_budget.hpp"

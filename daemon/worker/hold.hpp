@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // From this process's images to libdmabroker's, so that what works here is what works in applications; and the wall
-// at which the exceptions of its C++ interface and of tools/gpu end.
+// at which the exceptions of its C++ interface and of libclient/headless end.
 #pragma once
 #include "proto/image/image.hpp"
 

@@ -2,16 +2,16 @@
 // dmabroker-worker: runs one GPU driver on the broker's behalf, so that its crash or hang costs one
 // request and not the broker. Started by dmabrokerd only: descriptor 3 is a SEQPACKET socket to it.
 // The worker trusts the broker, not the descriptors that clients sent through it, and not the driver.
-#include "daemon/worker/prover.hpp"
+#include "daemon/worker/proofs/prover.hpp"
 #include "daemon/worker/server.hpp"
 #include "daemon/worker/system_driver.hpp"
 #include "proto/base/log.hpp"
 
 #if DMB_HAVE_GBM
-#include "daemon/worker/gbm_backend.hpp"
+#include "daemon/worker/gbm/backend.hpp"
 #endif
 #if DMB_HAVE_VULKAN
-#include "daemon/worker/vulkan_backend.hpp"
+#include "daemon/worker/vulkan/backend.hpp"
 #endif
 
 #include <csignal>

@@ -3,7 +3,7 @@
 // can shrink under the mapping. Should a driver's dma-buf fault all the same, this process is all that ends.
 #include "daemon/worker/system_driver.hpp"
 
-#include "daemon/worker/cpu_pixels.hpp"
+#include "daemon/worker/proofs/cpu_pixels.hpp"
 
 namespace dmb::worker {
 

@@ -2,7 +2,7 @@
 // A broker without sockets, event loop or clock: time is a member that tests set.
 #pragma once
 #include "daemon/alloc/memfd.hpp"
-#include "daemon/core/broker.hpp"
+#include "daemon/core/serving/broker.hpp"
 #include "tests/support/fixture.hpp"
 
 #include <fcntl.h>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // The order of preference, and that every offer that was removed says why.
-#include "daemon/core/negotiate.hpp"
+#include "daemon/core/deciding/negotiate.hpp"
 
 #include <gtest/gtest.h>
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // What is known of pairs, and how it is found out: the steps of a trial in order, what each outcome is noted as, and
 // what is never asked a second time.
-#include "daemon/core/proving.hpp"
+#include "daemon/core/proving/proving.hpp"
 #include "tests/daemon/broker_fixture.hpp"
 #include "tests/daemon/fake_gpu.hpp"
 

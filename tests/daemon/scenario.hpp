@@ -2,7 +2,7 @@
 // A situation for negotiate(): exporters and participants made from the recorded tables in tables/, and what was tried
 // before. Everything that a Question borrows lives in here; a copy borrows the exporters of the original.
 #pragma once
-#include "daemon/core/negotiate.hpp"
+#include "daemon/core/deciding/negotiate.hpp"
 
 #include <deque>
 #include <string>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Tables by digest: one copy for all who state the same, gone with the last of them. And the recorded ones are what
 // they say they are.
-#include "daemon/core/tables.hpp"
+#include "daemon/core/state/tables.hpp"
 #include "proto/wire/digest.hpp"
 #include "proto/wire/json.hpp"
 #include "tests/daemon/scenario.hpp"

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Reads opaque memory as an importer does: repeats the exporter's VkImageCreateInfo.
 #pragma once
-#include "daemon/worker/vulkan_device.hpp"
+#include "daemon/worker/vulkan/device.hpp"
 #include "proto/image/format_table.hpp"
 #include "proto/image/image_desc.hpp"
 

@@ -5,7 +5,7 @@
 // of what a slow backend and its helpers answer. When all are gone nothing may be left: no image, token, pooled
 // byte, descriptor.
 #include "daemon/alloc/memfd.hpp"
-#include "daemon/core/broker.hpp"
+#include "daemon/core/serving/broker.hpp"
 #include "daemon/net/server.hpp"
 #include "proto/base/log.hpp"
 #include "proto/image/format_table.hpp"

@@ -2,7 +2,7 @@
 // A broker image as a GL texture, whatever its memory is: dma-bufs and memfds become EGLImages, opaque
 // memory a GL memory object.
 #pragma once
-#include "tools/gpu/egl_context.hpp"
+#include "libclient/headless/egl_context.hpp"
 
 #include <dmabroker/gl.hpp>
 #include <optional>

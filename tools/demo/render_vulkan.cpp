@@ -2,7 +2,7 @@
 // Draws with Vulkan: gradients that the device interpolates (linear blits of a few texels), nested and
 // mirrored into a tunnel. No shader, so that the build needs no shader compiler.
 #include "tools/demo/stage.hpp"
-#include "tools/gpu/vulkan_context.hpp"
+#include "libclient/headless/vulkan_context.hpp"
 
 #include <algorithm>
 #include <array>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // What the compositor draws: cards with a picture, and text.
 #pragma once
-#include "tools/gpu/egl_context.hpp"
+#include "libclient/headless/egl_context.hpp"
 
 #include <string>
 

@@ -10,7 +10,7 @@
 #include "tools/dmabrokerctl/pixels.hpp"
 #include "tools/dmabrokerctl/png_file.hpp"
 #include "tools/dmabrokerctl/text.hpp"
-#include "tools/gpu/read_back.hpp"
+#include "libclient/headless/read_back.hpp"
 
 #include <fmt/core.h>
 

@@ -2,7 +2,7 @@
 // One EGL display: images become EGLImages, are drawn and read back. Mesa's version is looked at here,
 // because this is where it is known without guessing.
 #include "tools/doctor/probe.hpp"
-#include "tools/gpu/egl_context.hpp"
+#include "libclient/headless/egl_context.hpp"
 
 #include <cstdio>
 #include <dmabroker/gl.hpp>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // One Vulkan device: images become VkImages and are copied out.
 #include "tools/doctor/probe.hpp"
-#include "tools/gpu/vulkan_context.hpp"
+#include "libclient/headless/vulkan_context.hpp"
 
 namespace dmb::doctor {
 

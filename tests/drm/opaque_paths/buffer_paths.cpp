@@ -4,7 +4,7 @@
 #include "tests/drm/opaque_paths/buffer_paths.hpp"
 
 #include "tests/drm/opaque_paths/cuda.hpp"
-#include "tools/gpu/gl_buffer.hpp"
+#include "libclient/headless/gl_buffer.hpp"
 
 #include <algorithm>
 #include <cstring>

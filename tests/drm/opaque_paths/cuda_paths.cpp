@@ -5,7 +5,7 @@
 
 #include "proto/image/fd_identity.hpp"
 #include "tests/drm/opaque_paths/cuda.hpp"
-#include "tools/gpu/egl_context.hpp"
+#include "libclient/headless/egl_context.hpp"
 
 #include <cstring>
 #include <dmabroker/gl.hpp>

@@ -4,7 +4,7 @@
 // compares UUIDs. GL has no timelines.
 #include "tests/drm/opaque_paths/gl_paths.hpp"
 
-#include "tools/gpu/egl_context.hpp"
+#include "libclient/headless/egl_context.hpp"
 
 #include <dmabroker/gl.hpp>
 

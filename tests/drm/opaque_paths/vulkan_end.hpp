@@ -3,7 +3,7 @@
 // wait and signal, work that takes long.
 #pragma once
 #include "proto/base/unique_fd.hpp"
-#include "tools/gpu/vulkan_context.hpp"
+#include "libclient/headless/vulkan_context.hpp"
 
 #include <vector>
 

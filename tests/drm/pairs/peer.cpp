@@ -3,9 +3,9 @@
 // the public headers only, as an application would.
 #include "tests/drm/pairs/peer.hpp"
 
-#include "tools/gpu/egl_context.hpp"
-#include "tools/gpu/gl_buffer.hpp"
-#include "tools/gpu/vulkan_context.hpp"
+#include "libclient/headless/egl_context.hpp"
+#include "libclient/headless/gl_buffer.hpp"
+#include "libclient/headless/vulkan_context.hpp"
 
 #include <algorithm>
 #include <cstring>

@@ -4,8 +4,8 @@
 //   shim_peer import SOCKET TOKEN...   opens each image and imports it with EGL and with Vulkan: a line for each,
 //                                      "egl imported" or why not
 //   shim_peer tables FOLDER NAME       writes what EGL and Vulkan say they import: NAME_egl.json, NAME_vulkan.json
-#include "tools/gpu/egl_context.hpp"
-#include "tools/gpu/vulkan_context.hpp"
+#include "libclient/headless/egl_context.hpp"
+#include "libclient/headless/vulkan_context.hpp"
 
 #include <dmabroker/dmabroker.hpp>
 #include <fmt/format.h>

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: MIT
+// The record of negotiations: what `why` shows. Kept as found, put into words when somebody asks.
+#pragma once
+#include "daemon/core/serving/allocation.hpp"
+
+#include <deque>
+#include <memory>
+#include <optional>
+
+namespace dmb {
+
+struct DecisionRecord {
+    RequestId id;
+    ClientId asker;
+    std::uint32_t pid = 0; ///< of the asker
+    wire::Name label;
+    Instant made;
+    Wish wish;
+    std::shared_ptr<const Negotiation> plan; ///< null: it did not come to that, see `note`
+    std::vector<wire::Candidate> candidates;
+    ImageId image; ///< 0: refused
+    std::optional<ImageDesc> memory;
+    BoundedText<240> note; ///< instead of, or besides, what the plan says
+};
+using DecisionPointer = std::shared_ptr<const DecisionRecord>;
+
+/// The last ones; an image keeps its own beyond that.
+class Decisions {
+public:
+    RequestId next_id() { return {++last_}; }
+    void add(DecisionPointer);
+    /// Null: not among the last ones.
+    DecisionPointer find(RequestId) const;
+    const std::deque<DecisionPointer>& all() const { return last_ones_; }
+
+private:
+    std::uint64_t last_ = 0;
+    std::deque<DecisionPointer> last_ones_; ///< oldest first
+};
+
+Decision describe(const DecisionRecord&, Instant now);
+/// The one line for the log.
+std::string summary(const Decision&);
+
+} // namespace dmb

@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: MIT
+// The broker's state as a value. A manager sees everything; anybody else sees its own connection, the
+// images it holds (other holders by number only as clients it cannot look up), and the devices.
+#include "daemon/core/serving/broker.hpp"
+
+#include <algorithm>
+
+namespace dmb {
+namespace {
+
+void add_holder(std::vector<HolderInfo>& holders, const Hold& hold)
+{
+    const auto found = std::ranges::find(holders, hold.client, &HolderInfo::client);
+    if (found == holders.end()) {
+        holders.push_back({hold.client, 1, hold.rights});
+        return;
+    }
+    ++found->handles;
+    found->rights = found->rights | hold.rights;
+}
+
+std::set<ImageId> images_held_by(const ClientRecord& record)
+{
+    std::set<ImageId> out;
+    for (const auto& [_, hold] : record.holds) out.insert(hold.image);
+    return out;
+}
+
+void add_devices(Snapshot& out, std::span<const Offer> offers)
+{
+    for (const Offer& offer : offers) {
+        const auto position = static_cast<std::uint8_t>(out.devices.size());
+        out.devices.push_back(*offer.device);
+        for (FormatSupport row : offer.formats) {
+            if (row.device != offer.index) continue;
+            row.device = position;
+            out.formats.push_back(row);
+        }
+    }
+}
+
+} // namespace
+
+ImageInfo Broker::describe(const ImageRecord& image, Instant now) const
+{
+    ImageInfo out{.id = image.id, .owner_uid = image.owner_uid, .label = image.label, .desc = image.memory.desc};
+    if (clients_.contains(image.owner)) out.owner = image.owner;
+    for (const Hold* hold : image.holds) add_holder(out.holders, *hold);
+    std::ranges::sort(out.holders, {}, &HolderInfo::client);
+    out.tokens = static_cast<std::uint32_t>(image.tokens.size());
+    out.lease_left_ns = time_left(now, image.lease_end);
+    out.age_ns = time_left(image.created, now);
+    if (image.decision) out.request = image.decision->id;
+    out.source = image.copy.source;
+    out.copying = image.copy.info;
+    return out;
+}
+
+ClientInfo Broker::describe(const ClientRecord& record) const
+{
+    const Amount& used = record.account->used();
+    return {.id = record.id,
+            .pid = record.peer.pid,
+            .uid = record.peer.uid,
+            .name = record.name,
+            .manager = record.manager,
+            .bytes = used.bytes,
+            .images = used.images,
+            .fds = used.fds};
+}
+
+Result<Snapshot> Broker::inspect(ClientId id, ImageId wanted, Instant now) const
+{
+    const ClientRecord& asking = clients_.at(id);
+    Snapshot out;
+    out.pool = pool_.info();
+    for (const auto& [_, record] : clients_)
+        if (asking.manager || record.id == id) out.clients.push_back(describe(record));
+    const auto add = [&](const ImageRecord& image) {
+        if (wanted == ImageId{} || wanted == image.id) out.images.push_back(describe(image, now));
+    };
+    if (asking.manager)
+        for (const auto& [_, image] : images_) add(image);
+    else
+        for (const ImageId held : images_held_by(asking)) add(images_.at(held));
+    if (wanted != ImageId{} && out.images.empty())
+        return fail(Errc::not_found, "no image {} that this client may see", wanted.value);
+    std::ranges::sort(out.clients, {}, &ClientInfo::id);
+    std::ranges::sort(out.images, {}, &ImageInfo::id);
+    add_devices(out, allocations_.offers());
+    if (asking.manager) out.proofs = proofs_.all();
+    return out;
+}
+
+} // namespace dmb

@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: MIT
+// Allocates through GBM on one DRM device.
+#pragma once
+#include "daemon/worker/gbm/copy.hpp"
+
+#include <optional>
+
+namespace dmb::worker {
+
+class GbmBackend : public Driver {
+public:
+    explicit GbmBackend(const std::string& node);
+    const wire::WorkerHello& hello() const override { return hello_; }
+    Result<Exported> allocate(const wire::WorkerAllocate&, const Contents*) override;
+    Result<> read(Image, std::span<std::byte> to) override;
+    Result<> write(Image, const Contents&) override;
+    Result<> blit(Image from, Image to) override;
+
+private:
+    void prove_cpu_access();
+    Result<> prove_formats();
+    bool lists_modifiers() const;
+    void prove(const FormatInfo&, std::span<const Capability> listed);
+    void prove_layout(const FormatInfo&, std::span<const Modifier> acceptable, Usage gpu_and_cpu);
+    void record(FourCC, const Exported&, Usage);
+    Result<> check_usage(FourCC, Usage) const;
+    struct Made {
+        Bo bo;
+        Exported image;
+    };
+    Result<Made> make(const wire::WorkerAllocate&, std::span<const Modifier> acceptable) const;
+    Result<Exported> try_allocate(const wire::WorkerAllocate&, std::span<const Modifier> acceptable, const Contents*);
+    Result<> fill(gbm_bo*, const Exported&, const Contents*);
+
+    Result<GbmCopy*> copier();
+
+    std::optional<GbmDevice> device_;
+    std::optional<GbmCopy> copier_; ///< for device_
+    bool cpu_access_ = false;
+    wire::WorkerHello hello_; ///< one device
+};
+
+} // namespace dmb::worker

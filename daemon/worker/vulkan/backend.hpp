@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: MIT
+// Allocates through Vulkan on every physical device of the drivers that the loader finds (in a worker: one driver), as
+// dma-buf and as opaque memory.
+#pragma once
+#include "daemon/worker/proofs/vulkan_proof.hpp"
+
+#include <optional>
+
+namespace dmb::worker {
+
+class VulkanBackend : public Driver {
+public:
+    VulkanBackend();
+    const wire::WorkerHello& hello() const override { return hello_; }
+    Result<Exported> allocate(const wire::WorkerAllocate&, const Contents*) override;
+    Result<> read(Image, std::span<std::byte> to) override;
+    Result<> write(Image, const Contents&) override;
+    Result<> blit(Image from, Image to) override;
+    bool usable() const override;
+
+private:
+    /// One entry of hello_.devices. Null where it could not be opened: see the entry's problem.
+    struct Target {
+        VulkanDevice* device = nullptr;
+        bool opaque = false;
+    };
+    Result<> find_devices();
+    void add_device(VkPhysicalDevice);
+    void add_target(Target, const DeviceInfo&, const VulkanProof&);
+    Result<VulkanWish> wish_for(std::uint8_t device, const wire::AllocateSpec&) const;
+    template <class Work> Result<> on_some_device(const ImageDesc&, Work work);
+
+    std::optional<VulkanInstance> instance_; // outlives devices_
+    std::vector<std::unique_ptr<VulkanDevice>> devices_;
+    std::vector<Target> targets_;
+    wire::WorkerHello hello_;
+};
+
+} // namespace dmb::worker
