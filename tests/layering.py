@@ -51,6 +51,7 @@ RULES = {
     "daemon/net/": (PROTO + ["daemon/net/", "daemon/core/", "daemon/policy/", "daemon/alloc/", "daemon/device/"],
                     SYSTEM + ["asio", "systemd"]),
     "daemon/worker/": (PROTO + [PUBLIC, "daemon/worker/", "libclient/convert.hpp", "libclient/headless/"], SYSTEM + ["gpu", "drm"]),
+    "daemon/receiver/": (PROTO + ["daemon/receiver/"], SYSTEM),
     "daemon/": (PROTO + ["daemon/net/", "daemon/core/", "daemon/policy/", "daemon/alloc/", "daemon/device/", "daemon/options.hpp"],
                 SYSTEM + ["asio", "systemd", "cli"]),
     "libclient/include/": ([PUBLIC], ["gpu", "clock"]),
