@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// A POSIX timer with SIGALRM and without SA_RESTART. The handler disarms it when nothing was expected since the signal
+// A POSIX timer with SIGRTMIN, without SA_RESTART. The handler disarms it when nothing was expected since the signal
 // before; what is expected after that arms it again. Calls that may be interrupted and are not repeated: none here waits
 // without MSG_DONTWAIT, and Asio takes EINTR for nothing.
 #include "daemon/net/interrupter.hpp"
@@ -29,16 +29,16 @@ Interrupter::Interrupter()
     action.sa_flags = SA_SIGINFO;
     sigevent event{};
     event.sigev_notify = SIGEV_SIGNAL;
-    event.sigev_signo = SIGALRM;
+    event.sigev_signo = SIGRTMIN;
     event.sigev_value.sival_ptr = this;
-    if (::sigaction(SIGALRM, &action, nullptr) == 0 && ::timer_create(CLOCK_MONOTONIC, &event, &timer_) == 0) return;
+    if (::sigaction(SIGRTMIN, &action, nullptr) == 0 && ::timer_create(CLOCK_MONOTONIC, &event, &timer_) == 0) return;
     log::warning("no timer ({}): clients can hold the broker up with sockets that linger", std::strerror(errno));
     armed_ = true; // nothing to arm
 }
 
 Interrupter::~Interrupter()
 {
-    ::signal(SIGALRM, SIG_IGN);
+    ::signal(SIGRTMIN, SIG_IGN);
     ::timer_delete(timer_);
 }
 

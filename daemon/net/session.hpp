@@ -29,6 +29,8 @@ struct Session {
     bool reading = false; ///< inside the handler that will wait for the next packet by itself
     bool watched = false; ///< a wait for the peer's end is pending
     State state = State::connected;
+    UniqueFd channel_life;      ///< while the client has a channel
+    bool channel_hangs = false; ///< it sent there what cannot be closed
 };
 
 } // namespace dmb

@@ -64,6 +64,27 @@ Result<std::optional<Packet>> receive(int socket, std::span<std::byte> buffer, W
     return packet;
 }
 
+Result<std::optional<std::size_t>> receive_plain(int socket, std::span<std::byte> buffer)
+{
+    iovec data{buffer.data(), buffer.size()};
+    msghdr header{};
+    header.msg_iov = &data;
+    header.msg_iovlen = 1;
+    ssize_t size;
+    do size = ::recvmsg(socket, &header, MSG_DONTWAIT);
+    while (size < 0 && errno == EINTR);
+    if (size < 0) {
+        if (errno == EAGAIN || errno == EWOULDBLOCK) return std::nullopt;
+        return fail_errno(Errc::disconnected, "receive", errno);
+    }
+    if (header.msg_flags & MSG_CTRUNC)
+        return fail(Errc::protocol_violation, "descriptors on this socket; send such requests on the one that open_channel gives");
+    if (header.msg_flags & (MSG_TRUNC | MSG_OOB))
+        return fail(Errc::protocol_violation, "packet larger than {} bytes", buffer.size());
+    if (size == 0) return fail(Errc::disconnected, "the peer closed the connection");
+    return static_cast<std::size_t>(size);
+}
+
 Result<bool> send(int socket, std::span<const std::byte> packet, std::span<const int> fds, Wait wait)
 {
     alignas(cmsghdr) std::byte control[CMSG_SPACE(sizeof(int) * limits::packet_fds)];
