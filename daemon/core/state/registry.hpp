@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 // The images and who holds them. Plain records: the rules are in broker.cpp.
 #pragma once
-#include "daemon/core/serving/copying.hpp"
 #include "daemon/core/deciding/decisions.hpp"
+#include "daemon/core/serving/copying.hpp"
 #include "daemon/core/state/tables.hpp"
 #include "daemon/core/state/token_table.hpp"
 #include "daemon/policy/peer.hpp"
