@@ -205,7 +205,7 @@ TEST_F(PeerTest, p10_users_that_look_alike_do_not_share_an_account)
         if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0 || ::unshare(CLONE_NEWUSER) != 0) ::_exit(2);
         const Result<Peer> peer = peer_of(ends[0]);
         const bool apart = peer && peer->unmapped && account_key(*peer, 1) != account_key(*peer, 2);
-        ::_exit(apart && account_key(*peer, 1) != peer->uid ? 0 : 1);
+        ::_exit(apart && account_key(*peer, 1) != peer->uid && peer->may_reopen ? 0 : 1);
     }
     int status = 0;
     ::waitpid(child, &status, 0);
@@ -219,6 +219,7 @@ TEST_F(PeerTest, p10_users_that_look_alike_do_not_share_an_account)
     ASSERT_TRUE(self);
     EXPECT_FALSE(self->unmapped);
     EXPECT_EQ(self->uid, ::getuid());
+    EXPECT_TRUE(self->may_reopen) << "what this user made";
     EXPECT_EQ(account_key(*self, 1), account_key(*self, 2)) << "a user that can be named has one account";
 }
 
