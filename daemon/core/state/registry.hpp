@@ -48,6 +48,7 @@ struct ImageRecord {
     Instant lease_end; ///< Instant{}: none
     bool revoked = false;
     bool was_shared = false; ///< a client other than the owner opened it
+    bool may_reopen = false; ///< somebody who had it may open it anew without a descriptor (Peer::may_reopen)
     std::vector<Hold*> holds;
     std::vector<Token> tokens; ///< those alive
     DecisionPointer decision;  ///< null: registered
