@@ -7,37 +7,20 @@
 
 #include "daemon/receiver/own_table.hpp"
 #include "proto/image/fd_identity.hpp"
-#include "proto/wire/channel.hpp"
 
 #include <cerrno>
 #include <chrono>
-#include <cstring>
 #include <poll.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 namespace dmb::receiver {
 namespace {
 
-constexpr std::size_t kernel_max_fds = 253; // SCM_MAX_FD: the kernel lets no packet carry more
 /// What hangs of one client, and of all before those that have something hanging are cut.
 constexpr int most_of_one = 4;
 constexpr int most_of_all = 32;
 /// For closing what closes at all, on a busy machine.
 constexpr std::chrono::seconds patience(2);
-
-void adopt(msghdr& header, std::vector<UniqueFd>& out)
-{
-    for (cmsghdr* c = CMSG_FIRSTHDR(&header); c; c = CMSG_NXTHDR(&header, c)) {
-        if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS) continue;
-        const std::size_t count = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-        for (std::size_t i = 0; i < count; ++i) {
-            int number;
-            std::memcpy(&number, CMSG_DATA(c) + i * sizeof number, sizeof number);
-            out.push_back(UniqueFd::adopt(number));
-        }
-    }
-}
 
 } // namespace
 
@@ -76,7 +59,8 @@ bool Channel::take_packet()
         ++closing_;
     }
     return run_in_own_table([this](Released& released) {
-        Received packet = receive();
+        wire::RawPacket packet =
+            wire::receive_raw(channel, std::span(space_).subspan(wire::parcel_head_bytes), wire::Wait::no);
         const bool more = forward(packet);
         // When the process is killed while the next line hangs, nothing else may be kept open.
         ::close_range(0, life, 0);
@@ -102,26 +86,7 @@ bool Channel::may_go_on()
                              [this] { return own_closing_ == 0 || (own_closing_ < most_of_one && closing_ < most_of_all); });
 }
 
-Channel::Received Channel::receive()
-{
-    alignas(cmsghdr) std::byte space[CMSG_SPACE(sizeof(int) * kernel_max_fds)];
-    const std::span<std::byte> bytes = std::span(space_).subspan(wire::parcel_head_bytes);
-    iovec data{bytes.data(), bytes.size()};
-    msghdr header{};
-    header.msg_iov = &data;
-    header.msg_iovlen = 1;
-    header.msg_control = space;
-    header.msg_controllen = sizeof space;
-    Received out;
-    do out.size = ::recvmsg(channel, &header, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
-    while (out.size < 0 && errno == EINTR);
-    if (out.size < 0) return out;
-    adopt(header, out.fds);
-    out.truncated = header.msg_flags & (MSG_TRUNC | MSG_CTRUNC);
-    return out;
-}
-
-wire::Parcel Channel::judge(const Received& packet) const
+wire::Parcel Channel::judge(const wire::RawPacket& packet) const
 {
     wire::Parcel out{.kind = wire::Parcel::Kind::cut,
                      .client = client_,
@@ -129,8 +94,11 @@ wire::Parcel Channel::judge(const Received& packet) const
                      .error = {Errc::protocol_violation, {}}};
     if (packet.size == 0) out.error.reason = "an empty packet";
     else if (packet.truncated) out.error.reason = "a packet too large, or descriptors that could not be received";
-    else if (packet.fds.size() > limits::packet_fds) out.error.reason = "more descriptors in one packet than any request has";
     else out = {.kind = wire::Parcel::Kind::packet, .client = client_, .descriptors = out.descriptors, .error = {}};
+    if (out.kind == wire::Parcel::Kind::packet && packet.fds.size() > limits::request_fds) {
+        out.kind = wire::Parcel::Kind::refused;
+        out.error = fail(Errc::unsupported, "{} descriptors with one request; this broker takes {}", packet.fds.size(), limits::request_fds).error();
+    }
     for (std::size_t i = 0; out.kind == wire::Parcel::Kind::packet && i < packet.fds.size(); ++i) {
         // Which seals a request needs is the broker's to say; these suffice to be let in.
         const FdIdentity found = identify(packet.fds[i].get(), FdUse::contents);
@@ -141,7 +109,7 @@ wire::Parcel Channel::judge(const Received& packet) const
     return out;
 }
 
-bool Channel::forward(const Received& packet)
+bool Channel::forward(const wire::RawPacket& packet)
 {
     if (packet.size < 0 || (packet.size == 0 && packet.fds.empty())) return false;
     const wire::Parcel parcel = judge(packet);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // One client's channel in a receiver process: the socket on which it sends requests that carry descriptors.
 #pragma once
-#include "proto/base/unique_fd.hpp"
+#include "proto/wire/channel.hpp"
 #include "proto/wire/parcel.hpp"
 
 #include <atomic>
@@ -27,16 +27,10 @@ public:
     void serve();
 
 private:
-    struct Received {
-        ssize_t size = 0;
-        bool truncated = false;
-        std::vector<UniqueFd> fds;
-    };
     bool wait_for_packet() const;
     bool take_packet();
-    Received receive();
-    wire::Parcel judge(const Received&) const;
-    bool forward(const Received&);
+    wire::Parcel judge(const wire::RawPacket&) const;
+    bool forward(const wire::RawPacket&);
     bool say(const wire::Parcel&, std::size_t bytes = 0, std::span<const int> fds = {});
     bool may_go_on();
     void closed();

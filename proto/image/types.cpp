@@ -101,10 +101,10 @@ constexpr std::array range_words{"full", "limited"};
 constexpr std::array siting_words{"centre", "left", "top_left"};
 constexpr std::array alpha_words{"straight", "premultiplied"};
 
-/// Enums of this file start at 1 and have no gaps.
+/// Enums of this file start at 1 and have no gaps; a newer peer's may go on.
 template <class E, std::size_t N> std::string_view word_of(E value, const std::array<const char*, N>& words)
 {
-    return words[static_cast<std::size_t>(value) - 1];
+    return is_valid(value) ? words[static_cast<std::size_t>(value) - 1] : "unknown";
 }
 
 } // namespace

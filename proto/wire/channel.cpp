@@ -6,6 +6,7 @@
 #include "proto/wire/channel.hpp"
 
 #include <algorithm>
+#include <cassert>
 #include <cerrno>
 #include <cstring>
 #include <sys/socket.h>
@@ -15,53 +16,51 @@
 namespace dmb::wire {
 namespace {
 
-// SCM_MAX_FD: the kernel lets no packet carry more.
-constexpr std::size_t kernel_max_fds = 253;
-
-/// Owns every descriptor in the control data. True: at most limits::packet_fds, kept in `out`.
-bool adopt_fds(msghdr& header, PacketFds& out)
+/// Owns every descriptor in the control data.
+void adopt_fds(msghdr& header, PacketFds& out)
 {
-    bool within_limit = true;
     for (cmsghdr* c = CMSG_FIRSTHDR(&header); c; c = CMSG_NXTHDR(&header, c)) {
         if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS) continue;
         const std::size_t count = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
         for (std::size_t i = 0; i < count; ++i) {
             int number;
             std::memcpy(&number, CMSG_DATA(c) + i * sizeof number, sizeof number);
-            UniqueFd fd = UniqueFd::adopt(number);
-            if (out.full()) within_limit = false;
-            else out.push_back(std::move(fd));
+            out.push_back(UniqueFd::adopt(number));
         }
     }
-    return within_limit;
 }
 
 } // namespace
 
-Result<std::optional<Packet>> receive(int socket, std::span<std::byte> buffer, Wait wait)
+RawPacket receive_raw(int socket, std::span<std::byte> buffer, Wait wait)
 {
-    alignas(cmsghdr) std::byte control[CMSG_SPACE(sizeof(int) * kernel_max_fds)];
+    alignas(cmsghdr) std::byte control[CMSG_SPACE(sizeof(int) * limits::packet_fds)];
     iovec data{buffer.data(), buffer.size()};
     msghdr header{};
     header.msg_iov = &data;
     header.msg_iovlen = 1;
     header.msg_control = control;
     header.msg_controllen = sizeof control;
-    ssize_t size;
-    do size = ::recvmsg(socket, &header, MSG_CMSG_CLOEXEC | (wait == Wait::no ? MSG_DONTWAIT : 0));
-    while (size < 0 && errno == EINTR);
-    if (size < 0) {
+    RawPacket packet;
+    do packet.size = ::recvmsg(socket, &header, MSG_CMSG_CLOEXEC | (wait == Wait::no ? MSG_DONTWAIT : 0));
+    while (packet.size < 0 && errno == EINTR);
+    if (packet.size < 0) return packet;
+    adopt_fds(header, packet.fds);
+    packet.truncated = header.msg_flags & (MSG_TRUNC | MSG_CTRUNC | MSG_OOB);
+    return packet;
+}
+
+Result<std::optional<Packet>> receive(int socket, std::span<std::byte> buffer, Wait wait)
+{
+    RawPacket packet = receive_raw(socket, buffer, wait);
+    if (packet.size < 0) {
         if (errno == EAGAIN || errno == EWOULDBLOCK) return std::nullopt;
         return fail_errno(Errc::disconnected, "receive", errno);
     }
-    std::optional<Packet> packet(std::in_place);
-    packet->size = static_cast<std::size_t>(size);
-    if (!adopt_fds(header, packet->fds))
-        return fail(Errc::protocol_violation, "more than {} descriptors in one packet", limits::packet_fds);
-    if (header.msg_flags & (MSG_TRUNC | MSG_CTRUNC | MSG_OOB))
+    if (packet.truncated)
         return fail(Errc::protocol_violation, "packet larger than {} bytes or its descriptors did not fit", buffer.size());
-    if (size == 0) return fail(Errc::disconnected, "the peer closed the connection");
-    return packet;
+    if (packet.size == 0) return fail(Errc::disconnected, "the peer closed the connection");
+    return Packet{static_cast<std::size_t>(packet.size), std::move(packet.fds)};
 }
 
 Result<std::optional<std::size_t>> receive_plain(int socket, std::span<std::byte> buffer)
@@ -87,6 +86,7 @@ Result<std::optional<std::size_t>> receive_plain(int socket, std::span<std::byte
 
 Result<bool> send(int socket, std::span<const std::byte> packet, std::span<const int> fds, Wait wait)
 {
+    assert(fds.size() <= limits::packet_fds);
     alignas(cmsghdr) std::byte control[CMSG_SPACE(sizeof(int) * limits::packet_fds)];
     iovec data{const_cast<std::byte*>(packet.data()), packet.size()};
     msghdr header{};

@@ -6,8 +6,9 @@
 // byte, descriptor.
 #include "daemon/alloc/memfd.hpp"
 #include "daemon/core/serving/broker.hpp"
-#include "daemon/net/server.hpp"
+#include "daemon/net/receivers.hpp"
 #include "proto/base/log.hpp"
+#include "proto/image/fd_identity.hpp"
 #include "proto/image/format_table.hpp"
 #include "proto/wire/digest.hpp"
 
@@ -170,7 +171,7 @@ Limits small_limits()
 
 class World {
 public:
-    explicit World(FuzzedDataProvider& input) : in_(input) { server_.serve(broker_); }
+    explicit World(FuzzedDataProvider& input) : in_(input) { server_.serve(broker_, receivers_); }
 
     void run()
     {
@@ -231,6 +232,7 @@ private:
         int ends[2];
         require(::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) == 0);
         clients_[who] = UniqueFd::adopt(ends[0]);
+        ids_[who] = ClientId{++connections_};
         server_.admit(UniqueFd::adopt(ends[1]), in_.ConsumeIntegralInRange(0, 7) == 0);
         if (in_.ConsumeIntegralInRange(0, 7) != 0) say(who, wire::Hello{.name = "fuzz"});
     }
@@ -243,7 +245,24 @@ private:
         if (in_.ConsumeIntegralInRange(0, 15) == 0)
             bytes[in_.ConsumeIntegralInRange<std::size_t>(0, bytes.size() - 1)] =
                 static_cast<std::byte>(in_.ConsumeIntegral<std::uint8_t>());
-        (void)wire::send(clients_[who].get(), bytes, fds, wire::Wait::no);
+        transmit(who, bytes, fds);
+    }
+
+    /// Descriptors come through a receiver process, for which this stands.
+    void transmit(std::size_t who, std::span<const std::byte> bytes, std::span<const int> fds)
+    {
+        if (fds.empty()) return (void)wire::send(clients_[who].get(), bytes, fds, wire::Wait::no);
+        wire::Parcel parcel{wire::Parcel::Kind::packet, ids_[who], static_cast<std::uint16_t>(fds.size()), {}};
+        wire::PacketFds passed;
+        for (const int fd : fds) {
+            if (identify(fd, FdUse::contents).type == FdType::other) {
+                parcel.kind = wire::Parcel::Kind::refused;
+                parcel.error = {Errc::bad_descriptor, "it is something else"};
+            } else passed.push_back(UniqueFd::adopt(::fcntl(fd, F_DUPFD_CLOEXEC, 0)));
+        }
+        if (parcel.kind == wire::Parcel::Kind::refused) passed.clear();
+        server_.channel_packet(parcel, bytes, passed);
+        server_.settle();
     }
 
     void allocate(std::size_t who)
@@ -267,11 +286,11 @@ private:
     void define(std::size_t who)
     {
         const Stated& stated = tables()[in_.ConsumeIntegralInRange<std::size_t>(0, tables().size() - 1)];
-        const auto size = static_cast<std::uint32_t>(stated.table.rows.size());
-        wire::DefineCapabilities message{stated.table, size, true, stated.digest};
-        if (in_.ConsumeIntegralInRange(0, 7) == 0) message.row_count = in_.ConsumeIntegral<std::uint32_t>();
-        if (in_.ConsumeIntegralInRange(0, 7) == 0) message.last = false;
-        if (in_.ConsumeIntegralInRange(0, 7) == 0) message.part.rows.resize(size / 2);
+        wire::DefineCapabilities message{.digest = stated.digest, .bytes = wire::encode_capabilities(stated.table).value()};
+        message.size = static_cast<std::uint32_t>(message.bytes.size());
+        if (in_.ConsumeIntegralInRange(0, 7) == 0) message.size = in_.ConsumeIntegral<std::uint32_t>();
+        if (in_.ConsumeIntegralInRange(0, 7) == 0) message.offset = in_.ConsumeIntegral<std::uint16_t>();
+        if (in_.ConsumeIntegralInRange(0, 7) == 0) message.bytes.resize(message.bytes.size() / 2);
         say(who, message);
     }
 
@@ -320,7 +339,7 @@ private:
         std::vector<UniqueFd> owned;
         std::vector<int> fds;
         for (int i = in_.ConsumeIntegralInRange(0, 4); i > 0; --i) fds.push_back(descriptor(owned, 4096));
-        (void)wire::send(clients_[who].get(), std::as_bytes(std::span(bytes)), fds, wire::Wait::no);
+        transmit(who, std::as_bytes(std::span(bytes)), fds);
     }
 
     // --- what it hears -----------------------------------------------------------------------------
@@ -442,6 +461,8 @@ private:
 
     FuzzedDataProvider& in_;
     std::array<UniqueFd, client_count> clients_;
+    std::array<ClientId, client_count> ids_;
+    std::uint64_t connections_ = 0;
     std::vector<UniqueFd> kept_;
     std::vector<Token> tokens_;
     std::vector<HandleId> handles_;
@@ -451,6 +472,7 @@ private:
     const Limits limits_ = small_limits();
     asio::io_context io_{BOOST_ASIO_CONCURRENCY_HINT_UNSAFE};
     Server server_{io_, limits_};
+    Receivers receivers_{io_, server_, "no such program", client_count};
     MemfdAllocator memfd_;
     LateAllocator late_;
     Pool pool_{1 << 20};

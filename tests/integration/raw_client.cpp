@@ -42,6 +42,13 @@ ImageDesc make_desc(Extent size, FourCC code)
     return desc;
 }
 
+wire::DefineCapabilities make_definition(const Capabilities& table, const Digest& digest)
+{
+    wire::DefineCapabilities message{.digest = digest, .bytes = wire::encode_capabilities(table).value()};
+    message.size = static_cast<std::uint32_t>(message.bytes.size());
+    return message;
+}
+
 wire::Allocate make_allocate(Extent size, FourCC format)
 {
     wire::Allocate message;
@@ -63,7 +70,7 @@ RawClient::RawClient(const std::string& socket, Greeting greeting, std::string_v
     get<wire::HelloReply>(hello);
 }
 
-bool RawClient::say_bytes(std::span<const std::byte> bytes, const Fds& fds, bool wait)
+bool RawClient::say_on(int socket, std::span<const std::byte> bytes, const Fds& fds, bool wait)
 {
     std::vector<std::byte> control(fds.empty() ? 0 : CMSG_SPACE(fds.size() * sizeof(int)));
     iovec data{const_cast<std::byte*>(bytes.data()), bytes.size()};
@@ -79,7 +86,26 @@ bool RawClient::say_bytes(std::span<const std::byte> bytes, const Fds& fds, bool
         c->cmsg_len = CMSG_LEN(fds.size() * sizeof(int));
         std::memcpy(CMSG_DATA(c), fds.data(), fds.size() * sizeof(int));
     }
-    return ::sendmsg(socket_.get(), &header, MSG_NOSIGNAL | (wait ? 0 : MSG_DONTWAIT)) >= 0;
+    return ::sendmsg(socket, &header, MSG_NOSIGNAL | (wait ? 0 : MSG_DONTWAIT)) >= 0;
+}
+
+int RawClient::channel()
+{
+    if (channel_) return channel_.get();
+    std::optional<Answer> answer = ask(wire::OpenChannel{});
+    if (answer && std::holds_alternative<wire::ChannelReply>(answer->message)) channel_ = std::move(answer->fds[0]);
+    return channel_.get();
+}
+
+Errc RawClient::next_channel_loss()
+{
+    while (const std::optional<Answer> answer = hear()) {
+        const auto* lost = std::get_if<wire::ChannelLost>(&answer->message);
+        if (!lost) continue;
+        channel_.reset();
+        return lost->code;
+    }
+    return Errc{};
 }
 
 std::optional<RawClient::Answer> RawClient::hear(double seconds)
@@ -101,7 +127,7 @@ std::optional<RawClient::Answer> RawClient::hear(double seconds)
     return Answer{out.serial, std::move(out.message), std::move((*packet)->fds)};
 }
 
-std::optional<RawClient::Answer> RawClient::hear_serial(std::uint32_t serial)
+std::optional<RawClient::Answer> RawClient::hear_serial(std::uint64_t serial)
 {
     while (std::optional<Answer> answer = hear())
         if (answer->serial == serial) return answer;

@@ -13,13 +13,15 @@ using Fds = std::vector<int>;
 UniqueFd make_memfd(std::size_t size, int seals = -1);
 /// Rows without padding, planes one after the other in one memory.
 ImageDesc make_desc(Extent size, FourCC format = fourcc("XR24"));
+/// A table in one part.
+wire::DefineCapabilities make_definition(const Capabilities&, const Digest&);
 /// memfd only, CPU usage.
 wire::Allocate make_allocate(Extent size, FourCC format = fourcc("XR24"));
 
 class RawClient {
 public:
     struct Answer {
-        std::uint32_t serial = 0;
+        std::uint64_t serial = 0;
         wire::Reply message;
         wire::PacketFds fds;
     };
@@ -34,15 +36,26 @@ public:
     int fd() const { return socket_.get(); }
     void close() { socket_.reset(); }
 
-    template <class Message> bool say(const Message& message, const Fds& fds = {}, std::uint32_t serial = 0)
+    template <class Message> bool say(const Message& message, const Fds& fds = {}, std::uint64_t serial = 0)
     {
         std::vector<std::byte> bytes(limits::packet_bytes);
+        if (!fds.empty() && serial_ != 0) channel(); // which is a request too
         if (serial == 0) serial = ++serial_;
         bytes.resize(wire::encode(message, serial, bytes).value());
         return say_bytes(bytes, fds);
     }
-    /// As many descriptors as the kernel takes. False: the connection is gone.
-    bool say_bytes(std::span<const std::byte> bytes, const Fds& fds = {}, bool wait = true);
+    /// As many descriptors as the kernel takes, on the channel for those with: opened when first needed. Before hello there
+    /// is none, and they go to the ordinary socket. False: it is gone, or takes none.
+    bool say_bytes(std::span<const std::byte> bytes, const Fds& fds = {}, bool wait = true)
+    {
+        return say_on(fds.empty() || serial_ == 0 ? fd() : channel(), bytes, fds, wait);
+    }
+    /// On whatever socket, whether it belongs there or not.
+    static bool say_on(int socket, std::span<const std::byte> bytes, const Fds& fds = {}, bool wait = true);
+    /// -1 when the broker gives none.
+    int channel();
+    /// Waits for the event that says that the channel is gone, and for why.
+    Errc next_channel_loss();
 
     /// The next packet; empty when the connection ended or nothing came for `seconds`.
     std::optional<Answer> hear(double seconds = 5);
@@ -79,11 +92,11 @@ public:
     wire::PacketFds last_fds; ///< that came with the last get()
 
 private:
-    std::optional<Answer> hear_serial(std::uint32_t serial);
+    std::optional<Answer> hear_serial(std::uint64_t serial);
     static void report(const std::optional<Answer>&);
 
-    UniqueFd socket_;
-    std::uint32_t serial_ = 0;
+    UniqueFd socket_, channel_;
+    std::uint64_t serial_ = 0;
     bool ended_ = false;
     std::vector<std::byte> buffer_ = std::vector<std::byte>(limits::packet_bytes);
 };

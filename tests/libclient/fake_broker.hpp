@@ -28,9 +28,9 @@ public:
     }
     /// What came with the last request.
     wire::PacketFds& fds() { return fds_; }
-    std::uint32_t serial() const { return serial_; }
+    std::uint64_t serial() const { return serial_; }
 
-    template <class Message> void send(const Message& message, std::uint32_t serial, std::span<const int> with = {})
+    template <class Message> void send(const Message& message, std::uint64_t serial, std::span<const int> with = {})
     {
         std::array<std::byte, limits::packet_bytes> packet;
         const auto size = wire::encode(message, serial, packet);
@@ -46,13 +46,19 @@ public:
     void greet(bool manager = false);
     /// Until the client closes; true when nothing more came.
     bool wait_for_end();
-    void close() { socket_.reset(); }
+    void close() { socket_.reset(), channel_.reset(); }
+    /// As when the broker's receiver process ends.
+    void lose_channel(const wire::ChannelLost& why) { channel_.reset(), event(why); }
     int socket() const { return socket_.get(); }
 
 private:
+    int wait_for_packet() const;
+    void open_channel();
+
     UniqueFd socket_;
+    UniqueFd channel_; ///< for requests with descriptors; opened when the client asks for it, which no script sees
     wire::PacketFds fds_;
-    std::uint32_t serial_ = 0;
+    std::uint64_t serial_ = 0;
 };
 
 /// Serves one connection with `script`. A script's exception fails the test.

@@ -78,7 +78,10 @@ enum dmabroker_code {
     DMABROKER_IMPORT_REFUSED, /**< importing this would crash or mislead the driver; the text says why */
     DMABROKER_IMPORT_FAILED,  /**< the driver said no */
     DMABROKER_INTERNAL,
-    DMABROKER_SHUTTING_DOWN
+    DMABROKER_SHUTTING_DOWN,
+    DMABROKER_CANCELLED,        /**< you cancelled it */
+    DMABROKER_BROKER_RESTARTED, /**< a token from before the broker's restart: ask for a new one */
+    DMABROKER_INTERRUPTED       /**< the broker or a part of it ended meanwhile: ask again */
 };
 
 typedef struct dmabroker_error {
