@@ -92,9 +92,10 @@ ParticipantOption parse_participant(const std::string& word)
     return out;
 }
 
-template <class E> void add_code_point(CLI::App& app, const char* name, const char* form, std::uint16_t& to)
+template <class E>
+void add_code_point(CLI::App& app, const char* name, const std::string& words, const char* help, std::uint16_t& to)
 {
-    add_word(app, name, form, "in the words or numbers of H.273", [&to](const std::string& text) {
+    add_word(app, name, words + " or its number in H.273", help, [&to](const std::string& text) {
         const auto code = parse_code_point<E>(text);
         if (code) to = to_c(*code);
         return code.has_value();
@@ -103,12 +104,16 @@ template <class E> void add_code_point(CLI::App& app, const char* name, const ch
 
 void add_colour(CLI::App& app, dmabroker_colour& c)
 {
-    add_code_point<Primaries>(app, "--primaries", "such as bt709, bt2020, display_p3", c.primaries);
-    add_code_point<Transfer>(app, "--transfer", "such as srgb, bt709, pq, hlg, linear", c.transfer);
-    add_code_point<MatrixCoefficients>(app, "--matrix", "such as identity, bt709, smpte170m, bt2020_ncl", c.matrix);
-    add_code_point<ColourRange>(app, "--range", "full or limited", c.range);
-    add_code_point<ChromaSiting>(app, "--siting", "left, centre, top_left, top, bottom_left or bottom", c.siting);
-    add_code_point<AlphaMode>(app, "--alpha", "straight or premultiplied", c.alpha);
+    add_code_point<Primaries>(app, "--primaries", "one of bt709, bt2020, display_p3, ...", "what red, green and blue are",
+                              c.primaries);
+    add_code_point<Transfer>(app, "--transfer", "one of srgb, bt709, linear, pq, hlg, ...", "how numbers become light",
+                             c.transfer);
+    add_code_point<MatrixCoefficients>(app, "--matrix", "one of bt709, smpte170m, bt2020_ncl, ...", "how YUV becomes RGB",
+                                       c.matrix);
+    add_code_point<ColourRange>(app, "--range", "full, limited", "of YUV; RGB is full", c.range);
+    add_code_point<ChromaSiting>(app, "--siting", "left, centre, top_left, top, bottom_left, bottom",
+                                 "where chroma samples lie", c.siting);
+    add_code_point<AlphaMode>(app, "--alpha", "straight, premultiplied", "whether colours are multiplied by alpha", c.alpha);
     add_word(app, "--mastering", "G(x,y)B(x,y)R(x,y)WP(x,y)L(max,min)", "the display it was graded on, as encoders take it",
              [&c](const std::string& text) { return set(parse_mastering(text), c.mastering); });
     add_word(app, "--content-light", "MAXCLL,MAXFALL", "brightest pixel and brightest average of a frame, cd/m2",
