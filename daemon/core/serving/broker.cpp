@@ -50,6 +50,7 @@ Result<Amount> estimate(const wire::Allocate& request)
 {
     TRY(check_label(request.label));
     TRY(check_label(request.spec.device));
+    TRY(check_colour(request.spec.colour, request.spec.format));
     Amount amount{.bytes = 0, .images = 1, .fds = 1, .tokens = 0};
     amount.bytes = TRY(linear_layout(request.spec.size, request.spec.format)).total_size();
     const auto is_buffer = [](FourCC format) { return format == buffer_format; };
