@@ -46,16 +46,16 @@ void Server::handle(Session& session, std::uint32_t serial, const wire::Allocate
 {
     UniqueFd contents = fds.empty() ? UniqueFd() : std::move(fds[0]);
     session.state = Session::State::waiting;
-    broker_->allocate(session.id, request, std::move(contents), now(),
-                      [this, id = session.id, serial](const AllocationAnswer& answer) { allocated(id, serial, answer); });
+    broker_->allocate({session.id, serial}, request, std::move(contents), now(),
+                      [this, id = session.id, serial](const OperationAnswer& answer) { allocated(id, serial, answer); });
 }
 
-void Server::allocated(ClientId id, std::uint32_t serial, const AllocationAnswer& result)
+void Server::allocated(ClientId id, std::uint32_t serial, const OperationAnswer& result)
 {
     Session* session = find(id);
     if (!session) return;
     session->state = Session::State::ready;
-    if (result.held) answer(*session, serial, *result.held, result.candidates, true);
+    if (result.held) answer(*session, serial, result.held->front(), result.candidates, true);
     else refuse(*session, serial, result.held.error(), result.candidates, result.request);
     go_on(*session);
 }
@@ -91,7 +91,7 @@ void Server::handle(Session& session, std::uint32_t serial, const wire::MintToke
 
 void Server::handle(Session& session, std::uint32_t serial, const wire::RevokeToken& request, wire::PacketFds&)
 {
-    answer(session, serial, broker_->revoke(session.id, request, now()));
+    answer(session, serial, broker_->revoke(session.id, request));
 }
 
 void Server::handle(Session& session, std::uint32_t serial, const wire::RevokeImage& request, wire::PacketFds&)
@@ -137,7 +137,7 @@ void Server::handle(Session& session, std::uint32_t serial, const wire::Inspect&
 
 void Server::handle(Session& session, std::uint32_t serial, const wire::FindCapabilities& request, wire::PacketFds&)
 {
-    const Result<bool> known = broker_->find_table(session.id, request);
+    const Result<bool> known = broker_->deciding().find_table(session.id, request.digest);
     if (known) sent(session, send(session, serial, wire::CapabilitiesReply{*known}));
     else refuse(session, serial, known.error());
 }
@@ -145,12 +145,12 @@ void Server::handle(Session& session, std::uint32_t serial, const wire::FindCapa
 void Server::handle(Session& session, std::uint32_t serial, const wire::DefineCapabilities& request, wire::PacketFds&)
 {
     const auto known = [&]() -> Result<bool> {
-        std::optional<Capabilities> whole = TRY(broker_->define_table(session.id, request));
+        std::optional<Capabilities> whole = TRY(broker_->deciding().define_table(session.id, request));
         if (!whole) return false;
         const Digest digest = TRY(wire::digest_of(*whole));
         if (digest != request.digest)
             return fail(Errc::invalid_argument, "the table's digest is {}, not what the client says", to_string(digest));
-        TRY(broker_->keep_table(session.id, digest, std::move(*whole)));
+        TRY(broker_->deciding().keep_table(session.id, digest, std::move(*whole)));
         return true;
     }();
     if (known) sent(session, send(session, serial, wire::CapabilitiesReply{*known}));
@@ -160,13 +160,13 @@ void Server::handle(Session& session, std::uint32_t serial, const wire::DefineCa
 void Server::handle(Session& session, std::uint32_t serial, const wire::Join& request, wire::PacketFds&)
 {
     session.state = Session::State::waiting;
-    broker_->join(session.id, request, now(),
-                  [this, id = session.id, serial](const AllocationAnswer& answer) { allocated(id, serial, answer); });
+    broker_->join({session.id, serial}, request, now(),
+                  [this, id = session.id, serial](const OperationAnswer& answer) { allocated(id, serial, answer); });
 }
 
 void Server::handle(Session& session, std::uint32_t serial, const wire::Move& request, wire::PacketFds&)
 {
-    const Result<Held> held = broker_->move(session.id, request, now());
+    const Result<Held> held = broker_->move(session.id, request);
     if (held) answer(session, serial, *held, {}, true);
     else refuse(session, serial, held.error());
 }
@@ -174,26 +174,34 @@ void Server::handle(Session& session, std::uint32_t serial, const wire::Move& re
 void Server::handle(Session& session, std::uint32_t serial, const wire::Refresh& request, wire::PacketFds&)
 {
     session.state = Session::State::waiting;
-    broker_->refresh(session.id, request, now(), [this, id = session.id, serial](const Result<std::uint64_t>& cost) {
+    broker_->refresh({session.id, serial}, request, now(), [this, id = session.id, serial](const OperationAnswer& done) {
         Session* asking = find(id);
         if (!asking) return;
         asking->state = Session::State::ready;
-        if (cost) sent(*asking, send(*asking, serial, wire::Refreshed{*cost}));
-        else refuse(*asking, serial, cost.error());
+        if (done.held) sent(*asking, send(*asking, serial, wire::Refreshed{done.cost_ns}));
+        else refuse(*asking, serial, done.held.error());
         go_on(*asking);
     });
 }
 
 void Server::handle(Session& session, std::uint32_t serial, const wire::Why& request, wire::PacketFds&)
 {
-    Result<Decision> decision = broker_->why(session.id, request, now());
+    Result<Decision> decision = broker_->deciding().why(session.id, request, now());
     if (decision) sent(session, send(session, serial, wire::WhyReply{std::move(*decision)}));
     else refuse(session, serial, decision.error());
 }
 
 void Server::handle(Session& session, std::uint32_t serial, const wire::ManageProofs& request, wire::PacketFds&)
 {
-    answer(session, serial, broker_->manage_proofs(session.id, request, now()));
+    session.state = Session::State::waiting;
+    broker_->manage_proofs({session.id, serial}, request, now(), [this, id = session.id, serial](const OperationAnswer& done) {
+        Session* asking = find(id);
+        if (!asking) return;
+        asking->state = Session::State::ready;
+        if (done.held) sent(*asking, send(*asking, serial, wire::Done{}));
+        else refuse(*asking, serial, done.held.error());
+        go_on(*asking);
+    });
 }
 
 } // namespace dmb

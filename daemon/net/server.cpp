@@ -57,13 +57,13 @@ Server::Server(asio::io_context& io, const Limits& limits)
 
 Result<> Server::check_cap(const Peer& peer, bool manager)
 {
-    if (manager || connections_[account_key(peer, last_client_)] < limits_.clients_per_uid) return {};
+    if (manager || connections_[account_key(peer, 0)] < limits_.clients_per_uid) return {};
     return fail(Errc::quota_exceeded, "this user has {} connections already; close some", limits_.clients_per_uid);
 }
 
 void Server::admit(UniqueFd connection, bool manager)
 {
-    const ClientId id{++last_client_};
+    const ClientId id = broker_->new_client_id();
     const Result<Peer> peer = peer_of(connection.get());
     if (!peer) return;
     const Result<> allowed = check_cap(*peer, manager);

@@ -73,7 +73,7 @@ private:
     void handle(Session&, std::uint32_t serial, const wire::Refresh&, wire::PacketFds&);
     void handle(Session&, std::uint32_t serial, const wire::Why&, wire::PacketFds&);
     void handle(Session&, std::uint32_t serial, const wire::ManageProofs&, wire::PacketFds&);
-    void allocated(ClientId, std::uint32_t serial, const AllocationAnswer&);
+    void allocated(ClientId, std::uint32_t serial, const OperationAnswer&);
     void go_on(Session&);
 
     template <class Message> Outbox::Sent send(Session&, std::uint32_t serial, const Message&, std::span<const int> fds = {});
@@ -105,7 +105,6 @@ private:
     std::unordered_map<std::uint64_t, std::uint32_t> connections_; ///< per user
     std::map<ClientId, Instant> silent_;                           ///< no hello yet: until when
     std::vector<ClientId> ended_;
-    std::uint64_t last_client_ = 0;
     // One packet at a time: the thread's only buffers.
     std::vector<std::byte> in_;
     std::vector<std::byte> out_;

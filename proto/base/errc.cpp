@@ -43,6 +43,9 @@ constexpr std::array rows{
     Row{Errc::import_failed, "import_failed", EIO},
     Row{Errc::internal, "internal", EIO},
     Row{Errc::shutting_down, "shutting_down", ESHUTDOWN},
+    Row{Errc::cancelled, "cancelled", ECANCELED},
+    Row{Errc::broker_restarted, "broker_restarted", ESTALE},
+    Row{Errc::interrupted, "interrupted", EINTR},
 };
 
 constexpr const Row& row(Errc code) { return rows[static_cast<std::size_t>(code) - 1]; }

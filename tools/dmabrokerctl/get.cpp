@@ -5,12 +5,12 @@
 //
 // What the CPU cannot map (opaque memory, tiled layouts) is read back through Vulkan, all at once: the
 // driver that allocated it can do that, and no other.
+#include "libclient/headless/read_back.hpp"
 #include "tools/dmabrokerctl/commands.hpp"
 #include "tools/dmabrokerctl/file.hpp"
 #include "tools/dmabrokerctl/pixels.hpp"
 #include "tools/dmabrokerctl/png_file.hpp"
 #include "tools/dmabrokerctl/text.hpp"
-#include "libclient/headless/read_back.hpp"
 
 #include <fmt/core.h>
 

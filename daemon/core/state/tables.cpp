@@ -1,19 +1,15 @@
 // SPDX-License-Identifier: MIT
-// Entries of tables that are gone are swept when the map has doubled. The charge lies beside the table, in the memory
-// that all its pointers share.
+// Entries of tables that are gone are swept when the map has doubled. Who pays lies beside the table, in the memory
+// that all its pointers share; pointers may outlive the broker, so the accounts are shared, too.
 #include "daemon/core/state/tables.hpp"
 
+#include <algorithm>
 #include <cstring>
 
 namespace dmb {
 namespace {
 
-struct Kept {
-    Capabilities table;
-    Charge charge;
-};
-
-Result<> check_part(const StatedTables& stated, const wire::DefineCapabilities& part)
+Result<> check_part(const PartialTable& stated, const wire::DefineCapabilities& part)
 {
     if (part.row_count > limits::capability_rows)
         return fail(Errc::invalid_argument,
@@ -22,7 +18,7 @@ Result<> check_part(const StatedTables& stated, const wire::DefineCapabilities& 
     if (part.part.rows.size() > limits::capability_part)
         return fail(Errc::invalid_argument, "a part has at most {} rows, this one {}", limits::capability_part,
                     part.part.rows.size());
-    const std::size_t sum = stated.partial.rows.size() + part.part.rows.size();
+    const std::size_t sum = stated.table.rows.size() + part.part.rows.size();
     const bool whole = sum == part.row_count;
     if (sum > part.row_count || whole != part.last || (!part.last && part.part.rows.empty()))
         return fail(Errc::invalid_argument, "{} rows came of the {} that were announced", sum, part.row_count);
@@ -41,42 +37,56 @@ std::size_t DigestHash::operator()(const Digest& digest) const
     return out;
 }
 
+Amount cost_of_table(std::size_t rows) { return {.bytes = sizeof(Capabilities) + rows * sizeof(Capability)}; }
+
+Tables::Kept::~Kept()
+{
+    if (accounts) accounts->give_back(payer, cost_of_table(table.rows.size()));
+}
+
 TablePointer Tables::find(const Digest& digest) const
 {
     const auto found = tables_.find(digest);
-    return found == tables_.end() ? nullptr : found->second.lock();
+    const auto kept = found == tables_.end() ? nullptr : found->second.lock();
+    return kept ? TablePointer(kept, &kept->table) : nullptr;
 }
 
-Amount cost_of_table(std::size_t rows) { return {.bytes = sizeof(Capabilities) + rows * sizeof(Capability)}; }
+Payer Tables::payer(const Digest& digest) const { return tables_.at(digest).lock()->payer; }
 
-TablePointer Tables::add(const Digest& digest, Capabilities table, Charge charge)
+TablePointer Tables::add(const Digest& digest, Capabilities table, const Payer& payer)
 {
     if (tables_.size() >= purge_at_) {
         std::erase_if(tables_, [](const auto& entry) { return entry.second.expired(); });
         purge_at_ = 2 * tables_.size() + 64;
     }
-    auto kept = std::make_shared<const Kept>(std::move(table), std::move(charge));
-    TablePointer out(kept, &kept->table);
-    tables_[digest] = out;
+    const auto kept = std::make_shared<const Kept>(std::move(table), payer, accounts_);
+    tables_[digest] = kept;
+    return {kept, &kept->table};
+}
+
+std::vector<Digest> Tables::all() const
+{
+    std::vector<Digest> out;
+    for (const auto& [digest, kept] : tables_)
+        if (!kept.expired()) out.push_back(digest);
+    std::ranges::sort(out);
     return out;
 }
 
-Result<> add_part(StatedTables& stated, const wire::DefineCapabilities& part)
+Result<> add_part(PartialTable& stated, const wire::DefineCapabilities& part)
 {
-    if (stated.expected_rows != 0 && stated.expected_rows != part.row_count) stated.partial.rows.clear();
+    if (stated.expected_rows != 0 && stated.expected_rows != part.row_count) stated.table.rows.clear();
     if (const auto good = check_part(stated, part); !good) {
-        stated.partial = {};
-        stated.partial_charge = {};
-        stated.expected_rows = 0;
+        stated = {};
         return good;
     }
-    if (stated.partial.rows.empty()) {
-        stated.partial.device = part.part.device;
-        stated.partial.api = part.part.api;
-        stated.partial.rules = part.part.rules;
+    if (stated.table.rows.empty()) {
+        stated.table.device = part.part.device;
+        stated.table.api = part.part.api;
+        stated.table.rules = part.part.rules;
     }
     stated.expected_rows = part.row_count;
-    stated.partial.rows.insert(stated.partial.rows.end(), part.part.rows.begin(), part.part.rows.end());
+    stated.table.rows.insert(stated.table.rows.end(), part.part.rows.begin(), part.part.rows.end());
     return {};
 }
 
