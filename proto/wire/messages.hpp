@@ -147,7 +147,6 @@ struct Allocate {
     std::uint16_t count = 1; ///< images, all alike and all or none; at most limits::pool_images, one with contents
     Name label;
     std::uint64_t lease_ns = 0; ///< 0: lives as long as somebody holds it; `forever`: until revoked
-    std::uint16_t count = 1;    ///< images of one pool: all or none
     bool has_contents = false;
     BoundedVector<FourCC, limits::formats> alternatives; ///< formats as good as the spec's or nearly; none with contents
     std::vector<Participant> participants;               ///< at most limits::participants
