@@ -30,7 +30,7 @@ Instant lease_end(Instant now, std::uint64_t lease_ns) { return lease_ns == 0 ? 
 
 // --- images ----------------------------------------------------------------------------------------
 
-Result<ImageId> Images::add(ClientId owner, Allocated memory, const Order& order, std::optional<Wish> wish,
+Result<ImageId> Images::add(ClientId owner, Allocated memory, const Order& order, std::optional<Wanted> wanted,
                             const CopyState& copy)
 {
     const ClientRecord& client = state_.at(owner);
@@ -40,7 +40,7 @@ Result<ImageId> Images::add(ClientId owner, Allocated memory, const Order& order
     image.label = order.label;
     image.created = order.now;
     image.lease_end = lease_end(order.now, order.lease_ns);
-    image.wish = std::move(wish);
+    image.wanted = std::move(wanted);
     image.copy = copy;
     return state_.add_image(std::move(image), std::move(memory));
 }

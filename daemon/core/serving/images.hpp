@@ -40,7 +40,7 @@ class Images {
 public:
     Images(State& state, Pool& pool, EventSink& events) : state_(state), pool_(pool), events_(events) {}
 
-    Result<ImageId> add(ClientId owner, Allocated, const Order&, std::optional<Wish>, const CopyState& = {});
+    Result<ImageId> add(ClientId owner, Allocated, const Order&, std::optional<Wanted>, const CopyState& = {});
     /// Of whoever made it.
     Result<Held> hold_own(ClientId, ImageId, std::shared_ptr<const Party> = {});
     /// For whoever did not.

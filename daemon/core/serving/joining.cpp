@@ -150,11 +150,10 @@ void Joining::join_image(JoinerPointer joiner, Instant now)
 /// Everybody who has to do with the image, if all of them are known. What it looks like stays.
 std::optional<Wish> Joining::wish_of_all(const ImageRecord& image, const Party& joiner) const
 {
-    if (!image.wish || image.copy.source != ImageId{} || image.revoked) return std::nullopt;
-    Wish wish = *image.wish;
+    if (!image.wanted || image.copy.source != ImageId{} || image.revoked) return std::nullopt;
+    Wish wish{image.wanted->spec, {}, image.wanted->parties};
     wish.spec.format = image.desc.format;
     wish.spec.colour = image.desc.colour;
-    wish.alternatives.clear();
     std::erase_if(wish.parties, [&](const Party& p) { return p.client != ClientId{} && !state_.find(p.client); });
     for (const HoldId& id : image.holds) {
         const auto& party = state_.find(id.client, id.handle)->party;
@@ -287,7 +286,8 @@ Result<Held> Joining::add_joined(Joiner& joiner, const Copied& copied, Instant n
                                      joiner.misfit.view()));
     drop_charge(joiner);
     const ClientId client = joiner.operation.client;
-    const ImageId id = TRY(images_.add(client, std::move(memory), {source->label, 0, now}, joiner.outcome.wish, copy));
+    Wanted wanted{joiner.outcome.wish.spec, joiner.outcome.wish.parties};
+    const ImageId id = TRY(images_.add(client, std::move(memory), {source->label, 0, now}, std::move(wanted), copy));
     decision.image = id;
     std::vector<wire::Candidate> candidates = joiner.outcome.candidates; // for the answer
     state_.set_decision(id, deciding_.note(client, std::move(decision), std::move(joiner.outcome), source->label, now));
@@ -321,19 +321,13 @@ void Joining::finish(JoinerPointer joiner, const Result<Held>& held, Instant now
 {
     const OperationId operation = joiner->operation;
     if (!operations_.is_wanted(operation)) return operations_.finish(operation, {std::unexpected(Error{}), {}, {}});
-    OperationAnswer answer{std::unexpected(Error{}), std::move(joiner->outcome.candidates), {}};
-    if (held) {
-        answer.request = held->request;
-        answer.held = std::vector{*held};
-    } else {
-        answer.held = std::unexpected(held.error());
-        DecisionRecord refused{.id = state_.new_decision_id(), .note = held.error().reason};
-        answer.request = refused.id;
-        if (joiner->outcome.wish.parties.empty()) joiner->outcome.wish.parties.push_back(joiner->party);
-        joiner->outcome.candidates = answer.candidates;
-        deciding_.note(operation.client, std::move(refused), std::move(joiner->outcome), {}, now);
-    }
-    operations_.finish(operation, answer);
+    std::vector<wire::Candidate> candidates = joiner->outcome.candidates;
+    if (held) return operations_.finish(operation, {std::vector{*held}, std::move(candidates), held->request});
+    DecisionRecord refused{.id = state_.new_decision_id(), .note = held.error().reason};
+    const RequestId request = refused.id;
+    if (joiner->outcome.wish.parties.empty()) joiner->outcome.wish.parties.push_back(joiner->party);
+    deciding_.note(operation.client, std::move(refused), std::move(joiner->outcome), {}, now);
+    operations_.finish(operation, {std::unexpected(held.error()), std::move(candidates), request});
 }
 
 // --- afterwards ------------------------------------------------------------------------------------

@@ -129,14 +129,13 @@ void Broker::made(BatchPointer batch, Outcome outcome, Instant now)
 void Broker::finish(BatchPointer batch)
 {
     const OperationId id = batch->operation;
-    OperationAnswer answer{std::unexpected(Error{}), batch->last.candidates, state_.new_decision_id()};
-    DecisionRecord decision{.id = answer.request};
-    if (batch->last.memory) decision.memory = batch->memories.front().desc;
-    answer.held = batch->last.memory ? add_all(*batch, decision) : std::unexpected(batch->last.memory.error());
+    DecisionRecord decision{.id = state_.new_decision_id()};
+    const RequestId request = decision.id;
+    std::vector<wire::Candidate> candidates = batch->last.candidates; // the rest goes into the decision
+    const OperationAnswer answer{add_all(*batch, decision), std::move(candidates), request};
     if (!answer.held && batch->last.plan) {
         if (decision.memory) decision.note = answer.held.error().reason;
         decision.memory.reset();
-        decision.image = {};
         deciding_.note(id.client, std::move(decision), std::move(batch->last), batch->order.label, batch->order.now);
     }
     operations_.finish(id, answer);
@@ -148,7 +147,8 @@ Result<std::vector<ImageId>> Broker::add_images(Batch& batch)
     std::vector<ImageId> out;
     (void)state_.charge(batch.operation, {});
     for (Allocated& memory : batch.memories) {
-        const Result<ImageId> added = images_.add(batch.operation.client, std::move(memory), batch.order, batch.last.wish);
+        const Result<ImageId> added = images_.add(batch.operation.client, std::move(memory), batch.order,
+                                                  Wanted{batch.last.wish.spec, batch.last.wish.parties});
         if (!added) {
             for (const ImageId id : out) images_.discard(id, batch.order.now);
             return std::unexpected(added.error());
@@ -160,6 +160,8 @@ Result<std::vector<ImageId>> Broker::add_images(Batch& batch)
 
 Result<std::vector<Held>> Broker::add_all(Batch& batch, DecisionRecord& decision)
 {
+    if (!batch.last.memory) return std::unexpected(batch.last.memory.error());
+    decision.memory = batch.memories.front().desc;
     const ClientId client = batch.operation.client;
     const bool contents_written = batch.memories.front().contents_written;
     const std::vector<ImageId> images = TRY(add_images(batch));

@@ -18,7 +18,7 @@ constexpr bool is_valid(ObjectKind k) { return k == ObjectKind::image; }
 
 /// What tokens lead to and what clients hold.
 struct ObjectId {
-    ObjectKind kind = ObjectKind::image;
+    ObjectKind kind{};
     std::uint64_t id = 0;
     friend constexpr auto operator<=>(const ObjectId&, const ObjectId&) = default;
 };
@@ -80,6 +80,12 @@ struct CopyState {
     Rung memory_rung = Rung::copy; ///< of its memory, whoever uses it next
 };
 
+/// What those want for whom an image was made.
+struct Wanted {
+    wire::AllocateSpec spec;
+    std::vector<Party> parties;
+};
+
 struct ImageState {
     ImageId id;
     Payer owner; ///< who made it; the client may be gone
@@ -92,10 +98,10 @@ struct ImageState {
     Instant created;
     Instant lease_end; ///< Instant{}: none
     bool revoked = false;
-    bool was_shared = false;  ///< a client other than the owner opened it
-    RequestId decision;       ///< 0: registered
-    std::optional<Wish> wish; ///< of those it was made for; nothing: registered
-    ImageId successor;        ///< which everybody who joined can import; 0: none
+    bool was_shared = false;      ///< a client other than the owner opened it
+    RequestId decision;           ///< 0: registered
+    std::optional<Wanted> wanted; ///< nothing: registered
+    ImageId successor;            ///< which everybody who joined can import; 0: none
     CopyState copy;
 
     Amount cost() const

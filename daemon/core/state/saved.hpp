@@ -54,13 +54,13 @@ template <class A> void fields(A& a, ClientState& v)
 template <class A> void fields(A& a, Lineage& v) { FIELD(id), FIELD(parent), FIELD(depth), FIELD(revoked); }
 /// The table is found by `demands.capabilities`.
 template <class A> void fields(A& a, Party& v) { FIELD(demands), FIELD(pid), FIELD(client); }
-template <class A> void fields(A& a, Wish& v) { FIELD(spec), FIELD(alternatives), FIELD(parties); }
+template <class A> void fields(A& a, Wanted& v) { FIELD(spec), FIELD(parties); }
 template <class A> void fields(A& a, MemoryKey& v) { FIELD(mount), FIELD(inode); }
 template <class A> void fields(A& a, CopyState& v) { FIELD(source), FIELD(info), FIELD(memory_rung); }
 template <class A> void fields(A& a, ImageState& v)
 {
     FIELD(id), FIELD(owner), FIELD(owner_uid), FIELD(desc), FIELD(keys), FIELD(has_keeper), FIELD(has_read_only), FIELD(label),
-        FIELD(created), FIELD(lease_end), FIELD(revoked), FIELD(was_shared), FIELD(decision), FIELD(wish), FIELD(successor),
+        FIELD(created), FIELD(lease_end), FIELD(revoked), FIELD(was_shared), FIELD(decision), FIELD(wanted), FIELD(successor),
         FIELD(copy);
 }
 template <class A> void fields(A& a, Hold& v)

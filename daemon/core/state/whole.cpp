@@ -40,7 +40,7 @@ Saved State::save(std::vector<int>& fds)
     for (const auto& [_, record] : clients_) {
         ClientState& client = out.clients.emplace_back(record);
         std::ranges::rotate(client.answers, client.answers.begin() + static_cast<std::ptrdiff_t>(record.oldest));
-        for (const auto& [_, hold] : record.holds) out.holds.push_back(hold);
+        for (const auto& entry : record.holds) out.holds.push_back(entry.second);
     }
     for (const auto& [_, lineage] : lineages_) out.lineages.push_back(lineage);
     for (const auto& [_, image] : images_) {
@@ -187,8 +187,8 @@ Result<> State::load_images(Saved& saved, std::vector<UniqueFd> fds)
         const MemoryKey* first = state.keys.empty() ? nullptr : &state.keys[0];
         if (state.has_keeper) image.keeper = TRY(take(first, 0));
         if (state.has_read_only) image.read_only = TRY(take(first, 0));
-        if (image.wish)
-            for (Party& party : image.wish->parties) TRY(find_table_of(party));
+        if (image.wanted)
+            for (Party& party : image.wanted->parties) TRY(find_table_of(party));
         accounts_->restore(image.owner, image.cost());
         index(image);
         images_.emplace(state.id, std::move(image));
