@@ -175,7 +175,7 @@ Result<> Broker::manage_proofs(ClientId id, const wire::ManageProofs& request, I
     for (const auto& [_, other] : clients_)
         for (const StatedTables::Entry& entry : other.stated.tables)
             importers.push_back({.demands = {.name = other.name, .usage = UsageFlag::sample}, .table = entry.table});
-    allocations_.warm_up(now, std::move(importers));
+    allocations_.warm_up(now, std::move(importers), [](Instant) {});
     return {};
 }
 

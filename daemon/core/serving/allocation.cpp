@@ -184,7 +184,7 @@ bool Allocations::prove_first(JobPointer& job, Instant now)
     for (std::size_t i = job->plan->copied.size(); i-- > 0;)
         trial.importers.erase(trial.importers.begin() + static_cast<std::ptrdiff_t>(job->plan->copied[i] - 1));
     if (proving_.untried(trial).empty() || !job->tried.insert({choice.offer, choice.modifiers[0]}).second) return false;
-    proving_.run(std::move(trial), now, [this, job = std::move(job)](Instant at) mutable {
+    proving_.run({std::move(trial)}, now, [this, job = std::move(job)](Instant at) mutable {
         last_plan_.reset();
         plan(std::move(job), at);
     });
@@ -270,9 +270,10 @@ void Allocations::give_up(JobPointer job, Instant now)
 }
 
 /// Every layout of every device, for every importer that has it in its table.
-void Allocations::warm_up(Instant now, std::vector<Party> importers)
+Batch Allocations::warm_up(Instant now, std::vector<Party> importers, Proving::Done done)
 {
     constexpr Extent size = {256, 256};
+    std::vector<Trial> trials;
     for (const Offer& offer : offers_)
         for (const FormatSupport& row : offer.formats) {
             if (row.device != offer.index || !offer.device->problem.empty()) continue;
@@ -292,8 +293,9 @@ void Allocations::warm_up(Instant now, std::vector<Party> importers)
                                   row.usage};
             for (const Party& party : importers)
                 if (broken_demands(party, made) == 0) trial.importers.push_back(party);
-            if (!trial.importers.empty()) proving_.run(std::move(trial), now, [](Instant) {}, Urgency::background);
+            if (!trial.importers.empty()) trials.push_back(std::move(trial));
         }
+    return proving_.run(std::move(trials), now, std::move(done), Urgency::background);
 }
 
 } // namespace dmb

@@ -41,8 +41,9 @@ public:
     void forget(ClientId);
     /// An allocator's devices are other ones now.
     void devices_changed(Instant now);
-    /// Tries what the devices here could share with each other, in the background.
-    void warm_up(Instant now, std::vector<Party> importers);
+    /// Tries what the devices here could share with each other, in the background. `done` when the last trial has ended,
+    /// unless it is cancelled (Proving::cancel).
+    Batch warm_up(Instant now, std::vector<Party> importers, Proving::Done done);
 
     /// All devices, in the order of the snapshot.
     const std::vector<Offer>& offers() const { return offers_; }

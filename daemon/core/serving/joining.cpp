@@ -79,7 +79,7 @@ bool Broker::prove_for(JoiningPointer& joining, const ImageRecord& image, Instan
                 .size = desc.size,
                 .importers = {joining->party}};
     if (allocations_.proving().untried(trial).empty()) return false;
-    allocations_.proving().run(std::move(trial), now, [this, joining = std::move(joining)](Instant at) mutable {
+    allocations_.proving().run({std::move(trial)}, now, [this, joining = std::move(joining)](Instant at) mutable {
         join_image(std::move(joining), at);
     });
     return true;
