@@ -139,9 +139,10 @@ Result<> run(const Options& options)
     Helpers helpers;
     workers.push_back(make_helper(io, server, options, "system"));
     helpers.system = &workers.back()->client();
-    if (options.gpu) {
+    constexpr int most_trials_at_once = 4;
+    for (int i = 0; options.gpu && i < most_trials_at_once; ++i) {
         workers.push_back(make_helper(io, server, options, "prove"));
-        helpers.prover = &workers.back()->client();
+        helpers.provers.push_back(&workers.back()->client());
     }
     LifeFile life_file(options.cache);
     Broker broker(options.limits, allocators, pool, proofs, helpers, server, life_file.life());

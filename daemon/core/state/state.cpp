@@ -327,10 +327,12 @@ void State::mark_revoked(ImageId id)
     changed(Change::What::image, id.value);
 }
 
-void State::mark_shared(ImageId id)
+void State::mark_shared(ImageId id, bool may_reopen)
 {
     ImageRecord& image = this->image(id);
-    if (std::exchange(image.was_shared, true)) return;
+    if (image.was_shared && image.may_reopen >= may_reopen) return;
+    image.was_shared = true;
+    image.may_reopen |= may_reopen;
     changed(Change::What::image, id.value);
 }
 

@@ -127,7 +127,8 @@ public:
     void set_decision(ImageId, DecisionPointer);
     void note_copied(ImageId, std::uint64_t cost_ns, Rung);
     void mark_revoked(ImageId);
-    void mark_shared(ImageId);
+    /// A client other than its owner has it.
+    void mark_shared(ImageId, bool may_reopen);
     /// The readers' descriptor; its cost is taken.
     Result<> add_read_only(ImageId, const std::function<Result<UniqueFd>()>& open);
     /// The handle is set by this.
