@@ -158,7 +158,7 @@ TEST_F(Stated, a_table_comes_in_parts)
     const Capabilities table = large(5000);
     EXPECT_FALSE(*broker->deciding().define_table(alice, part(table, 0, 60'000)));
     EXPECT_FALSE(*broker->deciding().define_table(alice, part(table, 60'000, 60'000)));
-    const auto whole = broker->deciding().define_table(alice, part(table, 4096, 904));
+    const auto whole = broker->deciding().define_table(alice, part(table, 120'000, all));
     ASSERT_TRUE(whole && *whole);
     EXPECT_EQ(wire::decode_capabilities(**whole).value(), table);
     EXPECT_EQ(define(part(table, 120'000, all)), Errc::invalid_argument) << "the next one starts anew";

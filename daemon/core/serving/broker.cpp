@@ -66,7 +66,7 @@ Result<Resumed> Broker::resume(const wire::ResumeKey& key, const Peer& peer, boo
         return fail(Errc::denied, "the resume key is another user's");
     if (client.manager != manager) return fail(Errc::denied, "the resume key is for the other kind of socket");
     if (!client.dormant) return fail(Errc::denied, "the client of this resume key is connected");
-    const ResumeKey next = TRY(make_resume_key(client.id));
+    const wire::ResumeKey next = TRY(make_resume_key(client.id));
     state_.wake(client.id);
     return Resumed{client.id, next};
 }
