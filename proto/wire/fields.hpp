@@ -50,7 +50,15 @@ template <class A> void serialize(A& a, DeviceId& v)
 {
     a(FIELD(render_node), FIELD(device_uuid), FIELD(driver_uuid), FIELD(pci));
 }
-template <class A> void serialize(A& a, Colour& v) { a(FIELD(matrix), FIELD(range), FIELD(siting), FIELD(alpha)); }
+template <class A> void serialize(A& a, Chromaticity& v) { a(FIELD(x), FIELD(y)); }
+template <class A> void serialize(A& a, Gamut& v) { a(FIELD(red), FIELD(green), FIELD(blue), FIELD(white)); }
+template <class A> void serialize(A& a, MasteringDisplay& v) { a(FIELD(gamut), FIELD(max_luminance), FIELD(min_luminance)); }
+template <class A> void serialize(A& a, ContentLight& v) { a(FIELD(max_cll), FIELD(max_fall)); }
+template <class A> void serialize(A& a, Colour& v)
+{
+    a(FIELD(primaries), FIELD(transfer), FIELD(matrix), FIELD(range), FIELD(siting), FIELD(alpha), FIELD(mastering),
+      FIELD(light));
+}
 template <class A> void serialize(A& a, OpaqueInfo& v)
 {
     a(FIELD(vk_format), FIELD(vk_usage), FIELD(vk_create_flags), FIELD(memory_type), FIELD(optimal_tiling), FIELD(dedicated));

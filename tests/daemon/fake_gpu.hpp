@@ -53,15 +53,23 @@ struct FakeHelper : Helper {
         const auto found = proofs.find(request.desc.modifier.value);
         Result<wire::WorkerProof> answer = wire::WorkerProof{ProofResult::works, {}};
         if (found != proofs.end() && request.desc.kind != MemoryKind::memfd) answer = found->second;
-        answers.give([answer, now, done = std::move(done)]() mutable { done(answer, now); });
+        answers.give([this, answer, now, done = std::move(done)]() mutable {
+            if (std::exchange(abandoned_, false)) answer = fail(Errc::shutting_down, "abandoned");
+            done(answer, now);
+        });
+    }
+    void abandon(Instant) override
+    {
+        ++times_abandoned;
+        abandoned_ = true;
+        answers.release();
     }
     void read(const ImageDesc&, std::span<const int>, Instant now, Done<Pixels> done) override
     {
         ++reads;
         const std::byte pixel[4]{};
-        Result<Pixels> answer = fail(Errc::internal, "");
-        if (read_error.code != Errc{}) answer = std::unexpected(read_error);
-        else answer = Pixels{*sealed_copy("pixels", pixel), 3};
+        Result<Pixels> answer = std::unexpected(read_error);
+        if (read_error.code == Errc{}) answer = Pixels{*sealed_copy("pixels", pixel), 3};
         answers.give([answer = std::move(answer), now, done = std::move(done)]() mutable { done(std::move(answer), now); });
     }
     void write(const ImageDesc& desc, std::span<const int>, Instant now, Done<std::uint64_t> done) override
@@ -81,9 +89,10 @@ struct FakeHelper : Helper {
     std::vector<wire::WorkerProve> proven;
     std::vector<ino_t> memories; ///< of the images in `proven`
     std::vector<ImageDesc> written;
-    int reads = 0, blits = 0;
+    int reads = 0, blits = 0, times_abandoned = 0;
 
 private:
+    bool abandoned_ = false;
     void count(const Error& error, std::uint64_t cost_ns, Instant now, Done<std::uint64_t> done)
     {
         Result<std::uint64_t> answer = cost_ns;

@@ -41,7 +41,8 @@ TOKEN_EXPIRED, TOKEN_REVOKED, TOKEN_USED, DENIED, UNSUPPORTED, VIOLATION, ALREAD
 FOREVER = 2**64 - 1
 F_ADD_SEALS, SHRINK_GROW_SEAL = 1033, 2 | 4 | 1
 XR24 = int.from_bytes(b"XR24", "little")
-COLOUR, SDR = "BBBB", (3, 2, 2, 1)  # a colour record, and what most images have
+COLOUR = "BBBBBB8HIIHH"
+UNSPECIFIED = (2, 2, 2, 1, *[0] * 14)  # right for every format
 BLOB = int.from_bytes(b"BLOB", "little")  # a buffer
 
 
@@ -278,7 +279,7 @@ class Client:
     @staticmethod
     def allocation(width, height, format=XR24, label="", lease=0, contents=False, participants=(), count=1, usage=CPU_READ | CPU_WRITE):
         spec = Writer().put("III", width, height, format).put("H", 0).put("IIB", usage, 1 << BACKEND_MEMFD, 1)
-        spec.record(Writer().put(COLOUR, *SDR)).text("")
+        spec.record(Writer().put(COLOUR, *UNSPECIFIED)).text("")
         body = Writer().record(spec).put("H", count).text(label).put("QB", lease, contents).put("HI", 0, len(participants))
         for participant in participants:
             body.record(participant)
@@ -557,7 +558,7 @@ class Checks:
         fd = os.memfd_create("mine", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         os.ftruncate(fd, 4096)
         desc = {"kind": MEMFD, "backend": BACKEND_CLIENT, "rung": 1, "width": 16, "height": 16, "format": XR24, "modifier": 0,
-                "usage": CPU_READ, "colour": (3, 2, 2, 1), "device": (0, bytes(16), bytes(16), 0), "opaque": (0, 0, 0, 0, 0, 0),
+                "usage": CPU_READ, "colour": UNSPECIFIED, "device": (0, bytes(16), bytes(16), 0), "opaque": (0, 0, 0, 0, 0, 0),
                 "planes": [(0, 64, 0)], "memories": [1024]}
         self.refused(BAD_DESCRIPTOR, client.register, desc, [fd])
         fcntl.fcntl(fd, F_ADD_SEALS, SHRINK_GROW_SEAL)

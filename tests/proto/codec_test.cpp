@@ -262,10 +262,6 @@ TEST(Codec, an_enum_has_one_of_its_values_or_one_of_a_later_version)
     expect_enum<Request>(Register{}, 3, [](Register& m) { m.desc.kind = MemoryKind::dma_buf; });
     expect_enum<Request>(Register{}, 7, [](Register& m) { m.desc.backend = Backend::gbm; });
     expect_enum<Request>(Register{}, 5, [](Register& m) { m.desc.rung = Rung::tiled; });
-    expect_enum<Request>(Register{}, 4, [](Register& m) { m.desc.colour.matrix = ColourMatrix::bt601; });
-    expect_enum<Request>(Register{}, 2, [](Register& m) { m.desc.colour.range = ColourRange::full; });
-    expect_enum<Request>(Register{}, 3, [](Register& m) { m.desc.colour.siting = ChromaSiting::centre; });
-    expect_enum<Request>(Register{}, 2, [](Register& m) { m.desc.colour.alpha = AlphaMode::premultiplied; });
     expect_enum<Reply>(ImageReply{}, 2, [](ImageReply& m) { m.protection = Protection::read_only_descriptor; });
     ErrorReply error;
     error.candidates = test::sample_candidates();

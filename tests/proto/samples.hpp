@@ -20,6 +20,15 @@ inline Uuid sample_uuid(std::uint8_t first)
     return uuid;
 }
 
+/// HDR10, as it is mastered on a P3 display of 1000 cd/m2.
+inline Colour sample_hdr10()
+{
+    Colour colour{Primaries::bt2020, Transfer::pq, MatrixCoefficients::identity};
+    colour.mastering = {gamut_of(Primaries::display_p3).value(), 10'000'000, 50};
+    colour.light = {1000, 400};
+    return colour;
+}
+
 /// NV12, 6x4, both planes in one memfd.
 inline ImageDesc sample_desc()
 {
@@ -27,7 +36,8 @@ inline ImageDesc sample_desc()
     desc.size = {6, 4};
     desc.format = fourcc("NV12");
     desc.usage = UsageFlag::cpu_write | UsageFlag::sample;
-    desc.colour = {ColourMatrix::bt601, ColourRange::full, ChromaSiting::top_left, AlphaMode::premultiplied};
+    desc.colour = {Primaries::smpte170m, Transfer::bt709,        MatrixCoefficients::bt470bg,
+                   ColourRange::full,    ChromaSiting::top_left, AlphaMode::premultiplied};
     desc.planes = {{0, 256, 0}, {0, 256, 4096}};
     desc.memories = {{8192}};
     return desc;
@@ -67,7 +77,7 @@ inline wire::AllocateSpec sample_spec()
     spec.backends.add(Backend::gbm);
     spec.backends.add(Backend::udmabuf);
     spec.minimum_rung = Rung::system_dma_buf;
-    spec.colour = {ColourMatrix::bt2020, ColourRange::limited, ChromaSiting::centre, AlphaMode::straight};
+    spec.colour = sample_hdr10();
     spec.device = "renderD128";
     return spec;
 }

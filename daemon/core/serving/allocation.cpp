@@ -24,6 +24,7 @@ wire::AllocateSpec spec_for(const Wish& wish, const Choice& choice)
 {
     wire::AllocateSpec spec = wish.spec;
     spec.format = choice.format;
+    spec.colour = adapted(wish.spec.colour, wish.spec.format, choice.format);
     spec.usage = choice.usage;
     spec.modifiers = choice.modifiers;
     // The first is what was negotiated and proven; a list is for those who leave the choice to the driver.
@@ -89,11 +90,11 @@ const Offer* Allocations::offer_of(const ImageDesc& desc) const
     return found == offers_.end() ? nullptr : &*found;
 }
 
-void Allocations::start(ClientId client, Wish wish, UniqueFd contents, Instant now, Done done)
+void Allocations::start(const OperationId& operation, Wish wish, UniqueFd contents, Instant now, Done done)
 {
-    if (!contents && serve_from_pool(client, wish, now, done)) return;
+    if (!contents && serve_from_pool(operation.client, wish, now, done)) return;
     auto job = std::make_unique<Job>();
-    job->client = client;
+    job->operation = operation;
     job->wish = std::move(wish);
     job->contents = std::move(contents);
     job->began = now;
@@ -101,9 +102,9 @@ void Allocations::start(ClientId client, Wish wish, UniqueFd contents, Instant n
     plan(std::move(job), now);
 }
 
-void Allocations::forget(ClientId client)
+bool Allocations::forget(const OperationId& operation)
 {
-    std::erase_if(waiting_, [&](const JobPointer& job) { return job->client == client; });
+    return std::erase_if(waiting_, [&](const JobPointer& job) { return job->operation == operation; }) > 0;
 }
 
 bool Allocations::must_wait(const wire::AllocateSpec& spec) const
@@ -184,7 +185,7 @@ bool Allocations::prove_first(JobPointer& job, Instant now)
     for (std::size_t i = job->plan->copied.size(); i-- > 0;)
         trial.importers.erase(trial.importers.begin() + static_cast<std::ptrdiff_t>(job->plan->copied[i] - 1));
     if (proving_.untried(trial).empty() || !job->tried.insert({choice.offer, choice.modifiers[0]}).second) return false;
-    proving_.run(std::move(trial), now, [this, job = std::move(job)](Instant at) mutable {
+    proving_.run({std::move(trial)}, now, [this, job = std::move(job)](Instant at) mutable {
         last_plan_.reset();
         plan(std::move(job), at);
     });
@@ -201,7 +202,7 @@ void Allocations::attempt(JobPointer job, Instant now)
     job->device = allocator.devices()[choice.device];
     if (prove_first(job, now)) return;
     if (!job->contents)
-        if (auto pooled = take_pooled(job->client, *job->plan, choice, job->wish))
+        if (auto pooled = take_pooled(job->operation.client, *job->plan, choice, job->wish))
             return succeed(std::move(job), std::move(*pooled), "first choice that works; reused memory", now);
     const wire::AllocateSpec spec = spec_for(job->wish, choice);
     const LayoutRules rules = job->plan->rules;
@@ -217,6 +218,7 @@ void Allocations::attempted(JobPointer job, Result<Allocated> made, Instant now)
 {
     const wire::AllocateSpec spec = spec_for(job->wish, job->plan->choices[job->next]);
     Result<> good = made ? check_answer(spec, job->plan->rules, job->device, *made) : Result<>(std::unexpected(made.error()));
+    if (good) made->desc.colour = spec.colour; // the meaning of the numbers is no matter of drivers
     if (good) return succeed(std::move(job), std::move(*made), "first choice that works", now);
     const bool noted = note_crash(*job, good.error().code);
     last_plan_.reset(); // what failed may be refused from now on
@@ -270,9 +272,10 @@ void Allocations::give_up(JobPointer job, Instant now)
 }
 
 /// Every layout of every device, for every importer that has it in its table.
-void Allocations::warm_up(Instant now, std::vector<Party> importers)
+Batch Allocations::warm_up(Instant now, std::vector<Party> importers, Proving::Done done)
 {
     constexpr Extent size = {256, 256};
+    std::vector<Trial> trials;
     for (const Offer& offer : offers_)
         for (const FormatSupport& row : offer.formats) {
             if (row.device != offer.index || !offer.device->problem.empty()) continue;
@@ -292,8 +295,9 @@ void Allocations::warm_up(Instant now, std::vector<Party> importers)
                                   row.usage};
             for (const Party& party : importers)
                 if (broken_demands(party, made) == 0) trial.importers.push_back(party);
-            if (!trial.importers.empty()) proving_.run(std::move(trial), now, [](Instant) {}, Urgency::background);
+            if (!trial.importers.empty()) trials.push_back(std::move(trial));
         }
+    return proving_.run(std::move(trials), now, std::move(done), Urgency::background);
 }
 
 } // namespace dmb
