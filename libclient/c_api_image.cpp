@@ -69,6 +69,7 @@ Result<wire::Register> to_request(const dmabroker_image_info& info, const char* 
         return fail(Errc::invalid_argument, "kind must be DMABROKER_DMA_BUF or DMABROKER_MEMFD: nothing else can be checked");
     // Refused here with its reason; the broker checks again, with the descriptors.
     TRY(check_layout(request.desc));
+    TRY(check_colour(request.desc.colour, request.desc.format));
     request.label = TRY(to_name(label, "label"));
     request.lease_ns = lease_ns;
     return request;
@@ -88,6 +89,7 @@ Result<std::unique_ptr<dmabroker_image>> adopt_image(const dmabroker_image_info&
     ImageDesc desc = TRY(to_desc(info));
     const Rights rights = info.rights == 0 ? Rights::all() : TRY(to_rights(info.rights));
     TRY(check_layout(desc));
+    TRY(check_colour(desc.colour, desc.format));
     ImageFds copies = TRY(duplicate_all(fds, desc.memories.size()));
     Image image = TRY(check_adopted(std::move(desc), std::move(copies)));
     std::unique_ptr<dmabroker_image> adopted(new dmabroker_image{std::move(image)});

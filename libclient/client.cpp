@@ -111,13 +111,13 @@ Result<std::unique_ptr<dmabroker_image>> Client::allocate(const wire::Allocate& 
     candidates_ = (*reply)->candidates;
     contents_written = (*reply)->contents_written;
     if (!is_as_asked((*reply)->desc, request)) return connection_.end(wrong_image);
-    return hold(**reply, wire::take_image_fds(connection_.fds(), 0, (*reply)->fd_count()));
+    return hold(**reply, wire::take_image_fds(connection_.fds(), **reply));
 }
 
 Result<std::unique_ptr<dmabroker_image>> Client::open(const wire::Open& request)
 {
     wire::ImageReply* reply = TRY(connection_.ask<wire::ImageReply>(request));
-    return hold(*reply, wire::take_image_fds(connection_.fds(), 0, reply->fd_count()));
+    return hold(*reply, wire::take_image_fds(connection_.fds(), *reply));
 }
 
 void Client::note_request(const Result<wire::ImageReply*>& reply)
@@ -131,7 +131,7 @@ Result<std::unique_ptr<dmabroker_image>> Client::join(const wire::Join& request)
     auto reply = connection_.ask<wire::ImageReply>(request);
     note_request(reply);
     if (!reply) return std::unexpected(reply.error());
-    return hold(**reply, wire::take_image_fds(connection_.fds(), 0, (*reply)->fd_count()));
+    return hold(**reply, wire::take_image_fds(connection_.fds(), **reply));
 }
 
 Result<std::unique_ptr<dmabroker_image>> Client::move(const dmabroker_image& image)
@@ -139,7 +139,7 @@ Result<std::unique_ptr<dmabroker_image>> Client::move(const dmabroker_image& ima
     wire::ImageReply* reply = TRY(connection_.ask<wire::ImageReply>(wire::Move{image.handle}));
     // What is negotiated anew is everything but the size.
     if (reply->desc.size != image.image.desc().size) return connection_.end(wrong_image);
-    return hold(*reply, wire::take_image_fds(connection_.fds(), 0, reply->fd_count()));
+    return hold(*reply, wire::take_image_fds(connection_.fds(), *reply));
 }
 
 Result<std::uint64_t> Client::refresh(const dmabroker_image& image)
@@ -210,20 +210,18 @@ Result<> Client::state(const Capabilities& table, const Digest& digest)
 
 Result<> Client::define(const Capabilities& table, const Digest& digest)
 {
-    wire::DefineCapabilities message;
-    message.part = {.device = table.device, .api = table.api, .rules = table.rules, .rows = {}};
-    message.row_count = static_cast<std::uint32_t>(table.rows.size());
-    for (std::size_t at = 0;; at += limits::capability_part) {
-        const std::size_t end = std::min(at + limits::capability_part, table.rows.size());
-        const auto row = [&](std::size_t i) { return table.rows.begin() + static_cast<std::ptrdiff_t>(i); };
-        message.part.rows.assign(row(at), row(end));
-        message.last = end == table.rows.size();
-        if (message.last) message.digest = digest;
-        const bool known = TRY(connection_.ask<wire::CapabilitiesReply>(message))->known;
-        if (!message.last) continue;
-        if (!known) return connection_.end(Error{Errc::protocol_violation, "the broker took a table and does not know it"});
-        return {};
+    const std::vector<std::byte> whole = TRY(wire::encode_capabilities(table));
+    wire::DefineCapabilities part{.digest = digest, .size = static_cast<std::uint32_t>(whole.size()), .bytes = {}};
+    bool known = false;
+    for (std::span<const std::byte> left = whole; !left.empty();) {
+        const auto next = left.first(std::min(left.size(), limits::table_part));
+        part.bytes.assign(next.begin(), next.end());
+        known = TRY(connection_.ask<wire::CapabilitiesReply>(part))->known;
+        left = left.subspan(next.size());
+        part.offset += static_cast<std::uint32_t>(next.size());
     }
+    if (!known) return connection_.end(Error{Errc::protocol_violation, "the broker took a table and does not know it"});
+    return {};
 }
 
 // ---- what happened ---------------------------------------------------------------------------------

@@ -22,7 +22,7 @@ namespace {
 
 /// Every request fits: a participant with all its formats and modifiers has 730 bytes, 2048 rows of a table 55 KiB.
 template <class Message> constexpr std::size_t request_bytes = 1024;
-template <> constexpr std::size_t request_bytes<wire::Allocate> = 16 * 1024;
+template <> constexpr std::size_t request_bytes<wire::Allocate> = 20 * 1024;
 template <> constexpr std::size_t request_bytes<wire::DefineCapabilities> = limits::packet_bytes;
 
 /// Waiting to be read by the application. An image is revoked once and replaced rarely, so an honest broker
@@ -56,14 +56,10 @@ std::string_view shown(std::string_view text) { return is_printable(text) ? text
 
 // ---- sending ---------------------------------------------------------------------------------------
 
-std::uint32_t Connection::next_serial()
-{
-    if (++serial_ == 0) ++serial_; // 0 marks events
-    return serial_;
-}
+std::uint64_t Connection::next_serial() { return ++serial_; }
 
 template <class Message>
-Result<bool> Connection::send(const Message& message, std::uint32_t serial, std::span<const int> fds, wire::Wait wait)
+Result<bool> Connection::send(const Message& message, std::uint64_t serial, std::span<const int> fds, wire::Wait wait)
 {
     std::array<std::byte, request_bytes<Message>> packet;
     const std::size_t size = TRY(wire::encode(message, serial, packet));
@@ -77,7 +73,7 @@ template <class Expected, class Message> Result<Expected*> Connection::ask(const
     refused_ = false;
     if (end_) return std::unexpected(*end_);
     if (!unsent_releases_.empty()) TRY(flush_releases(wire::Wait::yes));
-    const std::uint32_t serial = next_serial();
+    const std::uint64_t serial = next_serial();
     if (!TRY(send(message, serial, fds, wire::Wait::yes)))
         return fail(Errc::timed_out, "the broker did not read the request in time; is it stopped?");
     TRY(await(serial));
@@ -120,7 +116,7 @@ Result<bool> Connection::receive(wire::Wait wait)
     return true;
 }
 
-Result<> Connection::await(std::uint32_t serial)
+Result<> Connection::await(std::uint64_t serial)
 {
     const std::uint64_t deadline = timeout_ns_ ? now_ms() + timeout_ns_ / 1'000'000 + 1 : UINT64_MAX;
     for (;;) {
@@ -173,7 +169,7 @@ std::optional<Connection::Event> Connection::take_event()
 
 // ---- failing ---------------------------------------------------------------------------------------
 
-std::unexpected<Error> Connection::abandon(std::uint32_t serial)
+std::unexpected<Error> Connection::abandon(std::uint64_t serial)
 {
     if (abandoned_.full()) return end(Error{Errc::timed_out, "the broker left 16 requests unanswered"});
     abandoned_.push_back(serial);

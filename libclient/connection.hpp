@@ -47,27 +47,27 @@ public:
     std::optional<Event> take_event();
 
 private:
-    template <class Message> Result<bool> send(const Message&, std::uint32_t serial, std::span<const int> fds, wire::Wait);
-    std::uint32_t next_serial();
+    template <class Message> Result<bool> send(const Message&, std::uint64_t serial, std::span<const int> fds, wire::Wait);
+    std::uint64_t next_serial();
     Result<> flush_releases(wire::Wait);
-    Result<> await(std::uint32_t serial);
+    Result<> await(std::uint64_t serial);
     Result<bool> receive(wire::Wait);
     Result<> take_unasked();
-    std::unexpected<Error> abandon(std::uint32_t serial);
+    std::unexpected<Error> abandon(std::uint64_t serial);
     std::unexpected<Error> unexpected_answer();
     std::unexpected<Error> lost(const Error& cause);
     std::unexpected<Error> said_goodbye(const wire::Goodbye&);
 
     UniqueFd socket_;
     std::uint64_t timeout_ns_;
-    std::uint32_t serial_ = 0;
+    std::uint64_t serial_ = 0;
     wire::Decoded<wire::Reply> reply_;
     wire::PacketFds fds_;
     bool refused_ = false;
     std::optional<Error> end_;
     std::optional<Errc> goodbye_;
     /// Requests whose wait was given up; their answers may still come.
-    BoundedVector<std::uint32_t, 16> abandoned_;
+    BoundedVector<std::uint64_t, 16> abandoned_;
     std::vector<HandleId> unsent_releases_;
     std::vector<Event> events_;
     std::array<std::byte, limits::packet_bytes> buffer_;

@@ -32,6 +32,18 @@ void fill(wire::Candidates& out, std::span<const wire::Candidate> from)
     for (const wire::Candidate& c : from.last(std::min(from.size(), out.max_size()))) out.push_back(c);
 }
 
+void fill(wire::HeldImage& out, const Held& held, bool with_fds)
+{
+    out.handle = held.handle;
+    out.image = held.image;
+    out.source = held.source;
+    out.rights = held.rights;
+    out.protection = held.protection;
+    out.contents_written = held.contents_written;
+    out.has_fds = with_fds;
+    out.desc = *held.desc;
+}
+
 /// Unread packets would turn the peer's next read into an error and hide the goodbye.
 void drain(int socket)
 {
@@ -145,29 +157,13 @@ void Server::readable(ClientId id)
 {
     Session* session = find(id);
     if (!session) return;
-    session->reading = true;
     try {
         receive(*session);
     } catch (const std::exception& error) { // out of memory
         violation(*session, {Errc::out_of_memory, error.what()});
     }
-    session->reading = false;
-    if (session->state == Session::State::waiting) watch_for_end(*session);
-    else if (session->state != Session::State::ended) wait(*session);
+    if (session->state != Session::State::ended) wait(*session);
     settle();
-}
-
-/// While nothing is read, because an allocation runs, a peer that dies must still be noticed.
-void Server::watch_for_end(Session& session)
-{
-    if (session.watched) return;
-    session.watched = true;
-    session.socket.async_wait(Socket::wait_error, [this, id = session.id](error_code error) {
-        Session* watched = error == asio::error::operation_aborted ? nullptr : find(id);
-        if (!watched) return;
-        watched->watched = false;
-        if (watched->state == Session::State::waiting) peer_ended(id);
-    });
 }
 
 void Server::peer_ended(ClientId id)
@@ -232,6 +228,10 @@ void Server::decode(Session& session, wire::Packet& packet)
     if (greeted != (!decoded || request_.message.index() != 0))
         return violation(session, {Errc::protocol_violation, greeted ? "a second hello" : "a request before hello"});
     if (!decoded) return refuse(session, request_.serial, decoded.error());
+    if (request_.has_unknown_value && greeted)
+        return refuse(
+            session, request_.serial,
+            {Errc::unsupported, "the request has a value that this broker does not know; it is older than the client"});
     std::visit([&](const auto& message) { handle(session, request_.serial, message, packet.fds); }, request_.message);
 }
 
@@ -247,7 +247,7 @@ void Server::sent(Session& session, Outbox::Sent sent)
     }
 }
 
-void Server::refuse(Session& session, std::uint32_t serial, const Error& error, std::span<const wire::Candidate> candidates,
+void Server::refuse(Session& session, std::uint64_t serial, const Error& error, std::span<const wire::Candidate> candidates,
                     RequestId request)
 {
     if (error.code == Errc::too_many_requests || error.code == Errc::protocol_violation) return violation(session, error);
@@ -256,30 +256,27 @@ void Server::refuse(Session& session, std::uint32_t serial, const Error& error, 
     sent(session, send(session, serial, reply));
 }
 
-void Server::answer(Session& session, std::uint32_t serial, const Result<>& result)
+void Server::answer(Session& session, std::uint64_t serial, const Result<>& result)
 {
     if (!result) return refuse(session, serial, result.error());
     sent(session, send(session, serial, wire::Done{}));
 }
 
-void Server::answer(Session& session, std::uint32_t serial, const Held& held, std::span<const wire::Candidate> candidates,
-                    bool with_fds)
+void Server::answer(Session& session, std::uint64_t serial, std::span<const Held> held,
+                    std::span<const wire::Candidate> candidates, bool with_fds)
 {
-    image_reply_.handle = held.handle;
-    image_reply_.image = held.image;
-    image_reply_.request = held.request;
-    image_reply_.source = held.source;
-    image_reply_.rights = held.rights;
-    image_reply_.protection = held.protection;
-    image_reply_.contents_written = held.contents_written;
-    image_reply_.has_fds = with_fds;
-    image_reply_.desc = *held.desc;
+    fds_.clear();
+    image_reply_.more.resize(held.size() - 1);
+    for (std::size_t i = 0; i < held.size(); ++i) {
+        fill(i == 0 ? image_reply_ : image_reply_.more[i - 1], held[i], with_fds);
+        if (with_fds) fds_.insert(fds_.end(), held[i].fds.begin(), held[i].fds.end());
+    }
+    image_reply_.request = held.front().request;
     fill(image_reply_.candidates, candidates);
-    const std::span<const int> fds(held.fds.data(), with_fds ? held.fds.size() : 0);
-    const Outbox::Sent result = send(session, serial, image_reply_, fds);
+    const Outbox::Sent result = send(session, serial, image_reply_, fds_);
     if (result != Outbox::Sent::too_many_in_flight) return sent(session, result);
     // Not this client's fault: without its reply it holds nothing.
-    [[maybe_unused]] const auto released = broker_->release(session.id, held.handle, now());
+    for (const Held& image : held) (void)broker_->release(session.id, image.handle, now());
     refuse(session, serial,
            {Errc::quota_exceeded, "too many descriptors are on their way to clients that do not take them; try again"});
 }

@@ -36,9 +36,9 @@ enum class Errc : std::uint16_t {
     import_failed = 25,      ///< client side: the driver said no
     internal = 26,
     shutting_down = 27,
-    cancelled = 28,        ///< by the client itself
-    broker_restarted = 29, ///< the token is of an earlier life of the broker, which it did not outlive
-    interrupted = 30,      ///< the broker restarted while the request was under way; repeat it
+    cancelled = 28,        ///< whoever asked took it back
+    broker_restarted = 29, ///< the token is of an earlier life of the broker; ask for a new one
+    interrupted = 30,      ///< the broker restarted while it served this; ask again
 };
 
 constexpr bool is_valid(Errc e) { return e >= Errc::protocol_violation && e <= Errc::interrupted; }

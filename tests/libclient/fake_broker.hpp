@@ -28,9 +28,9 @@ public:
     }
     /// What came with the last request.
     wire::PacketFds& fds() { return fds_; }
-    std::uint32_t serial() const { return serial_; }
+    std::uint64_t serial() const { return serial_; }
 
-    template <class Message> void send(const Message& message, std::uint32_t serial, std::span<const int> with = {})
+    template <class Message> void send(const Message& message, std::uint64_t serial, std::span<const int> with = {})
     {
         std::array<std::byte, limits::packet_bytes> packet;
         const auto size = wire::encode(message, serial, packet);
@@ -52,7 +52,7 @@ public:
 private:
     UniqueFd socket_;
     wire::PacketFds fds_;
-    std::uint32_t serial_ = 0;
+    std::uint64_t serial_ = 0;
 };
 
 /// Serves one connection with `script`. A script's exception fails the test.

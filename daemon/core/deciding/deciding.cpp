@@ -31,24 +31,26 @@ Result<bool> Deciding::find_table(ClientId id, const Digest& digest)
     return true;
 }
 
-Result<std::optional<Capabilities>> Deciding::define_table(ClientId id, const wire::DefineCapabilities& part)
+Result<std::optional<std::vector<std::byte>>> Deciding::define_table(ClientId id, const wire::DefineCapabilities& part)
 {
     PartialTable partial = state_.at(id).partial;
     const Result<> good = add_part(partial, part);
-    if (!good || part.last) TRY(state_.set_partial_table(id, {}));
+    const bool whole = good && partial.bytes.size() == partial.size;
+    if (!good || whole) TRY(state_.set_partial_table(id, {}));
     TRY(good);
-    if (!part.last) {
-        TRY(state_.set_partial_table(id, std::move(partial)));
-        return std::optional<Capabilities>();
-    }
-    if (!is_canonical(partial.table))
-        return fail(Errc::invalid_argument,
-                    "the rows of a capability table must be sorted by kind, format and modifier, each of these once");
-    return std::move(partial.table);
+    if (whole) return std::move(partial.bytes);
+    TRY(state_.set_partial_table(id, std::move(partial)));
+    return std::nullopt;
 }
 
 Result<> Deciding::keep_table(ClientId id, const Digest& digest, Capabilities table)
 {
+    if (!is_canonical(table))
+        return fail(Errc::invalid_argument,
+                    "the rows of a capability table must be sorted by kind, format and modifier, each of these once");
+    const Device& device = table.device;
+    if (!is_printable(device.node) || !is_printable(device.driver) || !is_printable(device.version))
+        return fail(Errc::invalid_argument, "names of devices must be printable UTF-8 without control characters");
     if (const TablePointer known = state_.find_table(digest)) return keep(id, digest, known);
     TRY(check_count(id));
     return state_.add_table(id, digest, std::move(table));

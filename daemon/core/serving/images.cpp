@@ -37,6 +37,7 @@ Result<ImageId> Images::add(ClientId owner, Allocated memory, const Order& order
     ImageState image;
     image.owner = client.payer();
     image.owner_uid = client.peer.uid;
+    image.may_reopen = client.peer.may_reopen;
     image.label = order.label;
     image.created = order.now;
     image.lease_end = lease_end(order.now, order.lease_ns);
@@ -76,11 +77,11 @@ void Images::free_if_unused(ImageId id, Instant now)
     if (state_.find(image.successor) && !image.revoked) hand_over(image);
     else state_.end_tokens(object_of(id), why);
     const ClientId owner = state_.find(image.owner.client) ? image.owner.client : ClientId{};
-    const bool was_shared = image.was_shared;
+    const Pool::Past past{owner, image.was_shared, image.may_reopen};
     const CopyState copy = image.copy;
     Allocated memory = state_.remove_image(id);
     if (copy.source != ImageId{}) memory.desc.rung = copy.memory_rung;
-    if (memory.desc.backend != Backend::client) pool_.put(owner, std::move(memory), was_shared, now);
+    if (memory.desc.backend != Backend::client) pool_.put(past, std::move(memory), now);
 }
 
 // --- holds -----------------------------------------------------------------------------------------
@@ -130,7 +131,7 @@ Result<Held> Images::hold_as(ClientId id, ImageId image_id, const Grant& grant, 
                                             .enforced = grant.enforced,
                                             .read_only = read_only,
                                             .party = std::move(party)}));
-    if (id != image.owner.client) state_.mark_shared(image_id);
+    if (id != image.owner.client) state_.mark_shared(image_id, state_.at(id).peer.may_reopen);
     return describe(*hold);
 }
 

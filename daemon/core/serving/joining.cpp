@@ -153,6 +153,7 @@ std::optional<Wish> Joining::wish_of_all(const ImageRecord& image, const Party& 
     if (!image.wanted || image.copy.source != ImageId{} || image.revoked) return std::nullopt;
     Wish wish{image.wanted->spec, {}, image.wanted->parties};
     wish.spec.format = image.desc.format;
+    wish.spec.colour = image.desc.colour;
     std::erase_if(wish.parties, [&](const Party& p) { return p.client != ClientId{} && !state_.find(p.client); });
     for (const HoldId& id : image.holds) {
         const auto& party = state_.find(id.client, id.handle)->party;

@@ -99,6 +99,7 @@ struct ImageState {
     Instant lease_end; ///< Instant{}: none
     bool revoked = false;
     bool was_shared = false;      ///< a client other than the owner opened it
+    bool may_reopen = false;      ///< somebody who had it may open it anew without a descriptor (Peer::may_reopen)
     RequestId decision;           ///< 0: registered
     std::optional<Wanted> wanted; ///< nothing: registered
     ImageId successor;            ///< which everybody who joined can import; 0: none

@@ -37,10 +37,10 @@ struct Saved {
 #define FIELD(member) a(#member, v.member)
 
 template <class A> void fields(A& a, Payer& v) { FIELD(client), FIELD(user); }
-template <class A> void fields(A& a, Peer& v) { FIELD(pid), FIELD(uid), FIELD(unmapped); }
+template <class A> void fields(A& a, Peer& v) { FIELD(pid), FIELD(uid), FIELD(unmapped), FIELD(may_reopen); }
 template <class A> void fields(A& a, ObjectId& v) { FIELD(kind), FIELD(id); }
 template <class A> void fields(A& a, SavedTable& v) { FIELD(digest), FIELD(table), FIELD(payer); }
-template <class A> void fields(A& a, PartialTable& v) { FIELD(table), FIELD(expected_rows); }
+template <class A> void fields(A& a, PartialTable& v) { FIELD(digest), FIELD(size), FIELD(bytes); }
 template <class A> void fields(A& a, Answer& v)
 {
     FIELD(serial), FIELD(fingerprint), FIELD(kind), FIELD(first), FIELD(number), FIELD(contents_written), FIELD(token),
@@ -60,8 +60,8 @@ template <class A> void fields(A& a, CopyState& v) { FIELD(source), FIELD(info),
 template <class A> void fields(A& a, ImageState& v)
 {
     FIELD(id), FIELD(owner), FIELD(owner_uid), FIELD(desc), FIELD(keys), FIELD(has_keeper), FIELD(has_read_only), FIELD(label),
-        FIELD(created), FIELD(lease_end), FIELD(revoked), FIELD(was_shared), FIELD(decision), FIELD(wanted), FIELD(successor),
-        FIELD(copy);
+        FIELD(created), FIELD(lease_end), FIELD(revoked), FIELD(was_shared), FIELD(may_reopen), FIELD(decision), FIELD(wanted),
+        FIELD(successor), FIELD(copy);
 }
 template <class A> void fields(A& a, Hold& v)
 {

@@ -179,9 +179,8 @@ void State::note_answer(ClientId id, Answer answer)
 Result<> State::set_partial_table(ClientId id, PartialTable partial)
 {
     ClientRecord& record = client(id);
-    const auto cost = [](const PartialTable& t) { return t.expected_rows == 0 ? Amount{} : cost_of_table(t.expected_rows); };
-    const Amount before = cost(record.partial);
-    const Result<> fits = accounts_->change(record.payer(), before, cost(partial));
+    const Amount before{.bytes = record.partial.size};
+    const Result<> fits = accounts_->change(record.payer(), before, {.bytes = partial.size});
     if (!fits) accounts_->give_back(record.payer(), before);
     record.partial = fits ? std::move(partial) : PartialTable();
     changed(Change::What::client, id.value);
@@ -320,10 +319,12 @@ void State::mark_revoked(ImageId id)
     changed(Change::What::image, id.value);
 }
 
-void State::mark_shared(ImageId id)
+void State::mark_shared(ImageId id, bool may_reopen)
 {
     ImageRecord& image = this->image(id);
-    if (std::exchange(image.was_shared, true)) return;
+    if (image.was_shared && (image.may_reopen || !may_reopen)) return;
+    image.was_shared = true;
+    image.may_reopen |= may_reopen;
     changed(Change::What::image, id.value);
 }
 

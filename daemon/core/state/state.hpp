@@ -107,7 +107,7 @@ public:
     /// False: it came before, or is older than what is remembered.
     bool note_request(ClientId, std::uint64_t serial);
     void note_answer(ClientId, Answer);
-    /// Charged for all its rows that are expected. On failure none is being stated any more.
+    /// Charged for all its bytes that are expected. On failure none is being stated any more.
     Result<> set_partial_table(ClientId, PartialTable);
     /// Whoever states a table pays for it, also when others stated the same: they may leave first.
     Result<> add_table(ClientId, const Digest&, Capabilities);
@@ -124,7 +124,8 @@ public:
     void set_decision(ImageId, DecisionPointer);
     void note_copied(ImageId, std::uint64_t cost_ns, Rung);
     void mark_revoked(ImageId);
-    void mark_shared(ImageId);
+    /// With a client that may reopen its memory, or not.
+    void mark_shared(ImageId, bool may_reopen);
     /// The readers' descriptor; its cost is taken.
     Result<> add_read_only(ImageId, const std::function<Result<UniqueFd>()>& open);
     /// The handle is set by this.

@@ -11,20 +11,13 @@ namespace {
 
 Result<> check_part(const PartialTable& stated, const wire::DefineCapabilities& part)
 {
-    if (part.row_count > limits::capability_rows)
-        return fail(Errc::invalid_argument,
-                    "a capability table has at most {} rows, this one {}; state only the formats you use",
-                    limits::capability_rows, part.row_count);
-    if (part.part.rows.size() > limits::capability_part)
-        return fail(Errc::invalid_argument, "a part has at most {} rows, this one {}", limits::capability_part,
-                    part.part.rows.size());
-    const std::size_t sum = stated.table.rows.size() + part.part.rows.size();
-    const bool whole = sum == part.row_count;
-    if (sum > part.row_count || whole != part.last || (!part.last && part.part.rows.empty()))
-        return fail(Errc::invalid_argument, "{} rows came of the {} that were announced", sum, part.row_count);
-    const Device& device = part.part.device;
-    if (!is_printable(device.node) || !is_printable(device.driver) || !is_printable(device.version))
-        return fail(Errc::invalid_argument, "names of devices must be printable UTF-8 without control characters");
+    if (part.size == 0 || part.size > limits::table_bytes)
+        return fail(Errc::invalid_argument, "a capability table has 1 to {} bytes, this one {}; state only the formats you use",
+                    limits::table_bytes, part.size);
+    const bool follows = part.offset == stated.bytes.size() && part.size == stated.size && part.digest == stated.digest;
+    if (!follows || part.bytes.empty() || part.bytes.size() > part.size - part.offset)
+        return fail(Errc::invalid_argument, "{} bytes at {} of {}: a part must follow the one before it; {} bytes are here",
+                    part.bytes.size(), part.offset, part.size, stated.bytes.size());
     return {};
 }
 
@@ -75,18 +68,9 @@ std::vector<Digest> Tables::all() const
 
 Result<> add_part(PartialTable& stated, const wire::DefineCapabilities& part)
 {
-    if (stated.expected_rows != 0 && stated.expected_rows != part.row_count) stated.table.rows.clear();
-    if (const auto good = check_part(stated, part); !good) {
-        stated = {};
-        return good;
-    }
-    if (stated.table.rows.empty()) {
-        stated.table.device = part.part.device;
-        stated.table.api = part.part.api;
-        stated.table.rules = part.part.rules;
-    }
-    stated.expected_rows = part.row_count;
-    stated.table.rows.insert(stated.table.rows.end(), part.part.rows.begin(), part.part.rows.end());
+    if (part.offset == 0) stated = {part.digest, part.size, {}};
+    TRY(check_part(stated, part));
+    stated.bytes.insert(stated.bytes.end(), part.bytes.begin(), part.bytes.end());
     return {};
 }
 

@@ -50,11 +50,12 @@ private:
 
 /// A table that a client is stating, as far as it has come.
 struct PartialTable {
-    Capabilities table;
-    std::uint32_t expected_rows = 0; ///< of the whole; 0: none is being stated
+    Digest digest{};
+    std::uint32_t size = 0; ///< bytes of the whole; 0: none is being stated
+    std::vector<std::byte> bytes;
 };
 
-/// Adds a part. Fails on tables that are too large or contradict themselves; then the whole table must be sent again.
+/// Adds a part. Fails when it does not follow the one before; then the whole table must be sent again.
 Result<> add_part(PartialTable&, const wire::DefineCapabilities&);
 
 } // namespace dmb

@@ -115,9 +115,9 @@ struct Allocation {
     std::string label{};
     Duration lease{0};                          /**< how long it outlives its last holder */
     std::optional<dmabroker_pixels> contents{}; /**< initial pixels */
-    std::uint32_t matrix = 0, range = 0, siting = 0, alpha = 0;
-    std::vector<std::uint32_t> alternatives{}; /**< formats as good as `format` or nearly */
-    std::vector<Participant> participants{};   /**< others who will use it */
+    dmabroker_colour colour{};                  /**< 0: the defaults of the format */
+    std::vector<std::uint32_t> alternatives{};  /**< formats as good as `format` or nearly */
+    std::vector<Participant> participants{};    /**< others who will use it */
 };
 
 struct TokenOptions {
@@ -331,10 +331,7 @@ public:
         wanted.label = detail::text_or_null(allocation.label);
         wanted.lease_ns = detail::nanoseconds(allocation.lease);
         wanted.contents = allocation.contents ? &*allocation.contents : nullptr;
-        wanted.matrix = allocation.matrix;
-        wanted.range = allocation.range;
-        wanted.siting = allocation.siting;
-        wanted.alpha = allocation.alpha;
+        wanted.colour = allocation.colour;
         wanted.alternatives = detail::data_or_null(allocation.alternatives);
         wanted.alternative_count = allocation.alternatives.size();
         std::vector<dmabroker_participant> participants;
