@@ -34,12 +34,41 @@ void Server::handle(Session& session, std::uint64_t serial, const wire::Hello& h
                        {Errc::unsupported_version,
                         BoundedText<240>(fmt::format("this broker speaks version {}, the client {} to {}; update the older one",
                                                      wire::version, hello.oldest_version, hello.newest_version))});
-    if (const auto connected = broker_->connect(session.id, session.peer, session.manager, hello.name); !connected)
-        return goodbye(session, connected.error());
+    wire::HelloReply reply{.features = hello.features & wire::known_features, .manager = session.manager, .server = server_name};
+    if (!take_over(session, hello, reply)) return;
+    reply.client = session.id;
     silent_.erase(session.id);
     session.state = Session::State::ready;
-    wire::HelloReply reply{.client = session.id, .manager = session.manager, .server = server_name};
     sent(session, send(session, serial, reply));
+}
+
+/// Makes it the client that the hello names, or a new one. False: it is neither, and has heard why.
+bool Server::take_over(Session& session, const wire::Hello& hello, wire::HelloReply& reply)
+{
+    const bool wants_key = wire::has(reply.features, wire::Feature::resume);
+    const auto taken = [&]() -> Result<> {
+        if (!wants_key || hello.resume == wire::ResumeKey{}) {
+            TRY(broker_->connect(session.id, session.peer, session.manager, hello.name));
+            if (wants_key) reply.resume = TRY(broker_->make_resume_key(session.id));
+            return {};
+        }
+        const Resumed resumed = TRY(broker_->resume(hello.resume, session.peer, session.manager));
+        reply.resume = resumed.key;
+        reply.resumed = true;
+        reply.last_serial = broker_->state().at(resumed.client).last_serial;
+        rename(session, resumed.client);
+        return {};
+    }();
+    if (!taken) goodbye(session, taken.error());
+    return taken.has_value();
+}
+
+void Server::rename(Session& session, ClientId id)
+{
+    silent_.erase(session.id);
+    auto entry = sessions_.extract(session.id);
+    session.id = entry.key() = id;
+    sessions_.insert(std::move(entry));
 }
 
 void Server::handle(Session& session, std::uint64_t serial, const wire::Allocate& request, wire::PacketFds& fds)
@@ -54,7 +83,7 @@ void Server::allocated(ClientId id, std::uint64_t serial, const OperationAnswer&
 {
     Session* session = finish(id, serial);
     if (!session) return;
-    if (result.held) answer(*session, serial, *result.held, result.candidates, true);
+    if (result.held) answer(*session, serial, *result.held, result.candidates, result.request, true);
     else refuse(*session, serial, result.held.error(), result.candidates, result.request);
 }
 
@@ -65,13 +94,11 @@ bool Server::begin(Session& session, std::uint64_t serial)
         session.pending.push_back(serial);
         return true;
     }
-    sent(session, send(session, serial,
-                       wire::ErrorReply{.code = Errc::too_many_requests,
-                                        .reason = std::string_view(
-                                            fmt::format("{} requests of this connection are being served; wait for one of them",
-                                                        session.pending.size())),
-                                        .request = {},
-                                        .candidates = {}}));
+    const std::string reason =
+        fmt::format("{} requests of this connection are being served; wait for one of them", session.pending.size());
+    note(session, serial, {.kind = AnswerKind::error, .code = Errc::too_many_requests, .reason = reason});
+    wire::ErrorReply reply{.code = Errc::too_many_requests, .reason = std::string_view(reason), .request = {}, .candidates = {}};
+    sent(session, send(session, serial, reply));
     return false;
 }
 
@@ -88,40 +115,37 @@ Session* Server::finish(ClientId id, std::uint64_t serial)
 
 void Server::handle(Session& session, std::uint64_t serial, const wire::Open& request, wire::PacketFds&)
 {
-    const Result<Held> held = broker_->open(session.id, request, now());
-    if (held) answer(session, serial, {&*held, 1}, {}, true);
-    else refuse(session, serial, held.error());
+    answer_once(session, serial, broker_->open(session.id, request, now()), true);
 }
 
 void Server::handle(Session& session, std::uint64_t serial, const wire::Register& request, wire::PacketFds& fds)
 {
     ImageFds memories;
     for (UniqueFd& fd : fds) memories.push_back(std::move(fd));
-    const Result<Held> held = broker_->register_image(session.id, request, std::move(memories), now());
-    if (held) answer(session, serial, {&*held, 1}, {}, false);
-    else refuse(session, serial, held.error());
+    answer_once(session, serial, broker_->register_image(session.id, request, std::move(memories), now()), false);
 }
 
 void Server::handle(Session& session, std::uint64_t serial, const wire::MintToken& request, wire::PacketFds&)
 {
     const Result<wire::TokenReply> reply = broker_->mint(session.id, request, now());
-    if (reply) sent(session, send(session, serial, *reply));
-    else refuse(session, serial, reply.error());
+    if (!reply) return refuse_once(session, serial, reply.error());
+    note(session, serial, {.kind = AnswerKind::token, .token = reply->token, .rights = reply->rights, .reason = {}});
+    sent(session, send(session, serial, *reply));
 }
 
 void Server::handle(Session& session, std::uint64_t serial, const wire::RevokeToken& request, wire::PacketFds&)
 {
-    answer(session, serial, broker_->revoke(session.id, request));
+    answer_once(session, serial, broker_->revoke(session.id, request));
 }
 
 void Server::handle(Session& session, std::uint64_t serial, const wire::RevokeImage& request, wire::PacketFds&)
 {
-    answer(session, serial, broker_->revoke(session.id, request, now()));
+    answer_once(session, serial, broker_->revoke(session.id, request, now()));
 }
 
 void Server::handle(Session& session, std::uint64_t serial, const wire::SetLease& request, wire::PacketFds&)
 {
-    answer(session, serial, broker_->set_lease(session.id, request, now()));
+    answer_once(session, serial, broker_->set_lease(session.id, request, now()));
 }
 
 void Server::handle(Session& session, std::uint64_t, const wire::Release& request, wire::PacketFds&)
@@ -187,9 +211,7 @@ void Server::handle(Session& session, std::uint64_t serial, const wire::Join& re
 
 void Server::handle(Session& session, std::uint64_t serial, const wire::Move& request, wire::PacketFds&)
 {
-    const Result<Held> held = broker_->move(session.id, request);
-    if (held) answer(session, serial, {&*held, 1}, {}, true);
-    else refuse(session, serial, held.error());
+    answer_once(session, serial, broker_->move(session.id, request), true);
 }
 
 void Server::handle(Session& session, std::uint64_t serial, const wire::Refresh& request, wire::PacketFds&)
@@ -223,7 +245,7 @@ void Server::handle(Session& session, std::uint64_t serial, const wire::ManagePr
 
 void Server::handle(Session& session, std::uint64_t serial, const wire::Cancel& request, wire::PacketFds&)
 {
-    answer(session, serial, broker_->cancel(session.id, request.request));
+    answer_once(session, serial, broker_->cancel(session.id, request.request));
 }
 
 void Server::handle(Session& session, std::uint64_t serial, const wire::OpenChannel&, wire::PacketFds&)

@@ -27,12 +27,12 @@ public:
         else out_(v);
     }
     void put(Instant& v) { out_(v.ns); }
+    void put(std::vector<std::byte>& v) { out_(v); }
     void put(std::string& v)
     {
         out_(static_cast<std::uint32_t>(v.size()));
         out_.put(v.data(), v.size());
     }
-    void put(std::vector<std::byte>& v) { out_(v); }
     template <class T> void put(std::vector<T>& v)
     {
         out_(static_cast<std::uint32_t>(v.size()));
@@ -62,7 +62,6 @@ class Reader {
 public:
     explicit Reader(std::span<const std::byte> from) { in_.begin(from); }
     std::size_t remaining() const { return in_.remaining(); }
-    bool met_unknown_value() const { return in_.met_unknown_value(); }
 
     template <class T> void operator()(const char*, T& v) { get(v); }
     template <class T> void get(T& v)
@@ -71,12 +70,12 @@ public:
         else in_(v);
     }
     void get(Instant& v) { in_(v.ns); }
+    void get(std::vector<std::byte>& v) { in_(v); }
     void get(std::string& v)
     {
         v.resize(count());
         in_.get(v.data(), v.size());
     }
-    void get(std::vector<std::byte>& v) { in_(v); }
     /// Grown one by one: memory follows received bytes.
     template <class T> void get(std::vector<T>& v)
     {
@@ -141,7 +140,6 @@ Result<Saved> decode_state(std::span<const std::byte> bytes)
         if (number != form) return fail(Errc::unsupported_version, "the state is of another version of the broker");
         fields(in, saved);
         if (in.remaining() != 0) throw cereal::Exception("bytes after the state");
-        if (in.met_unknown_value()) throw cereal::Exception("a value that this version does not know");
         return saved;
     } catch (const std::exception& e) {
         return fail(Errc::invalid_argument, "malformed state of {} bytes: {}", bytes.size(), e.what());

@@ -24,7 +24,7 @@ protected:
     void SetUp() override
     {
         pool.emplace(64ULL << 20);
-        broker.emplace(limits, std::vector<Allocator*>{&memfd, &gpu}, *pool, proofs, Helpers{&prover, &system}, events);
+        broker.emplace(limits, std::vector<Allocator*>{&memfd, &gpu}, *pool, proofs, Helpers{{&prover}, &system}, events);
         for (const ClientId id : {alice, bob, carol}) join(id);
         join(manager, true);
     }

@@ -102,9 +102,9 @@ TEST_F(Numbered, requests_may_overtake_each_other_but_none_is_served_twice)
     EXPECT_EQ(broker->begin(alice, 99, 1).begin, Begin::fresh);
     EXPECT_EQ(broker->begin(alice, 99, 1).begin, Begin::refused) << "no answer is known";
     EXPECT_EQ(broker->begin(alice, 36, 1).begin, Begin::refused) << "too old";
-    for (std::uint64_t number = 101; number < 140; ++number) {
-        EXPECT_EQ(broker->begin(alice, number, 1).begin, Begin::fresh);
-        broker->answered(alice, number, 1, {.kind = AnswerKind::done, .reason = {}});
+    for (std::uint64_t serial = 101; serial < 140; ++serial) {
+        EXPECT_EQ(broker->begin(alice, serial, 1).begin, Begin::fresh);
+        broker->answered(alice, serial, 1, {.kind = AnswerKind::done, .reason = {}});
     }
     EXPECT_EQ(broker->begin(alice, 139, 1).begin, Begin::answered);
     EXPECT_EQ(broker->begin(alice, 108, 1).begin, Begin::answered) << "32 are kept";
@@ -124,7 +124,7 @@ TEST_F(Numbered, several_images_come_together_and_are_charged_together)
     EXPECT_EQ(different.size(), 4u);
     EXPECT_EQ(used(alice).images, 4u);
     EXPECT_EQ(code(allocate_many(alice, 0)), Errc::invalid_argument);
-    EXPECT_EQ(code(allocate_many(alice, limits::pool_images + 1)), Errc::invalid_argument);
+    EXPECT_EQ(code(allocate_many(alice, 61)), Errc::invalid_argument);
     for (const Got& got : *pool_of) EXPECT_NE(why(alice, {.request = {}, .image = got.image}), "not_found");
 }
 
@@ -170,7 +170,7 @@ protected:
         Saved saved = broker->state().save(numbers);
         std::vector<UniqueFd> fds;
         for (const int fd : numbers) fds.push_back(UniqueFd::adopt(::fcntl(fd, F_DUPFD_CLOEXEC, 3)));
-        broker.emplace(limits, std::vector<Allocator*>{&memfd, &gpu}, *pool, proofs, Helpers{&prover, &system}, events);
+        broker.emplace(limits, std::vector<Allocator*>{&memfd, &gpu}, *pool, proofs, Helpers{{&prover}, &system}, events);
         ASSERT_TRUE(broker->state().load(std::move(saved), std::move(fds), now));
     }
     const Peer peer{.pid = 1, .uid = 1000, .unmapped = false};
@@ -180,7 +180,7 @@ TEST_F(ComesBack, a_client_goes_on_with_its_key_which_is_good_for_once)
 {
     const Got image = *allocate(alice);
     const Token token = *mint(alice, image.handle);
-    const ResumeKey key = *broker->make_resume_key(alice);
+    const wire::ResumeKey key = *broker->make_resume_key(alice);
     EXPECT_EQ(code(broker->resume(key, peer, false)), Errc::denied) << "it is connected";
     restart();
     const auto resumed = broker->resume(key, peer, false);
@@ -197,14 +197,14 @@ TEST_F(ComesBack, a_client_goes_on_with_its_key_which_is_good_for_once)
 
 TEST_F(ComesBack, a_key_of_somebody_else_is_refused_and_stays_good_for_its_owner)
 {
-    const ResumeKey key = *broker->make_resume_key(alice), managers = *broker->make_resume_key(manager);
+    const wire::ResumeKey key = *broker->make_resume_key(alice), managers = *broker->make_resume_key(manager);
     restart();
     EXPECT_EQ(code(broker->resume(key, {.pid = 1, .uid = 1001}, false)), Errc::denied);
     EXPECT_EQ(code(broker->resume(key, {.pid = 1, .uid = 1000, .unmapped = true}, false)), Errc::denied);
     EXPECT_EQ(code(broker->resume(key, peer, true)), Errc::denied) << "through the manager socket";
     EXPECT_EQ(code(broker->resume(managers, peer, false)), Errc::denied);
-    EXPECT_EQ(code(broker->resume(ResumeKey{1, 2, 3}, peer, false)), Errc::not_found);
-    EXPECT_EQ(code(broker->resume(ResumeKey{}, peer, false)), Errc::not_found) << "of one that never had a key";
+    EXPECT_EQ(code(broker->resume(wire::ResumeKey{1, 2, 3}, peer, false)), Errc::not_found);
+    EXPECT_EQ(code(broker->resume(wire::ResumeKey{}, peer, false)), Errc::not_found) << "of one that never had a key";
     EXPECT_TRUE(broker->resume(key, peer, false));
     EXPECT_TRUE(broker->resume(managers, peer, true));
 }
@@ -212,7 +212,7 @@ TEST_F(ComesBack, a_key_of_somebody_else_is_refused_and_stays_good_for_its_owner
 TEST_F(ComesBack, who_does_not_come_back_in_time_is_gone_with_what_it_held)
 {
     Got image = *allocate(alice);
-    const ResumeKey key = *broker->make_resume_key(alice), bobs = *broker->make_resume_key(bob);
+    const wire::ResumeKey key = *broker->make_resume_key(alice), bobs = *broker->make_resume_key(bob);
     restart();
     ASSERT_TRUE(broker->resume(bobs, peer, false));
     pass(30 * second - 1);
@@ -227,7 +227,7 @@ TEST_F(ComesBack, who_does_not_come_back_in_time_is_gone_with_what_it_held)
 TEST_F(ComesBack, what_was_pending_is_told_to_be_repeated)
 {
     const OperationId number = waiting(alice);
-    const ResumeKey key = *broker->make_resume_key(alice);
+    const wire::ResumeKey key = *broker->make_resume_key(alice);
     restart();
     ASSERT_TRUE(broker->resume(key, peer, false));
     const Begun begun = broker->begin(alice, number.serial, 7);

@@ -114,7 +114,7 @@ World::World()
     for (FormatSupport& row : gpu_.rows)
         if (row.modifier == modifier_linear) row.usage = row.usage | usage_cpu;
     pool_.emplace(64ULL << 20);
-    broker_.emplace(quotas, std::vector<Allocator*>{&memfd_, &gpu_}, *pool_, proofs_, Helpers{&prover_, &system_}, *this);
+    broker_.emplace(quotas, std::vector<Allocator*>{&memfd_, &gpu_}, *pool_, proofs_, Helpers{{&prover_}, &system_}, *this);
     broker_->state().on_change([this](const Change&) { ++changes; });
     memory.number("now") = 1000 * second;
 }

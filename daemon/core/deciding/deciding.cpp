@@ -36,11 +36,10 @@ Result<std::optional<std::vector<std::byte>>> Deciding::define_table(ClientId id
     PartialTable partial = state_.at(id).partial;
     const Result<> good = add_part(partial, part);
     const bool whole = good && partial.bytes.size() == partial.size;
-    if (!good || whole) TRY(state_.set_partial_table(id, {}));
+    TRY(state_.set_partial_table(id, good && !whole ? partial : PartialTable()));
     TRY(good);
-    if (whole) return std::move(partial.bytes);
-    TRY(state_.set_partial_table(id, std::move(partial)));
-    return std::nullopt;
+    if (!whole) return std::optional<std::vector<std::byte>>();
+    return std::move(partial.bytes);
 }
 
 Result<> Deciding::keep_table(ClientId id, const Digest& digest, Capabilities table)

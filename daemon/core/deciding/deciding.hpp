@@ -13,7 +13,7 @@ public:
 
     /// Does the broker know it? From then on it stays known for this client.
     Result<bool> find_table(ClientId, const Digest&);
-    /// With the last part, the bytes of the whole table, for their digest to be computed and to be decoded.
+    /// With the last part, the whole table, for its digest to be computed.
     Result<std::optional<std::vector<std::byte>>> define_table(ClientId, const wire::DefineCapabilities&);
     /// `digest` is that of the table's bytes, not what a client says it is.
     Result<> keep_table(ClientId, const Digest&, Capabilities);

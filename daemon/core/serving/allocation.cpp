@@ -185,7 +185,7 @@ bool Allocations::prove_first(JobPointer& job, Instant now)
     for (std::size_t i = job->plan->copied.size(); i-- > 0;)
         trial.importers.erase(trial.importers.begin() + static_cast<std::ptrdiff_t>(job->plan->copied[i] - 1));
     if (proving_.untried(trial).empty() || !job->tried.insert({choice.offer, choice.modifiers[0]}).second) return false;
-    proving_.run(std::move(trial), now, [this, job = std::move(job)](Instant at) mutable {
+    proving_.run({std::move(trial)}, now, [this, job = std::move(job)](Instant at) mutable {
         last_plan_.reset();
         plan(std::move(job), at);
     });
@@ -272,14 +272,10 @@ void Allocations::give_up(JobPointer job, Instant now)
 }
 
 /// Every layout of every device, for every importer that has it in its table.
-void Allocations::warm_up(Instant now, const std::vector<Party>& importers, Proving::Done done)
+Batch Allocations::warm_up(Instant now, std::vector<Party> importers, Proving::Done done)
 {
     constexpr Extent size = {256, 256};
-    // Each trial has a share of it: the last one that ends calls.
-    const auto waiting = std::make_shared<std::pair<std::size_t, Proving::Done>>(1, std::move(done));
-    const auto ended = [waiting](Instant at) {
-        if (--waiting->first == 0) waiting->second(at);
-    };
+    std::vector<Trial> trials;
     for (const Offer& offer : offers_)
         for (const FormatSupport& row : offer.formats) {
             if (row.device != offer.index || !offer.device->problem.empty()) continue;
@@ -299,11 +295,9 @@ void Allocations::warm_up(Instant now, const std::vector<Party>& importers, Prov
                                   row.usage};
             for (const Party& party : importers)
                 if (broken_demands(party, made) == 0) trial.importers.push_back(party);
-            if (trial.importers.empty()) continue;
-            ++waiting->first;
-            proving_.run(std::move(trial), now, ended, Urgency::background);
+            if (!trial.importers.empty()) trials.push_back(std::move(trial));
         }
-    ended(now);
+    return proving_.run(std::move(trials), now, std::move(done), Urgency::background);
 }
 
 } // namespace dmb

@@ -34,8 +34,9 @@ public:
     bool forget(const OperationId&);
     /// An allocator's devices are other ones now.
     void devices_changed(Instant now);
-    /// Tries what the devices here could share with each other, in the background. `done` when all is tried.
-    void warm_up(Instant now, const std::vector<Party>& importers, Proving::Done done);
+    /// Tries what the devices here could share with each other, in the background. `done` when the last trial has ended,
+    /// unless it is cancelled (Proving::cancel).
+    Batch warm_up(Instant now, std::vector<Party> importers, Proving::Done done);
 
     /// All devices, in the order of the snapshot.
     const std::vector<Offer>& offers() const { return offers_; }

@@ -14,7 +14,7 @@ namespace {
 /// What expire() may do at a time; an image that ends costs as much as so many tokens.
 constexpr std::size_t most_ends = 1000, image_end = 16;
 
-Digest hash_of(const ResumeKey& key)
+Digest hash_of(const wire::ResumeKey& key)
 {
     Digest out;
     SHA2_CTX context;
@@ -48,16 +48,16 @@ Result<> Broker::connect(ClientId id, const Peer& peer, bool manager, const wire
     return {};
 }
 
-Result<ResumeKey> Broker::make_resume_key(ClientId id)
+Result<wire::ResumeKey> Broker::make_resume_key(ClientId id)
 {
     std::array<std::uint64_t, 2> random;
     for (std::uint64_t& part : random) part = TRY(make_key());
-    const auto key = std::bit_cast<ResumeKey>(random);
+    const auto key = std::bit_cast<wire::ResumeKey>(random);
     state_.set_resume_key(id, hash_of(key));
     return key;
 }
 
-Result<Resumed> Broker::resume(const ResumeKey& key, const Peer& peer, bool manager)
+Result<Resumed> Broker::resume(const wire::ResumeKey& key, const Peer& peer, bool manager)
 {
     const Digest hash = hash_of(key);
     const auto is_it = [&](const auto& entry) { return entry.second.resume_key == hash; };
@@ -69,7 +69,7 @@ Result<Resumed> Broker::resume(const ResumeKey& key, const Peer& peer, bool mana
         return fail(Errc::denied, "the resume key is another user's");
     if (client.manager != manager) return fail(Errc::denied, "the resume key is for the other kind of socket");
     if (!client.dormant) return fail(Errc::denied, "the client of this resume key is connected");
-    const ResumeKey next = TRY(make_resume_key(client.id));
+    const wire::ResumeKey next = TRY(make_resume_key(client.id));
     state_.wake(client.id);
     return Resumed{client.id, next};
 }
@@ -128,26 +128,22 @@ Result<> Broker::cancel(ClientId id, std::uint64_t serial)
 
 // --- operations ------------------------------------------------------------------------------------
 
-/// False: it has been refused.
-bool Broker::begin_operation(const OperationId& id, OperationKind kind, OperationDone done)
+void Broker::begin_operation(const OperationId& id, OperationKind kind, OperationDone done)
 {
-    if (state_.find(id)) { // whoever asks begin() first never comes here
-        done({fail(Errc::invalid_argument, "another request has this number; numbers never repeat"), {}, {}});
-        return false;
-    }
     const std::uint64_t fingerprint = begun_.id == id ? begun_.fingerprint : 0;
     operations_.begin({id, fingerprint, kind}, std::move(done));
-    return true;
 }
 
 void Broker::join(const OperationId& id, const wire::Join& request, Instant now, OperationDone done)
 {
-    if (begin_operation(id, OperationKind::join, std::move(done))) joining_.join(id, request, now);
+    begin_operation(id, OperationKind::join, std::move(done));
+    joining_.join(id, request, now);
 }
 
 void Broker::refresh(const OperationId& id, const wire::Refresh& request, Instant now, OperationDone done)
 {
-    if (begin_operation(id, OperationKind::refresh, std::move(done))) joining_.refresh(id, request, now);
+    begin_operation(id, OperationKind::refresh, std::move(done));
+    joining_.refresh(id, request, now);
 }
 
 void Broker::clear_proofs(Instant now)
@@ -159,7 +155,7 @@ void Broker::clear_proofs(Instant now)
 
 void Broker::manage_proofs(const OperationId& id, const wire::ManageProofs& request, Instant now, OperationDone done)
 {
-    if (!begin_operation(id, OperationKind::warm_up, std::move(done))) return;
+    begin_operation(id, OperationKind::warm_up, std::move(done));
     if (!state_.at(id.client).manager)
         return operations_.finish(id, {fail(Errc::denied, "only a manager connection may clear or warm proofs"), {}, {}});
     if (request.action == wire::ProofAction::clear) {

@@ -9,7 +9,7 @@ namespace dmb {
 /// A client that came back.
 struct Resumed {
     ClientId client;
-    ResumeKey key; ///< for the next time; the one that was shown is used up
+    wire::ResumeKey key; ///< for the next time; the one that was shown is used up
 };
 
 /// What to do with a request by its number.
@@ -37,9 +37,9 @@ public:
     /// After its hello. `id` is never reused.
     Result<> connect(ClientId id, const Peer&, bool manager, const wire::Name& name);
     /// With it the client can come back after a restart; one it got before is void.
-    Result<ResumeKey> make_resume_key(ClientId);
+    Result<wire::ResumeKey> make_resume_key(ClientId);
     /// Of a client of an earlier life of the broker, through the same kind of socket.
-    Result<Resumed> resume(const ResumeKey&, const Peer&, bool manager);
+    Result<Resumed> resume(const wire::ResumeKey&, const Peer&, bool manager);
     /// Everything it held is given back. Unknown ids are ignored.
     void disconnect(ClientId, Instant now);
 
@@ -84,7 +84,7 @@ private:
     struct Batch;
     using BatchPointer = std::unique_ptr<Batch>;
     void clear_proofs(Instant now);
-    bool begin_operation(const OperationId&, OperationKind, OperationDone);
+    void begin_operation(const OperationId&, OperationKind, OperationDone);
     Result<> check_allocation(const OperationId&, const wire::Allocate&, const UniqueFd& contents);
     void make_next(BatchPointer, Instant now);
     void made(BatchPointer, Outcome, Instant now);

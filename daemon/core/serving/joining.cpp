@@ -104,7 +104,7 @@ bool Joining::prove_for(JoinerPointer& joiner, const ImageRecord& image, Instant
                 .size = desc.size,
                 .importers = {joiner->party}};
     if (allocations_.proving().untried(trial).empty()) return false;
-    allocations_.proving().run(std::move(trial), now,
+    allocations_.proving().run({std::move(trial)}, now,
                                [this, joiner = std::move(joiner)](Instant at) mutable { join_image(std::move(joiner), at); });
     return true;
 }

@@ -41,8 +41,8 @@ Result<Amount> estimate(const wire::Allocate& request)
     TRY(check_colour(request.spec.colour, request.spec.format));
     if (request.count == 0 || request.count > limits::pool_images)
         return fail(Errc::invalid_argument, "a request makes 1 to {} images, this one {}", limits::pool_images, request.count);
-    if (request.count > 1 && request.has_contents)
-        return fail(Errc::invalid_argument, "initial contents are for one image, this request makes {}", request.count);
+    if (request.has_contents && request.count > 1)
+        return fail(Errc::invalid_argument, "initial contents are those of one image, not of {}", request.count);
     std::uint64_t bytes = TRY(linear_layout(request.spec.size, request.spec.format)).total_size();
     const auto is_buffer = [](FourCC format) { return format == buffer_format; };
     if (std::ranges::any_of(request.alternatives, is_buffer) ||
@@ -65,8 +65,8 @@ struct Broker::Batch {
     OperationId operation;
     Order order;
     std::size_t count = 1;
-    Wish wish;         ///< as long as another one is to be made
-    UniqueFd contents; ///< of the only one
+    Wish wish; ///< as long as another one is to be made
+    UniqueFd contents;
     std::vector<Allocated> memories;
     Outcome last{std::unexpected(Error{}), {}, nullptr, {}};
 };
@@ -80,7 +80,7 @@ Result<> Broker::check_allocation(const OperationId& id, const wire::Allocate& r
 
 void Broker::allocate(const OperationId& id, const wire::Allocate& request, UniqueFd contents, Instant now, OperationDone done)
 {
-    if (!begin_operation(id, OperationKind::allocate, std::move(done))) return;
+    begin_operation(id, OperationKind::allocate, std::move(done));
     Result<Wish> wish = deciding_.wish_of(request);
     const Result<> good = wish ? check_allocation(id, request, contents) : Result<>(std::unexpected(wish.error()));
     if (!good) return operations_.finish(id, {std::unexpected(good.error()), {}, {}});
@@ -97,7 +97,11 @@ void Broker::make_next(BatchPointer batch, Instant now)
 {
     const bool is_last = batch->memories.size() + 1 == batch->count;
     Wish wish = is_last ? std::move(batch->wish) : batch->wish;
-    UniqueFd contents = std::move(batch->contents);
+    UniqueFd contents;
+    if (batch->contents) {
+        Result<UniqueFd> copy = batch->contents.duplicate();
+        if (copy) contents = std::move(*copy);
+    }
     const OperationId id = batch->operation;
     allocations_.start(id, std::move(wish), std::move(contents), now,
                        [this, batch = std::move(batch)](Outcome outcome, Instant at) mutable {

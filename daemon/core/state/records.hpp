@@ -156,9 +156,6 @@ struct Answer {
 };
 inline constexpr std::size_t answers_kept = 32;
 
-/// 16 random bytes that let a client come back. The broker keeps only their hash.
-using ResumeKey = std::array<std::uint8_t, 16>;
-
 struct ClientState {
     ClientId id;
     Peer peer;

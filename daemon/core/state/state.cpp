@@ -106,6 +106,13 @@ ImageId State::lease_over(Instant now) const
 
 ClientId State::overdue(Instant now) const { return dormant_.empty() || dormant_until_ > now ? ClientId{} : *dormant_.begin(); }
 
+std::uint64_t State::next_number(std::uint64_t& last)
+{
+    const auto from = more_numbers_ ? more_numbers_(std::max({last_client_, last_image_, last_decision_})) : std::nullopt;
+    if (from) last_client_ = last_image_ = last_decision_ = *from - 1;
+    return ++last;
+}
+
 // --- clients ---------------------------------------------------------------------------------------
 
 void State::add_client(ClientState added)
@@ -179,8 +186,9 @@ void State::note_answer(ClientId id, Answer answer)
 Result<> State::set_partial_table(ClientId id, PartialTable partial)
 {
     ClientRecord& record = client(id);
-    const Amount before{.bytes = record.partial.size};
-    const Result<> fits = accounts_->change(record.payer(), before, {.bytes = partial.size});
+    const auto cost = [](const PartialTable& t) { return Amount{.bytes = t.size}; };
+    const Amount before = cost(record.partial);
+    const Result<> fits = accounts_->change(record.payer(), before, cost(partial));
     if (!fits) accounts_->give_back(record.payer(), before);
     record.partial = fits ? std::move(partial) : PartialTable();
     changed(Change::What::client, id.value);
@@ -240,7 +248,7 @@ Result<ImageId> State::add_image(ImageState added, Allocated memory)
     added.keys = memory.keys;
     added.has_keeper = static_cast<bool>(memory.keeper);
     TRY(accounts_->take(added.owner, added.cost()));
-    const ImageId id = added.id = ImageId{++last_image_};
+    const ImageId id = added.id = ImageId{next_number(last_image_)};
     ImageRecord& image = images_[id];
     static_cast<ImageState&>(image) = std::move(added);
     image.fds = std::move(memory.fds);
@@ -322,7 +330,7 @@ void State::mark_revoked(ImageId id)
 void State::mark_shared(ImageId id, bool may_reopen)
 {
     ImageRecord& image = this->image(id);
-    if (image.was_shared && (image.may_reopen || !may_reopen)) return;
+    if (image.was_shared && image.may_reopen >= may_reopen) return;
     image.was_shared = true;
     image.may_reopen |= may_reopen;
     changed(Change::What::image, id.value);
@@ -397,7 +405,8 @@ void State::begin_operation(const Operation& operation)
     OperationRecord record;
     static_cast<Operation&>(record) = operation;
     record.payer = client(operation.id.client).payer();
-    operations_.emplace(operation.id, record);
+    [[maybe_unused]] const bool is_new = operations_.emplace(operation.id, record).second;
+    assert(is_new);
     changed(Change::What::operation, operation.id.client.value, operation.id.serial);
 }
 

@@ -64,6 +64,9 @@ public:
     State& operator=(const State&) = delete;
 
     void on_change(std::function<void(const Change&)> changed) { changed_ = std::move(changed); }
+    /// Asked before each number is given, with the highest so far: where to count on from, if not behind it.
+    using MoreNumbers = std::function<std::optional<std::uint64_t>(std::uint64_t highest)>;
+    void on_numbers(MoreNumbers more) { more_numbers_ = std::move(more); }
 
     const Limits& limits() const { return limits_; }
     const Life& life() const { return life_; }
@@ -97,7 +100,7 @@ public:
     ClientId overdue(Instant now) const;
 
     // --- clients
-    ClientId new_client_id() { return {++last_client_}; }
+    ClientId new_client_id() { return {next_number(last_client_)}; }
     void add_client(ClientState);
     /// It holds nothing and has no operation any more.
     void remove_client(ClientId);
@@ -107,7 +110,7 @@ public:
     /// False: it came before, or is older than what is remembered.
     bool note_request(ClientId, std::uint64_t serial);
     void note_answer(ClientId, Answer);
-    /// Charged for all its bytes that are expected. On failure none is being stated any more.
+    /// Charged for all its rows that are expected. On failure none is being stated any more.
     Result<> set_partial_table(ClientId, PartialTable);
     /// Whoever states a table pays for it, also when others stated the same: they may leave first.
     Result<> add_table(ClientId, const Digest&, Capabilities);
@@ -124,7 +127,7 @@ public:
     void set_decision(ImageId, DecisionPointer);
     void note_copied(ImageId, std::uint64_t cost_ns, Rung);
     void mark_revoked(ImageId);
-    /// With a client that may reopen its memory, or not.
+    /// A client other than its owner has it.
     void mark_shared(ImageId, bool may_reopen);
     /// The readers' descriptor; its cost is taken.
     Result<> add_read_only(ImageId, const std::function<Result<UniqueFd>()>& open);
@@ -153,7 +156,7 @@ public:
     Result<> charge(const OperationId&, const Amount&);
     void abandon(const OperationId&);
     void end_operation(const OperationId&);
-    RequestId new_decision_id() { return {++last_decision_}; }
+    RequestId new_decision_id() { return {next_number(last_decision_)}; }
     void add_decision(DecisionPointer);
 
     // --- whole
@@ -176,6 +179,7 @@ private:
     };
     using Pairs = std::set<std::pair<ImageId, ImageId>>;
 
+    std::uint64_t next_number(std::uint64_t& last);
     void changed(Change::What what, std::uint64_t id, std::uint64_t sub = 0) const;
     ClientRecord& client(ClientId id) { return clients_.find(id)->second; }
     ImageRecord& image(ImageId id) { return images_.find(id)->second; }
@@ -203,6 +207,7 @@ private:
     Limits limits_;
     Life life_;
     std::function<void(const Change&)> changed_;
+    MoreNumbers more_numbers_;
     std::shared_ptr<Accounts> accounts_;
     Tables tables_;
     std::unordered_map<ClientId, ClientRecord> clients_;
