@@ -128,26 +128,22 @@ Result<> Broker::cancel(ClientId id, std::uint64_t serial)
 
 // --- operations ------------------------------------------------------------------------------------
 
-/// False: it has been refused.
-bool Broker::begin_operation(const OperationId& id, OperationKind kind, OperationDone done)
+void Broker::begin_operation(const OperationId& id, OperationKind kind, OperationDone done)
 {
-    if (state_.find(id)) { // whoever asks begin() first never comes here
-        done({fail(Errc::invalid_argument, "another request has this number; numbers never repeat"), {}, {}});
-        return false;
-    }
     const std::uint64_t fingerprint = begun_.id == id ? begun_.fingerprint : 0;
     operations_.begin({id, fingerprint, kind}, std::move(done));
-    return true;
 }
 
 void Broker::join(const OperationId& id, const wire::Join& request, Instant now, OperationDone done)
 {
-    if (begin_operation(id, OperationKind::join, std::move(done))) joining_.join(id, request, now);
+    begin_operation(id, OperationKind::join, std::move(done));
+    joining_.join(id, request, now);
 }
 
 void Broker::refresh(const OperationId& id, const wire::Refresh& request, Instant now, OperationDone done)
 {
-    if (begin_operation(id, OperationKind::refresh, std::move(done))) joining_.refresh(id, request, now);
+    begin_operation(id, OperationKind::refresh, std::move(done));
+    joining_.refresh(id, request, now);
 }
 
 void Broker::clear_proofs(Instant now)
@@ -159,7 +155,7 @@ void Broker::clear_proofs(Instant now)
 
 void Broker::manage_proofs(const OperationId& id, const wire::ManageProofs& request, Instant now, OperationDone done)
 {
-    if (!begin_operation(id, OperationKind::warm_up, std::move(done))) return;
+    begin_operation(id, OperationKind::warm_up, std::move(done));
     if (!state_.at(id.client).manager)
         return operations_.finish(id, {fail(Errc::denied, "only a manager connection may clear or warm proofs"), {}, {}});
     if (request.action == wire::ProofAction::clear) {
