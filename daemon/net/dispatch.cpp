@@ -195,7 +195,8 @@ void Server::handle(Session& session, std::uint64_t serial, const wire::DefineCa
         const Digest digest = wire::digest_of(*whole);
         if (digest != request.digest)
             return fail(Errc::invalid_argument, "the table's digest is {}, not what the client says", to_string(digest));
-        TRY(broker_->deciding().keep_table(session.id, digest, TRY(wire::decode_capabilities(*whole))));
+        Capabilities table = TRY(wire::decode_capabilities(*whole));
+        TRY(broker_->deciding().keep_table(session.id, digest, std::move(table)));
         return true;
     }();
     if (known) sent(session, send(session, serial, wire::CapabilitiesReply{*known}));

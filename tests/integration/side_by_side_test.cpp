@@ -179,6 +179,49 @@ TEST_F(SideBySide, a_repeated_release_gives_back_nothing_twice)
     EXPECT_EQ(who.error(wire::Cancel{1}), Errc::not_found) << "and the connection lives";
 }
 
+TEST_F(SideBySide, the_next_life_of_the_broker_repeats_no_number_and_knows_old_tokens_from_wrong_ones)
+{
+    RawClient& before = client();
+    const auto image = before.get<wire::ImageReply>(make_allocate({64, 64}));
+    const Token old = before.get<wire::TokenReply>(wire::MintToken{image.handle, Right::read}).token;
+    const Snapshot first = manager->snapshot();
+    stop();
+    start();
+    RawClient& after = client();
+    EXPECT_EQ(after.error(wire::Open{old, Right::read, UsageFlag::cpu_read}), Errc::broker_restarted);
+    Token wrong = old;
+    wrong.bytes[3] ^= 1;
+    EXPECT_EQ(after.error(wire::Open{wrong, Right::read, UsageFlag::cpu_read}), Errc::not_found);
+    const auto next = after.get<wire::ImageReply>(make_allocate({64, 64}));
+    EXPECT_GT(next.image.value, image.image.value);
+    EXPECT_GT(next.request.value, image.request.value);
+    for (const ClientInfo& info : manager->snapshot().clients)
+        EXPECT_TRUE(std::ranges::none_of(first.clients, [&](const ClientInfo& c) { return c.id == info.id; }));
+    EXPECT_LT(next.image.value, std::uint64_t{1} << 53);
+}
+
+TEST_F(SideBySide, a_resume_key_that_is_not_good_ends_the_connection_with_the_reason)
+{
+    const auto connect = [&](const wire::ResumeKey& key) {
+        RawClient& who = *clients.emplace_back(std::make_unique<RawClient>(broker->socket(), RawClient::Greeting::no));
+        wire::Hello hello;
+        hello.resume = key;
+        hello.name = "resumer";
+        EXPECT_TRUE(who.say(hello));
+        const auto answer = who.hear(patience);
+        const auto* reply = answer ? std::get_if<wire::HelloReply>(&answer->message) : nullptr;
+        return reply ? *reply : wire::HelloReply{.features = static_cast<std::uint64_t>(who.goodbye)};
+    };
+    const wire::HelloReply first = connect({});
+    ASSERT_NE(first.client, ClientId{});
+    EXPECT_NE(first.resume, wire::ResumeKey{});
+    EXPECT_FALSE(first.resumed);
+    const wire::HelloReply taken = connect(first.resume), unknown = connect({1, 2, 3});
+    EXPECT_EQ(taken.client, ClientId{});
+    EXPECT_EQ(static_cast<Errc>(taken.features), Errc::denied) << "its client is connected";
+    EXPECT_EQ(static_cast<Errc>(unknown.features), Errc::not_found);
+}
+
 TEST_F(SideBySide, a_pool_of_images_comes_in_one_answer_all_or_none)
 {
     RawClient& who = client();

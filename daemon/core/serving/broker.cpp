@@ -4,6 +4,7 @@
 #include "daemon/core/serving/broker.hpp"
 
 #include <algorithm>
+#include <bit>
 #include <cassert>
 #include <sha2.h>
 
@@ -49,9 +50,11 @@ Result<> Broker::connect(ClientId id, const Peer& peer, bool manager, const wire
 
 Result<wire::ResumeKey> Broker::make_resume_key(ClientId id)
 {
-    const Token random = TRY(make_token({}));
-    state_.set_resume_key(id, hash_of(random.bytes));
-    return random.bytes;
+    std::array<std::uint64_t, 2> random;
+    for (std::uint64_t& part : random) part = TRY(make_key());
+    const auto key = std::bit_cast<wire::ResumeKey>(random);
+    state_.set_resume_key(id, hash_of(key));
+    return key;
 }
 
 Result<Resumed> Broker::resume(const wire::ResumeKey& key, const Peer& peer, bool manager)

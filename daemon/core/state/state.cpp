@@ -405,7 +405,8 @@ void State::begin_operation(const Operation& operation)
     OperationRecord record;
     static_cast<Operation&>(record) = operation;
     record.payer = client(operation.id.client).payer();
-    operations_.emplace(operation.id, record);
+    [[maybe_unused]] const bool is_new = operations_.emplace(operation.id, record).second;
+    assert(is_new);
     changed(Change::What::operation, operation.id.client.value, operation.id.serial);
 }
 
