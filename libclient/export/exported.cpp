@@ -76,8 +76,9 @@ void Exported::set_colour(const Colour& colour)
 Result<std::unique_ptr<dmabroker_image>> Exported::register_at(Client& client) &&
 {
     TRY(check_layout(desc_));
-    wire::Register request{std::move(desc_), label_, lease_ns_};
-    return client.register_image(request, std::move(fds_));
+    std::vector<UniqueFd> fds;
+    for (UniqueFd& fd : fds_) fds.push_back(std::move(fd));
+    return client.ask_for_image(wire::Register{std::move(desc_), label_, lease_ns_}, std::move(fds));
 }
 
 } // namespace dmb::exporting

@@ -9,6 +9,7 @@
 #include <functional>
 #include <string>
 #include <thread>
+#include <vector>
 
 namespace dmb::test {
 
@@ -28,9 +29,9 @@ public:
     }
     /// What came with the last request.
     wire::PacketFds& fds() { return fds_; }
-    std::uint32_t serial() const { return serial_; }
+    std::uint64_t serial() const { return serial_; }
 
-    template <class Message> void send(const Message& message, std::uint32_t serial, std::span<const int> with = {})
+    template <class Message> void send(const Message& message, std::uint64_t serial, std::span<const int> with = {})
     {
         std::array<std::byte, limits::packet_bytes> packet;
         const auto size = wire::encode(message, serial, packet);
@@ -44,6 +45,8 @@ public:
     void send_bytes(std::span<const std::byte> packet, std::span<const int> with = {});
     /// Answers the hello.
     void greet(bool manager = false);
+    /// Answers the hello with a key to resume with, and returns the one that it showed.
+    wire::ResumeKey greet_with_key(std::uint8_t key, bool resumed = false, std::uint64_t last_serial = 0);
     /// Until the client closes; true when nothing more came.
     bool wait_for_end();
     void close() { socket_.reset(); }
@@ -52,15 +55,17 @@ public:
 private:
     UniqueFd socket_;
     wire::PacketFds fds_;
-    std::uint32_t serial_ = 0;
+    std::uint64_t serial_ = 0;
 };
 
-/// Serves one connection with `script`. A script's exception fails the test.
+/// Serves one connection after the other, each with its script. A script's exception fails the test.
 class FakeBroker {
 public:
-    explicit FakeBroker(std::function<void(Peer&)> script);
+    using Script = std::function<void(Peer&)>;
+    explicit FakeBroker(Script script) : FakeBroker(std::vector<Script>{std::move(script)}) {}
+    explicit FakeBroker(std::vector<Script> scripts);
     ~FakeBroker();
-    /// Waits until the script is done.
+    /// Waits until all scripts are done.
     void join();
     const std::string& path() const { return path_; }
     dmabroker::Client connect(dmabroker::Duration timeout = std::chrono::seconds(10)) const
@@ -69,7 +74,7 @@ public:
     }
 
 private:
-    void serve(const std::function<void(Peer&)>& script);
+    bool serve(const Script&);
     std::string folder_;
     std::string path_;
     UniqueFd listener_;
