@@ -29,9 +29,10 @@ namespace {
 
 using namespace dmb;
 
-/// The sockets to listen on, and what must be tidied up after them.
+/// The sockets to listen on, what must be tidied up after them, and what came with them.
 struct Sockets {
     std::vector<HandedSocket> listening;
+    std::vector<KeptDescriptor> kept;
     std::optional<PathLock> lock;
     std::vector<std::string> paths;
 
@@ -43,7 +44,9 @@ struct Sockets {
 
 Result<> open_sockets(const Options& options, Sockets& out)
 {
-    out.listening = TRY(take_handed_sockets());
+    Handed handed = TRY(take_handed());
+    out.listening = std::move(handed.sockets);
+    out.kept = std::move(handed.kept);
     if (!out.listening.empty()) return {};
     out.lock.emplace(TRY(PathLock::take(options.socket)));
     const std::string manager = options.socket + ".manager";

@@ -52,6 +52,7 @@ Result<std::unique_ptr<dmabroker_image>> adopt_image(const dmabroker_image_info&
     ImageDesc desc = TRY(to_desc(info));
     const Rights rights = info.rights == 0 ? Rights::all() : TRY(to_rights(info.rights));
     TRY(check_layout(desc));
+    TRY(check_colour(desc.colour, desc.format));
     ImageFds copies;
     for (UniqueFd& copy : TRY(duplicate_all(fds, desc.memories.size()))) copies.push_back(std::move(copy));
     Image image = TRY(check_adopted(std::move(desc), std::move(copies)));

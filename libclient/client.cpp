@@ -45,9 +45,9 @@ Client::~Client() { disown_images(); }
 
 // ---- holds -----------------------------------------------------------------------------------------
 
-Result<std::unique_ptr<dmabroker_image>> Client::hold(wire::ImageReply& reply, ImageFds fds)
+Result<std::unique_ptr<dmabroker_image>> Client::hold(const wire::ImageReply& reply, ImageFds fds)
 {
-    auto image = Image::adopt(std::move(reply.desc), std::move(fds));
+    auto image = Image::adopt(reply.desc, std::move(fds));
     if (!image) return connection_.end(image.error());
     std::unique_ptr<dmabroker_image> held;
     try {
@@ -128,7 +128,7 @@ Result<> Client::take(Connection::Arrival arrival)
 Result<std::unique_ptr<dmabroker_image>> Client::open(const wire::Open& request)
 {
     wire::ImageReply* reply = TRY(ask<wire::ImageReply>(request));
-    return hold(*reply, wire::take_image_fds(connection_.fds(), 0, reply->fd_count()));
+    return hold(*reply, wire::take_image_fds(connection_.fds(), *reply));
 }
 
 Result<std::unique_ptr<dmabroker_image>> Client::move(const dmabroker_image& image)
@@ -137,7 +137,7 @@ Result<std::unique_ptr<dmabroker_image>> Client::move(const dmabroker_image& ima
     // What is negotiated anew is everything but the size.
     if (reply->desc.size != image.image.desc().size)
         return connection_.end(Error{Errc::protocol_violation, "the broker answered with a successor of another size"});
-    return hold(*reply, wire::take_image_fds(connection_.fds(), 0, reply->fd_count()));
+    return hold(*reply, wire::take_image_fds(connection_.fds(), *reply));
 }
 
 Result<Token> Client::mint(const wire::MintToken& request) { return TRY(ask<wire::TokenReply>(request))->token; }
@@ -184,20 +184,18 @@ Result<> Client::state(const Capabilities& table, const Digest& digest)
 
 Result<> Client::define(const Capabilities& table, const Digest& digest)
 {
-    wire::DefineCapabilities message;
-    message.part = {.device = table.device, .api = table.api, .rules = table.rules, .rows = {}};
-    message.row_count = static_cast<std::uint32_t>(table.rows.size());
-    for (std::size_t at = 0;; at += limits::capability_part) {
-        const std::size_t end = std::min(at + limits::capability_part, table.rows.size());
-        const auto row = [&](std::size_t i) { return table.rows.begin() + static_cast<std::ptrdiff_t>(i); };
-        message.part.rows.assign(row(at), row(end));
-        message.last = end == table.rows.size();
-        if (message.last) message.digest = digest;
-        const bool known = TRY(ask<wire::CapabilitiesReply>(message))->known;
-        if (!message.last) continue;
-        if (!known) return connection_.end(Error{Errc::protocol_violation, "the broker took a table and does not know it"});
-        return {};
+    const std::vector<std::byte> whole = TRY(wire::encode_capabilities(table));
+    wire::DefineCapabilities part{.digest = digest, .size = static_cast<std::uint32_t>(whole.size()), .bytes = {}};
+    bool known = false;
+    for (std::span<const std::byte> left = whole; !left.empty();) {
+        const auto next = left.first(std::min(left.size(), limits::table_part));
+        part.bytes.assign(next.begin(), next.end());
+        known = TRY(ask<wire::CapabilitiesReply>(part))->known;
+        left = left.subspan(next.size());
+        part.offset += static_cast<std::uint32_t>(next.size());
     }
+    if (!known) return connection_.end(Error{Errc::protocol_violation, "the broker took a table and does not know it"});
+    return {};
 }
 
 // ---- what happened ---------------------------------------------------------------------------------
@@ -298,8 +296,8 @@ Result<bool> Client::reconnect()
 {
     const bool resumed = TRY(connection_.reconnect());
     end_told_ = false;
-    stated_.clear();
     if (resumed) return true;
+    stated_.clear();
     disown_images();
     fail_operations(Error{Errc::interrupted, "the broker does not know this client any more; ask again"});
     return false;

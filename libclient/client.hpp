@@ -83,7 +83,7 @@ private:
     void fail_operations(const Error&);
     void tell_negotiation(Operation&);
 
-    Result<std::unique_ptr<dmabroker_image>> hold(wire::ImageReply&, ImageFds);
+    Result<std::unique_ptr<dmabroker_image>> hold(const wire::ImageReply&, ImageFds);
     void disown_images();
     dmabroker_image* find(HandleId) const;
 

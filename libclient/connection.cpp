@@ -16,10 +16,8 @@ namespace {
 
 /// Every request fits: a participant with all its formats and modifiers has 730 bytes.
 template <class Message> constexpr std::size_t request_bytes = 1024;
-template <> constexpr std::size_t request_bytes<wire::Allocate> = 16 * 1024;
+template <> constexpr std::size_t request_bytes<wire::Allocate> = 20 * 1024;
 template <> constexpr std::size_t request_bytes<wire::DefineCapabilities> = limits::packet_bytes;
-
-constexpr std::uint64_t features = wire::feature_resume;
 
 } // namespace
 
@@ -30,14 +28,13 @@ Result<wire::HelloReply> Connection::greet(UniqueFd socket)
     TRY(socket_.open(std::move(socket), address_.timeout_ns));
     wire::Hello hello;
     hello.name = address_.name;
-    hello.features = features;
     hello.resume = resume_;
     const wire::HelloReply reply = TRY(exchange_hello(socket_, hello, serial_ + 1, address_.timeout_ns));
     if (address_.manager && !reply.manager)
         return fail(Errc::denied, "this socket is not a manager socket; connect to the one whose path ends in .manager");
     TRY(readiness_.watch(socket_.fd()));
     serial_ = std::max(serial_ + 1, reply.last_serial);
-    resume_ = reply.features & wire::feature_resume ? reply.resume : wire::ResumeKey{};
+    resume_ = wire::has(reply.features, wire::Feature::resume) ? reply.resume : wire::ResumeKey{};
     return reply;
 }
 
@@ -221,7 +218,10 @@ void Connection::give_back_answer() noexcept
 {
     take_sent().clear();
     fds().clear();
-    if (const auto* image = std::get_if<wire::ImageReply>(&last())) release(image->handle);
+    const auto* image = std::get_if<wire::ImageReply>(&last());
+    if (!image) return;
+    release(image->handle);
+    for (const wire::HeldImage& other : image->more) release(other.handle);
 }
 
 template <class Expected> Result<Expected*> Connection::answer()

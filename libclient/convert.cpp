@@ -17,15 +17,30 @@ template <class E> Result<E> to_enum(std::uint32_t value, E otherwise, std::stri
     return fail(Errc::invalid_argument, "{} {} is not one of the header's", what, value);
 }
 
-template <class T> Result<Colour> to_colour(const T& from)
+/// The number of a code point, its 0 being the header's 256.
+template <class E> Result<E> to_code_point(std::uint16_t value, E otherwise, std::string_view what)
 {
-    const Colour d;
-    Colour colour;
-    colour.matrix = TRY(to_enum(from.matrix, d.matrix, "matrix"));
-    colour.range = TRY(to_enum(from.range, d.range, "range"));
-    colour.siting = TRY(to_enum(from.siting, d.siting, "siting"));
-    colour.alpha = TRY(to_enum(from.alpha, d.alpha, "alpha"));
-    return colour;
+    if (value == 0) return otherwise;
+    if (value <= DMABROKER_CODE_POINT_0) return static_cast<E>(value % DMABROKER_CODE_POINT_0);
+    return fail(Errc::invalid_argument, "{} {} is no code point of H.273 (1 to 255, and 256 for 0)", what, value);
+}
+
+template <class E> std::uint16_t from_code_point(E code)
+{
+    return code == E{} ? DMABROKER_CODE_POINT_0 : static_cast<std::uint16_t>(code);
+}
+
+Gamut to_gamut(const dmabroker_mastering_display& from)
+{
+    const auto point = [](dmabroker_chromaticity c) { return Chromaticity{c.x, c.y}; };
+    return {point(from.red), point(from.green), point(from.blue), point(from.white)};
+}
+
+dmabroker_mastering_display to_c(const MasteringDisplay& from)
+{
+    const auto point = [](Chromaticity c) { return dmabroker_chromaticity{c.x, c.y}; };
+    return {point(from.gamut.red),   point(from.gamut.green), point(from.gamut.blue),
+            point(from.gamut.white), from.max_luminance,      from.min_luminance};
 }
 
 /// `Value` wraps the caller's number.
@@ -63,6 +78,41 @@ Result<> to_planes(const dmabroker_image_info& from, ImageDesc& desc)
 }
 
 } // namespace
+
+Result<Colour> to_colour(const dmabroker_colour& from, FourCC format)
+{
+    Colour usual = default_colour(format);
+    const Primaries primaries = TRY(to_code_point(from.primaries, usual.primaries, "primaries"));
+    if (usual.matrix == MatrixCoefficients::bt709) usual.matrix = usual_matrix(primaries);
+    return to_colour(from, usual);
+}
+
+Result<Colour> to_colour(const dmabroker_colour& from, const Colour& otherwise)
+{
+    Colour colour = otherwise;
+    colour.primaries = TRY(to_code_point(from.primaries, otherwise.primaries, "primaries"));
+    colour.transfer = TRY(to_code_point(from.transfer, otherwise.transfer, "transfer"));
+    colour.matrix = TRY(to_code_point(from.matrix, otherwise.matrix, "matrix"));
+    colour.range = TRY(to_code_point(from.range, otherwise.range, "range"));
+    colour.siting = TRY(to_code_point(from.siting, otherwise.siting, "siting"));
+    colour.alpha = TRY(to_code_point(from.alpha, otherwise.alpha, "alpha"));
+    const MasteringDisplay mastering{to_gamut(from.mastering), from.mastering.max_luminance, from.mastering.min_luminance};
+    if (mastering != MasteringDisplay{}) colour.mastering = mastering;
+    if (const ContentLight light{from.light.max_cll, from.light.max_fall}; light != ContentLight{}) colour.light = light;
+    return colour;
+}
+
+dmabroker_colour to_c(const Colour& colour)
+{
+    return {from_code_point(colour.primaries),
+            from_code_point(colour.transfer),
+            from_code_point(colour.matrix),
+            from_code_point(colour.range),
+            from_code_point(colour.siting),
+            from_code_point(colour.alpha),
+            to_c(colour.mastering),
+            {colour.light.max_cll, colour.light.max_fall}};
+}
 
 Result<> copy_out(std::string_view text, char** out)
 {
@@ -165,7 +215,8 @@ Result<wire::Allocate> to_request(const dmabroker_allocation& from)
     request.spec.usage = TRY(to_usage(from.usage));
     request.spec.backends = TRY(to_backends(from.backends));
     request.spec.minimum_rung = TRY(to_enum(from.minimum_rung, Rung::copy, "minimum_rung"));
-    request.spec.colour = TRY(to_colour(from));
+    request.spec.colour = TRY(to_colour(from.colour, request.spec.format));
+    TRY(check_colour(request.spec.colour, request.spec.format));
     request.spec.device = TRY(to_name(from.device, "device"));
     request.spec.modifiers = TRY((to_list<Modifier, limits::modifiers>(from.modifiers, from.modifier_count, "modifiers")));
     request.label = TRY(to_name(from.label, "label"));
@@ -187,7 +238,7 @@ Result<ImageDesc> to_desc(const dmabroker_image_info& from)
     desc.format = {from.format};
     desc.modifier = {from.modifier};
     desc.usage = TRY(to_usage(from.usage));
-    desc.colour = TRY(to_colour(from));
+    desc.colour = TRY(to_colour(from.colour, desc.format));
     desc.device.render_node = from.render_node;
     std::ranges::copy(from.device_uuid, desc.device.device_uuid.begin());
     std::ranges::copy(from.driver_uuid, desc.device.driver_uuid.begin());
@@ -211,10 +262,7 @@ void fill(dmabroker_image_info& info, const ImageDesc& desc)
     info.kind = static_cast<std::uint32_t>(desc.kind);
     info.backend = static_cast<std::uint32_t>(desc.backend);
     info.rung = static_cast<std::uint32_t>(desc.rung);
-    info.matrix = static_cast<std::uint32_t>(desc.colour.matrix);
-    info.range = static_cast<std::uint32_t>(desc.colour.range);
-    info.siting = static_cast<std::uint32_t>(desc.colour.siting);
-    info.alpha = static_cast<std::uint32_t>(desc.colour.alpha);
+    info.colour = to_c(desc.colour);
     info.plane_count = static_cast<std::uint32_t>(desc.planes.size());
     info.memory_count = static_cast<std::uint32_t>(desc.memories.size());
     for (std::size_t i = 0; i < desc.planes.size(); ++i)

@@ -74,6 +74,11 @@ Result<Usage> to_usage(std::uint32_t flags);
 
 Result<wire::Participant> to_participant(const dmabroker_participant*);
 Result<wire::Allocate> to_request(const dmabroker_allocation&);
+/// A member that is 0 is the default of the format.
+Result<Colour> to_colour(const dmabroker_colour&, FourCC);
+/// A member that is 0 is that of `otherwise`.
+Result<Colour> to_colour(const dmabroker_colour&, const Colour& otherwise);
+dmabroker_colour to_c(const Colour&);
 /// Zero stands for the default of backend, rung and colour.
 Result<ImageDesc> to_desc(const dmabroker_image_info&);
 dmabroker_image_info to_info(const ImageDesc&);

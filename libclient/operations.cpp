@@ -126,7 +126,7 @@ Result<> Client::accept(Operation& operation, const wire::Allocate& asked, std::
     wire::ImageReply* reply = TRY(connection_.answer<wire::ImageReply>());
     if (!is_as_asked(reply->desc, asked)) return connection_.end(wrong_image);
     const bool written = reply->contents_written;
-    operation.image = TRY(hold(*reply, wire::take_image_fds(connection_.fds(), 0, reply->fd_count())));
+    operation.image = TRY(hold(*reply, wire::take_image_fds(connection_.fds(), *reply)));
     if (asked.has_contents && !written) TRY(write_packed(*operation.image, sent[0]));
     return {};
 }
@@ -134,7 +134,7 @@ Result<> Client::accept(Operation& operation, const wire::Allocate& asked, std::
 Result<> Client::accept(Operation& operation, const wire::Join&, std::vector<UniqueFd>)
 {
     wire::ImageReply* reply = TRY(connection_.answer<wire::ImageReply>());
-    operation.image = TRY(hold(*reply, wire::take_image_fds(connection_.fds(), 0, reply->fd_count())));
+    operation.image = TRY(hold(*reply, wire::take_image_fds(connection_.fds(), *reply)));
     return {};
 }
 

@@ -21,6 +21,7 @@ Result<wire::Register> to_request(const dmabroker_image_info* info, const char* 
         return fail(Errc::invalid_argument, "kind must be DMABROKER_DMA_BUF or DMABROKER_MEMFD: nothing else can be checked");
     // Refused here with its reason; the broker checks again, with the descriptors.
     TRY(check_layout(request.desc));
+    TRY(check_colour(request.desc.colour, request.desc.format));
     request.label = TRY(to_name(label, "label"));
     request.lease_ns = lease_ns;
     return request;

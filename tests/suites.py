@@ -51,6 +51,11 @@ SUITES = [
     Suite("layering", "python3 {src}/tests/layering.py", fast=True),
     Suite("format", "{src}/tests/format"),
     Suite("python_client", "python3 {src}/tests/integration/python_client.py {build}/daemon/dmabrokerd", ("host", "asan"), fast=True),
+    # Everything that clients do, with a broker of a later version; and the broker with such clients.
+    Suite("later/python_client", "python3 {src}/tests/integration/python_client.py {build}/tests/integration/later_dmabrokerd"),
+    Suite("later/libclient", "env DMABROKERD={build}/tests/integration/later_dmabrokerd {build}/tests/libclient/libclient_test"
+          " --gtest_filter=BrokerTest.*", gtest=True),
+    Suite("later/tools", "env DMABROKERD={build}/tests/integration/later_dmabrokerd {build}/tests/tools/ctl_test", gtest=True),
     Suite("systemd", "python3 {src}/tests/integration/systemd_test.py {build}", ("systemd",), timeout=120),
     Suite("fuzz/decoder", "{src}/tests/fuzz/run 60 {fuzz}/tests/fuzz/fuzz_decoder", ("fuzz",), timeout=180),
     Suite("fuzz/session", "{src}/tests/fuzz/run 60 {fuzz}/tests/fuzz/fuzz_session", ("fuzz",), timeout=180),

@@ -60,7 +60,6 @@ Result<Allocated> SystemDmaBufAllocator::make_image(const wire::AllocateSpec& sp
     out.desc.backend = device_.backend;
     out.desc.rung = Rung::system_dma_buf;
     out.desc.usage = spec.usage;
-    out.desc.colour = spec.colour;
     out.fds.push_back(TRY(create(out.desc.memories[0].size)));
     const FdIdentity found = identify(out.fds[0].get());
     if (found.type != FdType::dma_buf || found.size < out.desc.memories[0].size)

@@ -10,11 +10,7 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
-#include <cstring>
 #include <fcntl.h>
-#include <linux/dma-buf.h>
-#include <sys/ioctl.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 namespace dmb {
@@ -34,19 +30,6 @@ bool reclaim_memfd(Allocated& memory)
     if (!again) return false;
     memory.fds.push_back(std::move(*again));
     return true;
-}
-
-bool clear_dma_buf(int fd, std::uint64_t size)
-{
-    void* at = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    if (at == MAP_FAILED) return false;
-    dma_buf_sync sync{DMA_BUF_SYNC_START | DMA_BUF_SYNC_WRITE};
-    bool done = ::ioctl(fd, DMA_BUF_IOCTL_SYNC, &sync) == 0;
-    if (done) std::memset(at, 0, size);
-    sync.flags = DMA_BUF_SYNC_END | DMA_BUF_SYNC_WRITE;
-    if (done) done = ::ioctl(fd, DMA_BUF_IOCTL_SYNC, &sync) == 0;
-    ::munmap(at, size);
-    return done;
 }
 
 } // namespace
@@ -73,13 +56,10 @@ bool reclaim(Allocated& memory)
     return dma_buf_references(memory.fds[0].get()) == memory.unshared_count;
 }
 
-bool clear(Allocated& memory)
+bool clear(const Allocated& memory)
 {
-    const auto size = memory.desc.total_size();
-    if (memory.desc.kind == MemoryKind::memfd)
-        return ::fallocate(memory.keeper.get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, static_cast<off_t>(size)) == 0;
-    const bool system_memory = memory.desc.backend == Backend::udmabuf || memory.desc.backend == Backend::dma_heap;
-    return system_memory && clear_dma_buf(memory.fds[0].get(), size);
+    const auto size = static_cast<off_t>(memory.desc.total_size());
+    return ::fallocate(memory.keeper.get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, size) == 0;
 }
 
 } // namespace dmb

@@ -49,7 +49,6 @@ Result<Allocated> make_image(const wire::AllocateSpec& spec, const LayoutRules& 
     out.desc.backend = Backend::memfd;
     out.desc.rung = Rung::system_dma_buf;
     out.desc.usage = spec.usage;
-    out.desc.colour = spec.colour;
     // The kernel does not count the file that memfd_create makes among the writers of its inode, so a write
     // lease on that one is always refused: keep one opened the common way.
     const UniqueFd made = TRY(create_memfd("dmabroker", out.desc.memories[0].size, F_SEAL_SHRINK | F_SEAL_GROW));

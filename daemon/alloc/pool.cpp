@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: MIT
 // A list in order of age and an index by shape. Memory is judged when it is put back (reclaim) and
 // cleared when it is taken by somebody else, so that the owner's own reuse costs no system call.
+// That no descriptor is left does not mean that nobody comes back: an O_PATH descriptor is seen by no lease and opens a
+// memfd anew for whoever may open the file. So what such a client had serves nobody else, and what it shared serves nobody.
+// Dma-bufs never change hands: pages that a pipe or an importer pinned cannot be taken out of them, as out of a memfd.
 // Nothing stays longer than `idle_ns`: what the broker holds is back to its baseline soon after its
 // clients are, and an empty pool needs no timer.
 #include "daemon/alloc/pool.hpp"
@@ -26,10 +29,9 @@ std::size_t shape_of(Backend backend, Extent size, FourCC format, Usage usage)
     return h;
 }
 
-bool can_clear(const ImageDesc& desc)
+bool may_change_hands(const Pool::Past& past, const ImageDesc& desc)
 {
-    const bool system = desc.backend == Backend::memfd || desc.backend == Backend::udmabuf || desc.backend == Backend::dma_heap;
-    return system && desc.total_size() <= most_bytes_to_clear;
+    return !past.may_reopen && desc.backend == Backend::memfd && desc.total_size() <= most_bytes_to_clear;
 }
 
 bool fits(const ImageDesc& desc, const DeviceInfo& device, const wire::AllocateSpec& spec)
@@ -50,7 +52,7 @@ Pool::Shapes::iterator Pool::find(ClientId client, std::size_t shape, const Devi
         const Entry& entry = *it->second;
         if (!fits(entry.memory.desc, device, spec)) continue;
         if (entry.owner == client) return it;
-        if (can_clear(entry.memory.desc)) best = it;
+        if (entry.for_others) best = it;
     }
     return best;
 }
@@ -66,15 +68,16 @@ std::optional<Allocated> Pool::take(ClientId client, const DeviceInfo& device, c
     return memory;
 }
 
-void Pool::put(ClientId owner, Allocated memory, bool was_shared, Instant now)
+void Pool::put(const Past& past, Allocated memory, Instant now)
 {
     const std::uint64_t size = memory.desc.total_size();
-    if (was_shared) owner = {};
-    if (size > limit_ || (owner == ClientId{} && !can_clear(memory.desc)) || !reclaim(memory)) return;
+    const ClientId owner = past.was_shared ? ClientId{} : past.owner;
+    const bool for_others = may_change_hands(past, memory.desc);
+    if (size > limit_ || (owner == ClientId{} && !for_others) || !reclaim(memory)) return;
     memory.contents_written = false;
     while (!entries_.empty() && (bytes_ + size > limit_ || entries_.size() >= most_images)) remove(entries_.begin());
     const std::size_t shape = shape_of(memory.desc.backend, memory.desc.size, memory.desc.format, memory.desc.usage);
-    entries_.push_back({std::move(memory), owner, now, shape});
+    entries_.push_back({std::move(memory), owner, for_others, now, shape});
     shapes_.emplace(shape, std::prev(entries_.end()));
     bytes_ += size;
 }
@@ -85,7 +88,7 @@ void Pool::forget(ClientId client)
         const auto entry = it++;
         if (entry->owner != client) continue;
         entry->owner = {};
-        if (!can_clear(entry->memory.desc)) remove(entry);
+        if (!entry->for_others) remove(entry);
     }
 }
 

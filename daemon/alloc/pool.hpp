@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Freed memory waiting for the next image of the same shape. Only memory that nobody holds any more is
-// kept, for a short while, and what changes hands is cleared first.
+// kept, for a short while. It changes hands only where nobody who had it can still reach it, and is cleared first.
 #pragma once
 #include "daemon/alloc/allocated.hpp"
 #include "proto/base/instant.hpp"
@@ -15,15 +15,21 @@ namespace dmb {
 
 class Pool {
 public:
+    /// Who had the memory of an image that has ended.
+    struct Past {
+        ClientId owner;          ///< 0: gone
+        bool was_shared = false; ///< others had it, too
+        bool may_reopen = true;  ///< one of them may open its memfd anew (Peer::may_reopen)
+    };
+
     explicit Pool(std::uint64_t limit_bytes) : limit_(limit_bytes) {}
 
     /// Memory for `spec` on that device and backend, or nothing. Pixels are undefined when it was this
     /// client's own and nobody else ever had it, else zero.
     std::optional<Allocated> take(ClientId, const DeviceInfo&, const wire::AllocateSpec&);
-    /// Keeps the memory if the kernel proves it unshared, else drops it. `was_shared`: another client
-    /// had it open since it was last cleared.
-    void put(ClientId owner, Allocated, bool was_shared, Instant now);
-    /// The client is gone: nobody can claim its memory uncleared, and memory only its driver can clear goes.
+    /// Keeps the memory if it may serve somebody again and the kernel proves it unshared, else drops it.
+    void put(const Past&, Allocated, Instant now);
+    /// The client is gone: nobody can claim its memory uncleared, and what may not change hands goes.
     void forget(ClientId);
     bool empty() const { return entries_.empty(); }
     PoolInfo info() const;
@@ -33,7 +39,8 @@ public:
 private:
     struct Entry {
         Allocated memory;
-        ClientId owner; ///< who may have it uncleared; 0: nobody
+        ClientId owner;          ///< who may have it uncleared; 0: nobody
+        bool for_others = false; ///< who get it cleared
         Instant since;
         std::size_t shape;
     };

@@ -238,7 +238,7 @@ void WorkerClient::next(Instant now)
     const Job& job = jobs_.front();
     state_ = State::busy;
     deadline_ = after(now, timing_.request_ns);
-    if (++serial_ == 0) ++serial_;
+    ++serial_;
     BoundedVector<int, limits::packet_fds> fds;
     for (const UniqueFd& fd : job.fds) fds.push_back(fd.get());
     sent_ = link_.send(job.request, serial_, {fds.data(), fds.size()}).has_value();

@@ -18,7 +18,7 @@ public:
     virtual ~WorkerLink() = default;
     /// A new process, connected. What it sends goes to WorkerClient::received, its end to ::lost.
     virtual Result<> start() = 0;
-    virtual Result<> send(const wire::WorkerRequest&, std::uint32_t serial, std::span<const int> fds) = 0;
+    virtual Result<> send(const wire::WorkerRequest&, std::uint64_t serial, std::span<const int> fds) = 0;
     /// Kills the process and forgets its socket; ::lost is not called for it.
     virtual void kill() = 0;
 };
@@ -109,7 +109,7 @@ private:
     Instant deadline_ = never;
     std::uint64_t backoff_ns_;
     std::uint32_t failed_starts_ = 0;
-    std::uint32_t serial_ = 0;
+    std::uint64_t serial_ = 0;
     std::vector<DeviceInfo> devices_;
     std::vector<FormatSupport> formats_;
     std::deque<Job> jobs_;                                     ///< the first one is being served when busy

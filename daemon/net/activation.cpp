@@ -1,14 +1,20 @@
 // SPDX-License-Identifier: MIT
 // Names decide which socket is which: FileDescriptorName=client and =manager; sockets with other names
 // are clients first, managers second, in the order given. Restored descriptors come without
-// close-on-exec, so it is set here before anything can fork.
+// close-on-exec, so it is set here before anything can fork. Nothing that is handed over keeps the broker from starting: a
+// manager that restarts us keeps handing it over.
 #include "daemon/net/activation.hpp"
 
+#include "proto/base/log.hpp"
+
+#include <algorithm>
 #include <cerrno>
 #include <charconv>
+#include <climits>
 #include <cstdlib>
 #include <cstring>
 #include <fcntl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -17,7 +23,6 @@ namespace dmb {
 namespace {
 
 constexpr int first_handed = 3;
-constexpr int most_handed = 16;
 
 std::string take_variable(const char* name)
 {
@@ -52,32 +57,48 @@ std::string next_name(std::string_view& names)
     return name;
 }
 
+/// Those beyond cannot be open.
+int most_descriptors()
+{
+    rlimit limit{};
+    if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return 1024;
+    return static_cast<int>(std::min<rlim_t>(limit.rlim_max, INT_MAX)) - first_handed;
+}
+
+void take_one(int number, std::string name, Handed& out)
+{
+    if (::fcntl(number, F_SETFD, FD_CLOEXEC) != 0) return; // not open
+    UniqueFd fd = UniqueFd::adopt(number);
+    if (!is_listening_seqpacket(number)) return out.kept.emplace_back(std::move(fd), std::move(name)), void();
+    const bool manager = name == "manager" || (name != "client" && out.sockets.size() == 1);
+    out.sockets.push_back({std::move(fd), manager});
+}
+
+void report(const Handed& handed, int promised)
+{
+    if (!handed.kept.empty())
+        log::warning("{} descriptors of the service manager are put aside, the first one is '{}' ({}): sockets to listen on "
+                     "need ListenSequentialPacket=",
+                     handed.kept.size(), handed.kept[0].name, handed.kept[0].fd.get());
+    if (const std::size_t open = handed.sockets.size() + handed.kept.size(); open != static_cast<std::size_t>(promised))
+        log::warning("LISTEN_FDS promises {} descriptors, {} of them are open", promised, open);
+}
+
 } // namespace
 
-Result<std::vector<HandedSocket>> take_handed_sockets()
+Result<Handed> take_handed()
 {
     const std::string pid = take_variable("LISTEN_PID");
     const std::string count_text = take_variable("LISTEN_FDS");
     const std::string names = take_variable("LISTEN_FDNAMES");
-    std::vector<HandedSocket> out;
+    Handed out;
     if (pid.empty() || number(pid) != ::getpid()) return out;
     const int count = number(count_text);
-    if (count < 0 || count > most_handed)
-        return fail(Errc::invalid_argument, "LISTEN_FDS is '{}'; 0 to {} sockets can be handed over", count_text, most_handed);
+    if (count < 0) return fail(Errc::invalid_argument, "LISTEN_FDS is '{}', which is no number of descriptors", count_text);
     std::string_view rest = names;
-    for (int i = 0; i < count; ++i) {
-        UniqueFd fd = UniqueFd::adopt(first_handed + i);
-        if (::fcntl(fd.get(), F_SETFD, FD_CLOEXEC) != 0) {
-            [[maybe_unused]] const int not_open = fd.release();
-            return fail(Errc::invalid_argument, "LISTEN_FDS promises descriptor {}, which is not open", first_handed + i);
-        }
-        if (!is_listening_seqpacket(fd.get()))
-            return fail(Errc::invalid_argument,
-                        "descriptor {} is not a listening SEQPACKET socket; use ListenSequentialPacket=", first_handed + i);
-        const std::string name = next_name(rest);
-        const bool manager = name == "manager" || (name != "client" && i == 1);
-        out.push_back({std::move(fd), manager});
-    }
+    const int taken = std::min(count, most_descriptors());
+    for (int i = 0; i < taken; ++i) take_one(first_handed + i, next_name(rest), out);
+    report(out, count);
     return out;
 }
 

@@ -16,9 +16,21 @@ struct HandedSocket {
     bool manager = false;
 };
 
-/// Takes the sockets over and clears the variables. Empty: not activated. An error when what was handed
-/// over is not a listening SEQPACKET socket each.
-Result<std::vector<HandedSocket>> take_handed_sockets();
+/// What we have no use for, by its name in $LISTEN_FDNAMES. It stays open: the manager gave it to keep, and what it
+/// belongs to may come later.
+struct KeptDescriptor {
+    UniqueFd fd;
+    std::string name;
+};
+
+struct Handed {
+    std::vector<HandedSocket> sockets; ///< empty: not activated
+    std::vector<KeptDescriptor> kept;
+};
+
+/// Takes over what is open of what was handed over, close-on-exec, and clears the variables. An error when $LISTEN_FDS is
+/// no number.
+Result<Handed> take_handed();
 
 /// Reads and clears $NOTIFY_SOCKET at once, so that children do not inherit it.
 class Notifier {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // One function per request: from the message to the broker and from its answer to a reply. Rules are the
-// broker's; here is only what belongs to the connection (hello, who waits, which descriptors go along).
+// broker's; here is only what belongs to the connection (hello, what is being served, which descriptors go along).
 #include "daemon/net/server.hpp"
 
 #include "daemon/alloc/memfd.hpp"
@@ -26,7 +26,7 @@ std::uint32_t count_own_descriptors()
 
 } // namespace
 
-void Server::handle(Session& session, std::uint32_t serial, const wire::Hello& hello, wire::PacketFds&)
+void Server::handle(Session& session, std::uint64_t serial, const wire::Hello& hello, wire::PacketFds&)
 {
     if (hello.magic != wire::magic) return violation(session, {Errc::protocol_violation, "this is not the dmabroker protocol"});
     if (hello.oldest_version > wire::version || hello.newest_version < wire::version)
@@ -42,38 +42,58 @@ void Server::handle(Session& session, std::uint32_t serial, const wire::Hello& h
     sent(session, send(session, serial, reply));
 }
 
-void Server::handle(Session& session, std::uint32_t serial, const wire::Allocate& request, wire::PacketFds& fds)
+void Server::handle(Session& session, std::uint64_t serial, const wire::Allocate& request, wire::PacketFds& fds)
 {
+    if (!begin(session, serial)) return;
     UniqueFd contents = fds.empty() ? UniqueFd() : std::move(fds[0]);
-    session.state = Session::State::waiting;
     broker_->allocate(session.id, request, std::move(contents), now(),
                       [this, id = session.id, serial](const AllocationAnswer& answer) { allocated(id, serial, answer); });
 }
 
-void Server::allocated(ClientId id, std::uint32_t serial, const AllocationAnswer& result)
+void Server::allocated(ClientId id, std::uint64_t serial, const AllocationAnswer& result)
 {
-    Session* session = find(id);
+    Session* session = finish(id, serial);
     if (!session) return;
-    session->state = Session::State::ready;
     if (result.held) answer(*session, serial, *result.held, result.candidates, true);
     else refuse(*session, serial, result.held.error(), result.candidates, result.request);
-    go_on(*session);
 }
 
-/// After an answer that may have come late: reads the next request, if nobody else will.
-void Server::go_on(Session& session)
+/// False: it has been refused.
+bool Server::begin(Session& session, std::uint64_t serial)
 {
-    if (!session.reading && session.state == Session::State::ready) wait(session);
+    if (!session.pending.full()) {
+        session.pending.push_back(serial);
+        return true;
+    }
+    sent(session, send(session, serial,
+                       wire::ErrorReply{.code = Errc::too_many_requests,
+                                        .reason = std::string_view(
+                                            fmt::format("{} requests of this connection are being served; wait for one of them",
+                                                        session.pending.size())),
+                                        .request = {},
+                                        .candidates = {}}));
+    return false;
 }
 
-void Server::handle(Session& session, std::uint32_t serial, const wire::Open& request, wire::PacketFds&)
+/// Null: nobody waits for it any more.
+Session* Server::finish(ClientId id, std::uint64_t serial)
+{
+    Session* session = find(id);
+    if (!session) return nullptr;
+    auto& pending = session->pending;
+    *std::ranges::find(pending, serial) = pending[pending.size() - 1];
+    pending.resize(pending.size() - 1);
+    return session;
+}
+
+void Server::handle(Session& session, std::uint64_t serial, const wire::Open& request, wire::PacketFds&)
 {
     const Result<Held> held = broker_->open(session.id, request, now());
     if (held) answer(session, serial, *held, {}, true);
     else refuse(session, serial, held.error());
 }
 
-void Server::handle(Session& session, std::uint32_t serial, const wire::Register& request, wire::PacketFds& fds)
+void Server::handle(Session& session, std::uint64_t serial, const wire::Register& request, wire::PacketFds& fds)
 {
     ImageFds memories;
     for (UniqueFd& fd : fds) memories.push_back(std::move(fd));
@@ -82,29 +102,29 @@ void Server::handle(Session& session, std::uint32_t serial, const wire::Register
     else refuse(session, serial, held.error());
 }
 
-void Server::handle(Session& session, std::uint32_t serial, const wire::MintToken& request, wire::PacketFds&)
+void Server::handle(Session& session, std::uint64_t serial, const wire::MintToken& request, wire::PacketFds&)
 {
     const Result<wire::TokenReply> reply = broker_->mint(session.id, request, now());
     if (reply) sent(session, send(session, serial, *reply));
     else refuse(session, serial, reply.error());
 }
 
-void Server::handle(Session& session, std::uint32_t serial, const wire::RevokeToken& request, wire::PacketFds&)
+void Server::handle(Session& session, std::uint64_t serial, const wire::RevokeToken& request, wire::PacketFds&)
 {
     answer(session, serial, broker_->revoke(session.id, request, now()));
 }
 
-void Server::handle(Session& session, std::uint32_t serial, const wire::RevokeImage& request, wire::PacketFds&)
+void Server::handle(Session& session, std::uint64_t serial, const wire::RevokeImage& request, wire::PacketFds&)
 {
     answer(session, serial, broker_->revoke(session.id, request, now()));
 }
 
-void Server::handle(Session& session, std::uint32_t serial, const wire::SetLease& request, wire::PacketFds&)
+void Server::handle(Session& session, std::uint64_t serial, const wire::SetLease& request, wire::PacketFds&)
 {
     answer(session, serial, broker_->set_lease(session.id, request, now()));
 }
 
-void Server::handle(Session& session, std::uint32_t, const wire::Release& request, wire::PacketFds&)
+void Server::handle(Session& session, std::uint64_t, const wire::Release& request, wire::PacketFds&)
 {
     if (const auto released = broker_->release(session.id, request.handle, now()); !released)
         violation(session, released.error());
@@ -121,7 +141,7 @@ Result<Snapshot> Server::snapshot(ClientId id, ImageId image) const
     return out;
 }
 
-void Server::handle(Session& session, std::uint32_t serial, const wire::Inspect& request, wire::PacketFds&)
+void Server::handle(Session& session, std::uint64_t serial, const wire::Inspect& request, wire::PacketFds&)
 {
     std::size_t size = 0;
     const auto memory = [&]() -> Result<UniqueFd> {
@@ -135,65 +155,73 @@ void Server::handle(Session& session, std::uint32_t serial, const wire::Inspect&
     sent(session, send(session, serial, wire::SnapshotReply{size}, {&fd, 1}));
 }
 
-void Server::handle(Session& session, std::uint32_t serial, const wire::FindCapabilities& request, wire::PacketFds&)
+void Server::handle(Session& session, std::uint64_t serial, const wire::FindCapabilities& request, wire::PacketFds&)
 {
     const Result<bool> known = broker_->find_table(session.id, request);
     if (known) sent(session, send(session, serial, wire::CapabilitiesReply{*known}));
     else refuse(session, serial, known.error());
 }
 
-void Server::handle(Session& session, std::uint32_t serial, const wire::DefineCapabilities& request, wire::PacketFds&)
+void Server::handle(Session& session, std::uint64_t serial, const wire::DefineCapabilities& request, wire::PacketFds&)
 {
     const auto known = [&]() -> Result<bool> {
-        std::optional<Capabilities> whole = TRY(broker_->define_table(session.id, request));
+        const auto whole = TRY(broker_->define_table(session.id, request));
         if (!whole) return false;
-        const Digest digest = TRY(wire::digest_of(*whole));
+        const Digest digest = wire::digest_of(*whole);
         if (digest != request.digest)
             return fail(Errc::invalid_argument, "the table's digest is {}, not what the client says", to_string(digest));
-        TRY(broker_->keep_table(session.id, digest, std::move(*whole)));
+        TRY(broker_->keep_table(session.id, digest, TRY(wire::decode_capabilities(*whole))));
         return true;
     }();
     if (known) sent(session, send(session, serial, wire::CapabilitiesReply{*known}));
     else refuse(session, serial, known.error());
 }
 
-void Server::handle(Session& session, std::uint32_t serial, const wire::Join& request, wire::PacketFds&)
+void Server::handle(Session& session, std::uint64_t serial, const wire::Join& request, wire::PacketFds&)
 {
-    session.state = Session::State::waiting;
+    if (!begin(session, serial)) return;
     broker_->join(session.id, request, now(),
                   [this, id = session.id, serial](const AllocationAnswer& answer) { allocated(id, serial, answer); });
 }
 
-void Server::handle(Session& session, std::uint32_t serial, const wire::Move& request, wire::PacketFds&)
+void Server::handle(Session& session, std::uint64_t serial, const wire::Move& request, wire::PacketFds&)
 {
     const Result<Held> held = broker_->move(session.id, request, now());
     if (held) answer(session, serial, *held, {}, true);
     else refuse(session, serial, held.error());
 }
 
-void Server::handle(Session& session, std::uint32_t serial, const wire::Refresh& request, wire::PacketFds&)
+void Server::handle(Session& session, std::uint64_t serial, const wire::Refresh& request, wire::PacketFds&)
 {
-    session.state = Session::State::waiting;
+    if (!begin(session, serial)) return;
     broker_->refresh(session.id, request, now(), [this, id = session.id, serial](const Result<std::uint64_t>& cost) {
-        Session* asking = find(id);
+        Session* asking = finish(id, serial);
         if (!asking) return;
-        asking->state = Session::State::ready;
         if (cost) sent(*asking, send(*asking, serial, wire::Refreshed{*cost}));
         else refuse(*asking, serial, cost.error());
-        go_on(*asking);
     });
 }
 
-void Server::handle(Session& session, std::uint32_t serial, const wire::Why& request, wire::PacketFds&)
+void Server::handle(Session& session, std::uint64_t serial, const wire::Why& request, wire::PacketFds&)
 {
     Result<Decision> decision = broker_->why(session.id, request, now());
     if (decision) sent(session, send(session, serial, wire::WhyReply{std::move(*decision)}));
     else refuse(session, serial, decision.error());
 }
 
-void Server::handle(Session& session, std::uint32_t serial, const wire::ManageProofs& request, wire::PacketFds&)
+void Server::handle(Session& session, std::uint64_t serial, const wire::ManageProofs& request, wire::PacketFds&)
 {
     answer(session, serial, broker_->manage_proofs(session.id, request, now()));
+}
+
+void Server::handle(Session& session, std::uint64_t serial, const wire::Cancel&, wire::PacketFds&)
+{
+    refuse(session, serial, {Errc::unsupported, "not yet"});
+}
+
+void Server::handle(Session& session, std::uint64_t serial, const wire::OpenChannel&, wire::PacketFds&)
+{
+    refuse(session, serial, {Errc::unsupported, "not yet"});
 }
 
 } // namespace dmb

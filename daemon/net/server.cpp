@@ -145,29 +145,13 @@ void Server::readable(ClientId id)
 {
     Session* session = find(id);
     if (!session) return;
-    session->reading = true;
     try {
         receive(*session);
     } catch (const std::exception& error) { // out of memory
         violation(*session, {Errc::out_of_memory, error.what()});
     }
-    session->reading = false;
-    if (session->state == Session::State::waiting) watch_for_end(*session);
-    else if (session->state != Session::State::ended) wait(*session);
+    if (session->state != Session::State::ended) wait(*session);
     settle();
-}
-
-/// While nothing is read, because an allocation runs, a peer that dies must still be noticed.
-void Server::watch_for_end(Session& session)
-{
-    if (session.watched) return;
-    session.watched = true;
-    session.socket.async_wait(Socket::wait_error, [this, id = session.id](error_code error) {
-        Session* watched = error == asio::error::operation_aborted ? nullptr : find(id);
-        if (!watched) return;
-        watched->watched = false;
-        if (watched->state == Session::State::waiting) peer_ended(id);
-    });
 }
 
 void Server::peer_ended(ClientId id)
@@ -232,6 +216,10 @@ void Server::decode(Session& session, wire::Packet& packet)
     if (greeted != (!decoded || request_.message.index() != 0))
         return violation(session, {Errc::protocol_violation, greeted ? "a second hello" : "a request before hello"});
     if (!decoded) return refuse(session, request_.serial, decoded.error());
+    if (request_.has_unknown_value && greeted)
+        return refuse(
+            session, request_.serial,
+            {Errc::unsupported, "the request has a value that this broker does not know; it is older than the client"});
     std::visit([&](const auto& message) { handle(session, request_.serial, message, packet.fds); }, request_.message);
 }
 
@@ -247,7 +235,7 @@ void Server::sent(Session& session, Outbox::Sent sent)
     }
 }
 
-void Server::refuse(Session& session, std::uint32_t serial, const Error& error, std::span<const wire::Candidate> candidates,
+void Server::refuse(Session& session, std::uint64_t serial, const Error& error, std::span<const wire::Candidate> candidates,
                     RequestId request)
 {
     if (error.code == Errc::too_many_requests || error.code == Errc::protocol_violation) return violation(session, error);
@@ -256,13 +244,13 @@ void Server::refuse(Session& session, std::uint32_t serial, const Error& error, 
     sent(session, send(session, serial, reply));
 }
 
-void Server::answer(Session& session, std::uint32_t serial, const Result<>& result)
+void Server::answer(Session& session, std::uint64_t serial, const Result<>& result)
 {
     if (!result) return refuse(session, serial, result.error());
     sent(session, send(session, serial, wire::Done{}));
 }
 
-void Server::answer(Session& session, std::uint32_t serial, const Held& held, std::span<const wire::Candidate> candidates,
+void Server::answer(Session& session, std::uint64_t serial, const Held& held, std::span<const wire::Candidate> candidates,
                     bool with_fds)
 {
     image_reply_.handle = held.handle;

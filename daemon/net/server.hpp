@@ -50,36 +50,38 @@ public:
 
 private:
     void wait(Session&);
-    void watch_for_end(Session&);
     void readable(ClientId);
     void peer_ended(ClientId);
     void receive(Session&);
     void decode(Session&, wire::Packet&);
 
-    void handle(Session&, std::uint32_t serial, const wire::Hello&, wire::PacketFds&);
-    void handle(Session&, std::uint32_t serial, const wire::Allocate&, wire::PacketFds&);
-    void handle(Session&, std::uint32_t serial, const wire::Open&, wire::PacketFds&);
-    void handle(Session&, std::uint32_t serial, const wire::Register&, wire::PacketFds&);
-    void handle(Session&, std::uint32_t serial, const wire::MintToken&, wire::PacketFds&);
-    void handle(Session&, std::uint32_t serial, const wire::RevokeToken&, wire::PacketFds&);
-    void handle(Session&, std::uint32_t serial, const wire::RevokeImage&, wire::PacketFds&);
-    void handle(Session&, std::uint32_t serial, const wire::SetLease&, wire::PacketFds&);
-    void handle(Session&, std::uint32_t serial, const wire::Release&, wire::PacketFds&);
-    void handle(Session&, std::uint32_t serial, const wire::Inspect&, wire::PacketFds&);
-    void handle(Session&, std::uint32_t serial, const wire::FindCapabilities&, wire::PacketFds&);
-    void handle(Session&, std::uint32_t serial, const wire::DefineCapabilities&, wire::PacketFds&);
-    void handle(Session&, std::uint32_t serial, const wire::Join&, wire::PacketFds&);
-    void handle(Session&, std::uint32_t serial, const wire::Move&, wire::PacketFds&);
-    void handle(Session&, std::uint32_t serial, const wire::Refresh&, wire::PacketFds&);
-    void handle(Session&, std::uint32_t serial, const wire::Why&, wire::PacketFds&);
-    void handle(Session&, std::uint32_t serial, const wire::ManageProofs&, wire::PacketFds&);
-    void allocated(ClientId, std::uint32_t serial, const AllocationAnswer&);
-    void go_on(Session&);
+    void handle(Session&, std::uint64_t serial, const wire::Hello&, wire::PacketFds&);
+    void handle(Session&, std::uint64_t serial, const wire::Allocate&, wire::PacketFds&);
+    void handle(Session&, std::uint64_t serial, const wire::Open&, wire::PacketFds&);
+    void handle(Session&, std::uint64_t serial, const wire::Register&, wire::PacketFds&);
+    void handle(Session&, std::uint64_t serial, const wire::MintToken&, wire::PacketFds&);
+    void handle(Session&, std::uint64_t serial, const wire::RevokeToken&, wire::PacketFds&);
+    void handle(Session&, std::uint64_t serial, const wire::RevokeImage&, wire::PacketFds&);
+    void handle(Session&, std::uint64_t serial, const wire::SetLease&, wire::PacketFds&);
+    void handle(Session&, std::uint64_t serial, const wire::Release&, wire::PacketFds&);
+    void handle(Session&, std::uint64_t serial, const wire::Inspect&, wire::PacketFds&);
+    void handle(Session&, std::uint64_t serial, const wire::FindCapabilities&, wire::PacketFds&);
+    void handle(Session&, std::uint64_t serial, const wire::DefineCapabilities&, wire::PacketFds&);
+    void handle(Session&, std::uint64_t serial, const wire::Join&, wire::PacketFds&);
+    void handle(Session&, std::uint64_t serial, const wire::Move&, wire::PacketFds&);
+    void handle(Session&, std::uint64_t serial, const wire::Refresh&, wire::PacketFds&);
+    void handle(Session&, std::uint64_t serial, const wire::Why&, wire::PacketFds&);
+    void handle(Session&, std::uint64_t serial, const wire::ManageProofs&, wire::PacketFds&);
+    void handle(Session&, std::uint64_t serial, const wire::Cancel&, wire::PacketFds&);
+    void handle(Session&, std::uint64_t serial, const wire::OpenChannel&, wire::PacketFds&);
+    void allocated(ClientId, std::uint64_t serial, const AllocationAnswer&);
+    bool begin(Session&, std::uint64_t serial);
+    Session* finish(ClientId, std::uint64_t serial);
 
-    template <class Message> Outbox::Sent send(Session&, std::uint32_t serial, const Message&, std::span<const int> fds = {});
-    void answer(Session&, std::uint32_t serial, const Result<>&);
-    void answer(Session&, std::uint32_t serial, const Held&, std::span<const wire::Candidate>, bool with_fds);
-    void refuse(Session&, std::uint32_t serial, const Error&, std::span<const wire::Candidate> = {}, RequestId = {});
+    template <class Message> Outbox::Sent send(Session&, std::uint64_t serial, const Message&, std::span<const int> fds = {});
+    void answer(Session&, std::uint64_t serial, const Result<>&);
+    void answer(Session&, std::uint64_t serial, const Held&, std::span<const wire::Candidate>, bool with_fds);
+    void refuse(Session&, std::uint64_t serial, const Error&, std::span<const wire::Candidate> = {}, RequestId = {});
     void sent(Session&, Outbox::Sent);
 
     void violation(Session&, const Error&);
@@ -114,7 +116,7 @@ private:
 };
 
 template <class Message>
-Outbox::Sent Server::send(Session& session, std::uint32_t serial, const Message& message, std::span<const int> fds)
+Outbox::Sent Server::send(Session& session, std::uint64_t serial, const Message& message, std::span<const int> fds)
 {
     if (session.state == Session::State::ended) return Outbox::Sent::gone;
     const Result<std::size_t> size = wire::encode(message, serial, out_);

@@ -5,14 +5,15 @@
 #include "daemon/net/asio.hpp"
 #include "daemon/net/outbox.hpp"
 #include "daemon/policy/peer.hpp"
+#include "proto/base/bounded.hpp"
 #include "proto/base/strong.hpp"
 #include "proto/base/unique_fd.hpp"
 
 namespace dmb {
 
 struct Session {
-    /// connected: nothing heard yet. waiting: an allocation runs, nothing is read meanwhile.
-    enum class State : std::uint8_t { connected, ready, waiting, ended };
+    /// connected: nothing heard yet.
+    enum class State : std::uint8_t { connected, ready, ended };
 
     Session(asio::io_context& io, ClientId client, const Peer& who, bool is_manager, InFlight& in_flight)
         : socket(io), outbox(in_flight), id(client), peer(who), manager(is_manager)
@@ -26,9 +27,8 @@ struct Session {
     ClientId id;
     Peer peer;
     bool manager;
-    bool reading = false; ///< inside the handler that will wait for the next packet by itself
-    bool watched = false; ///< a wait for the peer's end is pending
     State state = State::connected;
+    BoundedVector<std::uint64_t, limits::pending_requests> pending; ///< serials of what is being served
 };
 
 } // namespace dmb

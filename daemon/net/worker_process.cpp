@@ -102,7 +102,7 @@ void WorkerProcess::readable()
     if (socket_ && generation == generation_) wait();
 }
 
-Result<> WorkerProcess::send(const wire::WorkerRequest& request, std::uint32_t serial, std::span<const int> fds)
+Result<> WorkerProcess::send(const wire::WorkerRequest& request, std::uint64_t serial, std::span<const int> fds)
 {
     std::vector<std::byte> packet(limits::packet_bytes);
     const std::size_t size =

@@ -24,7 +24,7 @@ public:
     void child_ended();
 
     Result<> start() override;
-    Result<> send(const wire::WorkerRequest&, std::uint32_t serial, std::span<const int> fds) override;
+    Result<> send(const wire::WorkerRequest&, std::uint64_t serial, std::span<const int> fds) override;
     void kill() override;
 
 private:

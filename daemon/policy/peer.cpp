@@ -33,7 +33,9 @@ Result<Peer> peer_of(int socket)
     socklen_t size = sizeof credentials;
     if (::getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &credentials, &size) != 0)
         return fail_errno(Errc::internal, "SO_PEERCRED", errno);
-    return Peer{static_cast<std::uint32_t>(credentials.pid), credentials.uid, credentials.uid == overflow};
+    const bool unmapped = credentials.uid == overflow;
+    const bool may_reopen = unmapped || credentials.uid == 0 || credentials.uid == ::geteuid();
+    return Peer{static_cast<std::uint32_t>(credentials.pid), credentials.uid, unmapped, may_reopen};
 }
 
 } // namespace dmb

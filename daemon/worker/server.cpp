@@ -30,21 +30,21 @@ public:
     Result<bool> serve_one();
 
 private:
-    template <class Message> Result<> reply(const Message&, std::uint32_t serial, std::span<const UniqueFd> fds = {});
-    Result<> refuse(const Error&, std::uint32_t serial);
-    Result<> answer(const WorkerAllocate&, PacketFds, std::uint32_t serial);
-    Result<> answer(const wire::WorkerProve&, PacketFds, std::uint32_t serial);
-    Result<> answer(const wire::WorkerRead&, PacketFds, std::uint32_t serial);
-    Result<> answer(const wire::WorkerWrite&, PacketFds, std::uint32_t serial);
-    Result<> answer(const wire::WorkerBlit&, PacketFds, std::uint32_t serial);
-    Result<> answer_cost(const Result<std::uint64_t>& cost_ns, std::uint32_t serial);
+    template <class Message> Result<> reply(const Message&, std::uint64_t serial, std::span<const UniqueFd> fds = {});
+    Result<> refuse(const Error&, std::uint64_t serial);
+    Result<> answer(const WorkerAllocate&, PacketFds, std::uint64_t serial);
+    Result<> answer(const wire::WorkerProve&, PacketFds, std::uint64_t serial);
+    Result<> answer(const wire::WorkerRead&, PacketFds, std::uint64_t serial);
+    Result<> answer(const wire::WorkerWrite&, PacketFds, std::uint64_t serial);
+    Result<> answer(const wire::WorkerBlit&, PacketFds, std::uint64_t serial);
+    Result<> answer_cost(const Result<std::uint64_t>& cost_ns, std::uint64_t serial);
 
     int socket_;
     Driver& driver_;
     std::vector<std::byte> buffer_;
 };
 
-template <class Message> Result<> Server::reply(const Message& message, std::uint32_t serial, std::span<const UniqueFd> fds)
+template <class Message> Result<> Server::reply(const Message& message, std::uint64_t serial, std::span<const UniqueFd> fds)
 {
     BoundedVector<int, limits::packet_fds> numbers;
     for (const UniqueFd& fd : fds) numbers.push_back(fd.get());
@@ -53,7 +53,7 @@ template <class Message> Result<> Server::reply(const Message& message, std::uin
     return {};
 }
 
-Result<> Server::refuse(const Error& error, std::uint32_t serial)
+Result<> Server::refuse(const Error& error, std::uint64_t serial)
 {
     return reply(wire::ErrorReply{error.code, error.reason, {}, {}}, serial);
 }
@@ -117,7 +117,7 @@ template <class Work> Result<std::uint64_t> timed(Work work)
     return now_ns() - begin;
 }
 
-Result<> Server::answer(const WorkerAllocate& request, PacketFds fds, std::uint32_t serial)
+Result<> Server::answer(const WorkerAllocate& request, PacketFds fds, std::uint64_t serial)
 {
     Result<Exported> image = allocate(driver_, request, std::move(fds));
     if (!image) return refuse(image.error(), serial);
@@ -125,7 +125,7 @@ Result<> Server::answer(const WorkerAllocate& request, PacketFds fds, std::uint3
     return reply(wire::WorkerImage{image->desc, image->contents_written}, serial, {image->fds.data(), image->fds.size()});
 }
 
-Result<> Server::answer(const wire::WorkerProve& request, PacketFds fds, std::uint32_t serial)
+Result<> Server::answer(const wire::WorkerProve& request, PacketFds fds, std::uint64_t serial)
 {
     Result<Image> image = checked(request.desc, wire::take_image_fds(fds, 0, fds.size()));
     if (!image) return refuse(image.error(), serial);
@@ -146,7 +146,7 @@ Result<Pixels> read(Driver& driver, const ImageDesc& desc, PacketFds fds)
     return Pixels{TRY(std::move(memory).seal()), cost};
 }
 
-Result<> Server::answer(const wire::WorkerRead& request, PacketFds fds, std::uint32_t serial)
+Result<> Server::answer(const wire::WorkerRead& request, PacketFds fds, std::uint64_t serial)
 {
     Result<Pixels> pixels = read(driver_, request.desc, std::move(fds));
     if (!pixels) return refuse(pixels.error(), serial);
@@ -161,7 +161,7 @@ Result<std::uint64_t> write(Driver& driver, const ImageDesc& desc, PacketFds fds
     return timed([&] { return driver.write(std::move(image), contents); });
 }
 
-Result<> Server::answer(const wire::WorkerWrite& request, PacketFds fds, std::uint32_t serial)
+Result<> Server::answer(const wire::WorkerWrite& request, PacketFds fds, std::uint64_t serial)
 {
     return answer_cost(write(driver_, request.desc, std::move(fds)), serial);
 }
@@ -176,12 +176,12 @@ Result<std::uint64_t> blit(Driver& driver, const wire::WorkerBlit& request, Pack
     return timed([&] { return driver.blit(std::move(from), std::move(to)); });
 }
 
-Result<> Server::answer(const wire::WorkerBlit& request, PacketFds fds, std::uint32_t serial)
+Result<> Server::answer(const wire::WorkerBlit& request, PacketFds fds, std::uint64_t serial)
 {
     return answer_cost(blit(driver_, request, std::move(fds)), serial);
 }
 
-Result<> Server::answer_cost(const Result<std::uint64_t>& cost_ns, std::uint32_t serial)
+Result<> Server::answer_cost(const Result<std::uint64_t>& cost_ns, std::uint64_t serial)
 {
     if (!cost_ns) return refuse(cost_ns.error(), serial);
     return reply(wire::WorkerDone{*cost_ns}, serial);

@@ -26,10 +26,7 @@ Result<Exported> Exported::begin(Extent size, FourCC format, Modifier modifier, 
     words.format = format.value;
     words.modifier = modifier.value;
     words.usage = out.options_.usage;
-    words.matrix = out.options_.matrix;
-    words.range = out.options_.range;
-    words.siting = out.options_.siting;
-    words.alpha = out.options_.alpha;
+    words.colour = out.options_.colour;
     out.desc_ = TRY(to_desc(words));
     out.label_ = TRY(to_name(out.options_.label, "label"));
     out.lease_ns_ = out.options_.lease_ns;
@@ -65,17 +62,16 @@ Result<> Exported::add_plane(std::uint8_t memory, std::uint64_t stride, std::uin
     return {};
 }
 
-void Exported::set_colour(const Colour& colour)
+Result<> Exported::set_colour(const Colour& colour)
 {
-    if (options_.matrix == 0) desc_.colour.matrix = colour.matrix;
-    if (options_.range == 0) desc_.colour.range = colour.range;
-    if (options_.siting == 0) desc_.colour.siting = colour.siting;
-    if (options_.alpha == 0) desc_.colour.alpha = colour.alpha;
+    desc_.colour = TRY(to_colour(options_.colour, colour));
+    return {};
 }
 
 Result<std::unique_ptr<dmabroker_image>> Exported::register_at(Client& client) &&
 {
     TRY(check_layout(desc_));
+    TRY(check_colour(desc_.colour, desc_.format));
     std::vector<UniqueFd> fds;
     for (UniqueFd& fd : fds_) fds.push_back(std::move(fd));
     return client.ask_for_image(wire::Register{std::move(desc_), label_, lease_ns_}, std::move(fds));

@@ -9,7 +9,7 @@ namespace dmb::exporting {
 
 class Exported {
 public:
-    /// `options` may be null: no label, no lease, no usage, the default colours.
+    /// `options` may be null: no label, no lease, no usage, the format's default colours.
     static Result<Exported> begin(Extent, FourCC, Modifier, const dmabroker_export_options* options);
 
     /// Another memory object, in the order in which planes name them. Judged: the broker takes only dma-bufs that
@@ -17,7 +17,7 @@ public:
     Result<std::uint8_t> add_memory(UniqueFd);
     Result<> add_plane(std::uint8_t memory, std::uint64_t stride, std::uint64_t offset);
     /// Whatever the options do not say.
-    void set_colour(const Colour&);
+    Result<> set_colour(const Colour&);
     /// The device that made it.
     void set_device(const DeviceId& id) { desc_.device = id; }
     const ImageDesc& desc() const { return desc_; }

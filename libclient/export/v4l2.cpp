@@ -6,6 +6,7 @@
 
 #include "libclient/convert.hpp"
 #include "libclient/error.hpp"
+#include "libclient/export/v4l2_colour.hpp"
 #include "proto/image/format_table.hpp"
 
 #include <algorithm>
@@ -50,7 +51,7 @@ struct Format {
     std::uint32_t code = 0;
     std::size_t memories = 1;
     std::array<std::uint32_t, VIDEO_MAX_PLANES> strides{};
-    std::uint32_t colour_space = 0, encoding = 0, quantisation = 0;
+    V4l2Colour colour;
 };
 
 bool is_multi_planar(std::uint32_t type)
@@ -63,9 +64,7 @@ Format read_multi_planar(const v4l2_pix_format_mplane& pix)
     Format out{.size = {pix.width, pix.height}, .code = pix.pixelformat, .memories = pix.num_planes};
     for (std::size_t i = 0; i < std::min<std::size_t>(pix.num_planes, VIDEO_MAX_PLANES); ++i)
         out.strides[i] = pix.plane_fmt[i].bytesperline;
-    out.colour_space = pix.colorspace;
-    out.encoding = pix.ycbcr_enc;
-    out.quantisation = pix.quantization;
+    out.colour = {pix.colorspace, pix.xfer_func, pix.ycbcr_enc, pix.quantization};
     return out;
 }
 
@@ -73,11 +72,9 @@ Format read_single_planar(const v4l2_pix_format& pix)
 {
     Format out{.size = {pix.width, pix.height}, .code = pix.pixelformat};
     out.strides[0] = pix.bytesperline;
-    out.colour_space = pix.colorspace;
+    out.colour.space = pix.colorspace;
     // Valid only where the driver set `priv` to say that it filled them.
-    if (pix.priv != V4L2_PIX_FMT_PRIV_MAGIC) return out;
-    out.encoding = pix.ycbcr_enc;
-    out.quantisation = pix.quantization;
+    if (pix.priv == V4L2_PIX_FMT_PRIV_MAGIC) out.colour = {pix.colorspace, pix.xfer_func, pix.ycbcr_enc, pix.quantization};
     return out;
 }
 
@@ -100,30 +97,6 @@ Result<const FormatInfo*> find_drm_format(const Format& format)
                     to_string(FourCC{format.code}));
     if (format.memories == 1 || format.memories == info->plane_count) return info;
     return fail(Errc::bad_layout, "V4L2 format {} in {} memory planes", to_string(FourCC{format.code}), format.memories);
-}
-
-ColourMatrix matrix_of(std::uint32_t encoding)
-{
-    switch (encoding) {
-    case V4L2_YCBCR_ENC_601:
-    case V4L2_YCBCR_ENC_XV601: return ColourMatrix::bt601;
-    case V4L2_YCBCR_ENC_BT2020:
-    case V4L2_YCBCR_ENC_BT2020_CONST_LUM: return ColourMatrix::bt2020;
-    default: return ColourMatrix::bt709;
-    }
-}
-
-Colour colour_of(const Format& format)
-{
-    const std::uint32_t usual = V4L2_MAP_YCBCR_ENC_DEFAULT(format.colour_space);
-    const std::uint32_t encoding = format.encoding ? format.encoding : usual;
-    // Zero is limited range for every YUV colour space but JPEG's.
-    const bool full = format.quantisation == V4L2_QUANTIZATION_FULL_RANGE ||
-                      (format.quantisation == V4L2_QUANTIZATION_DEFAULT && format.colour_space == V4L2_COLORSPACE_JPEG);
-    Colour colour;
-    colour.matrix = matrix_of(encoding);
-    colour.range = full ? ColourRange::full : ColourRange::limited;
-    return colour;
 }
 
 /// A dma-buf over one memory plane of the buffer.
@@ -160,7 +133,7 @@ Result<std::unique_ptr<dmabroker_image>> export_v4l2(Client& client, const dmabr
     const Format format = TRY(read_format(from));
     const FormatInfo* info = TRY(find_drm_format(format));
     Exported exported = TRY(Exported::begin(format.size, info->fourcc, modifier_linear, options));
-    exported.set_colour(colour_of(format));
+    TRY(exported.set_colour(from_v4l2(format.colour, info->fourcc)));
     for (std::size_t i = 0; i < format.memories; ++i) {
         UniqueFd fd = TRY(export_memory(from, i));
         const std::uint8_t memory = TRY(exported.add_memory(std::move(fd)));
@@ -170,10 +143,28 @@ Result<std::unique_ptr<dmabroker_image>> export_v4l2(Client& client, const dmabr
     return std::move(exported).register_at(client);
 }
 
+Result<dmabroker_v4l2_colour> describe(const dmabroker_image_info& info)
+{
+    const ImageDesc desc = TRY(to_desc(info));
+    const V4l2Colour colour = TRY(to_v4l2(desc.colour, desc.format));
+    return dmabroker_v4l2_colour{colour.space, colour.transfer, colour.encoding, colour.quantisation};
+}
+
 } // namespace
 } // namespace dmb::exporting
 
 extern "C" {
+
+DMABROKER_API int dmabroker_v4l2_describe(const dmabroker_image_info* info, dmabroker_v4l2_colour* colour,
+                                          dmabroker_error* error)
+{
+    return dmb::guard(error, [&]() -> dmb::Result<> {
+        TRY(dmb::require(colour, "colour"));
+        const dmabroker_image_info from = TRY(dmb::read_struct(info));
+        *colour = TRY(dmb::exporting::describe(from));
+        return {};
+    });
+}
 
 DMABROKER_API int dmabroker_v4l2_export(dmabroker_client* client, const dmabroker_v4l2_source* source,
                                         const dmabroker_export_options* options, dmabroker_image** image,

@@ -63,22 +63,22 @@ void add_planes(Attributes& attributes, const dmabroker_image& image, const Part
     }
 }
 
-/// EGL knows centre and left; top-left is left in both directions.
 void add_siting(Attributes& attributes, ChromaSiting siting)
 {
-    const auto hint = [](bool on_sample) { return on_sample ? EGL_YUV_CHROMA_SITING_0_EXT : EGL_YUV_CHROMA_SITING_0_5_EXT; };
-    const EGLint across = hint(siting != ChromaSiting::centre), down = hint(siting == ChromaSiting::top_left);
-    attributes.add(EGL_YUV_CHROMA_HORIZONTAL_SITING_HINT_EXT, static_cast<std::uint64_t>(across));
-    attributes.add(EGL_YUV_CHROMA_VERTICAL_SITING_HINT_EXT, static_cast<std::uint64_t>(down));
+    const auto hint = [](bool on_sample) -> std::uint64_t {
+        return static_cast<std::uint64_t>(on_sample ? EGL_YUV_CHROMA_SITING_0_EXT : EGL_YUV_CHROMA_SITING_0_5_EXT);
+    };
+    attributes.add(EGL_YUV_CHROMA_HORIZONTAL_SITING_HINT_EXT, hint(cosited(siting).across));
+    attributes.add(EGL_YUV_CHROMA_VERTICAL_SITING_HINT_EXT, hint(cosited(siting).down));
 }
 
 void add_colour(Attributes& attributes, const Colour& colour)
 {
-    switch (colour.matrix) {
-    case ColourMatrix::identity: break; // EGL has no hint for it; such images are refused as a whole
-    case ColourMatrix::bt601: attributes.add(EGL_YUV_COLOR_SPACE_HINT_EXT, EGL_ITU_REC601_EXT); break;
-    case ColourMatrix::bt709: attributes.add(EGL_YUV_COLOR_SPACE_HINT_EXT, EGL_ITU_REC709_EXT); break;
-    case ColourMatrix::bt2020: attributes.add(EGL_YUV_COLOR_SPACE_HINT_EXT, EGL_ITU_REC2020_EXT); break;
+    switch (gpu_matrix(colour)) {
+    case GpuMatrix::none: break; // such images are refused as a whole
+    case GpuMatrix::bt601: attributes.add(EGL_YUV_COLOR_SPACE_HINT_EXT, EGL_ITU_REC601_EXT); break;
+    case GpuMatrix::bt709: attributes.add(EGL_YUV_COLOR_SPACE_HINT_EXT, EGL_ITU_REC709_EXT); break;
+    case GpuMatrix::bt2020: attributes.add(EGL_YUV_COLOR_SPACE_HINT_EXT, EGL_ITU_REC2020_EXT); break;
     }
     const bool full = colour.range == ColourRange::full;
     attributes.add(EGL_SAMPLE_RANGE_HINT_EXT, full ? EGL_YUV_FULL_RANGE_EXT : EGL_YUV_NARROW_RANGE_EXT);
@@ -126,9 +126,10 @@ private:
     {
         const ImageDesc& desc = image_.image.desc();
         const bool yuv = find_format(part.format)->model == ColourModel::yuv;
-        if (yuv && desc.colour.matrix == ColourMatrix::identity)
-            return fail(Errc::import_refused, "EGL cannot sample {} with the identity matrix; import it per plane",
-                        to_string(part.format));
+        if (yuv && gpu_matrix(desc.colour) == GpuMatrix::none)
+            return fail(Errc::import_refused, "EGL cannot sample {} with the matrix {}; {}", to_string(part.format),
+                        to_string(desc.colour.matrix),
+                        can_be_cut(desc) ? "import it per plane" : "the CPU or Vulkan can read it");
         const Egl::Listing listing = TRY(egl_.find(part.format, desc.modifier));
         Attributes attributes;
         attributes.add(EGL_WIDTH, part.size.width);

@@ -25,9 +25,27 @@ Plan per_plane(const ImageDesc& desc)
     return plan;
 }
 
+Cosited cosited(ChromaSiting siting)
+{
+    const bool centre = siting == ChromaSiting::centre || siting == ChromaSiting::top || siting == ChromaSiting::bottom;
+    return {!centre, siting == ChromaSiting::top_left || siting == ChromaSiting::top};
+}
+
+GpuMatrix gpu_matrix(const Colour& colour)
+{
+    const bool stated = colour.matrix != MatrixCoefficients::unspecified;
+    switch (stated ? colour.matrix : usual_matrix(colour.primaries)) {
+    case MatrixCoefficients::bt470bg:
+    case MatrixCoefficients::smpte170m: return GpuMatrix::bt601;
+    case MatrixCoefficients::bt709: return GpuMatrix::bt709;
+    case MatrixCoefficients::bt2020_ncl: return GpuMatrix::bt2020;
+    default: return GpuMatrix::none;
+    }
+}
+
 dmabroker_yuv conversion(const ImageDesc& desc)
 {
-    YuvToRgb yuv = yuv_to_rgb(desc.colour, find_format(desc.format)->bits);
+    YuvToRgb yuv = yuv_to_rgb(desc.colour, find_format(desc.format)->bits).value_or(YuvToRgb{});
     if (cr_comes_first(desc.format)) {
         for (std::size_t row = 0; row < 3; ++row) std::swap(yuv.matrix[3 * row + 1], yuv.matrix[3 * row + 2]);
         std::swap(yuv.offset[1], yuv.offset[2]);

@@ -22,8 +22,18 @@ Plan per_plane(const ImageDesc&);
 /// True for formats of several planes: only they can be cut.
 bool can_be_cut(const ImageDesc&);
 
+/// Whether chroma samples lie on luma samples, across and down, or between two. GPUs know no bottom: that is between.
+struct Cosited {
+    bool across, down;
+};
+Cosited cosited(ChromaSiting);
+
+/// What GPUs convert by themselves.
+enum class GpuMatrix { none, bt601, bt709, bt2020 };
+GpuMatrix gpu_matrix(const Colour&);
+
 /// The conversion for samples in the order of the parts: where Cr comes before Cb (NV21, YVU420), the
-/// swap is folded into the matrix.
+/// swap is folded into the matrix. All zero where no matrix converts.
 dmabroker_yuv conversion(const ImageDesc&);
 
 } // namespace dmb::import

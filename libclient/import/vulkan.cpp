@@ -47,6 +47,29 @@ bool divides(const FormatInfo& format, Extent size)
     return size.width % format.planes[0].block_width == 0;
 }
 
+VkSamplerYcbcrModelConversion model_of(const Colour& colour)
+{
+    if (colour.matrix == MatrixCoefficients::identity) return VK_SAMPLER_YCBCR_MODEL_CONVERSION_RGB_IDENTITY;
+    switch (gpu_matrix(colour)) {
+    case GpuMatrix::bt601: return VK_SAMPLER_YCBCR_MODEL_CONVERSION_YCBCR_601;
+    case GpuMatrix::bt709: return VK_SAMPLER_YCBCR_MODEL_CONVERSION_YCBCR_709;
+    case GpuMatrix::bt2020: return VK_SAMPLER_YCBCR_MODEL_CONVERSION_YCBCR_2020;
+    case GpuMatrix::none: break;
+    }
+    return VK_SAMPLER_YCBCR_MODEL_CONVERSION_YCBCR_IDENTITY;
+}
+
+void tell_conversion(const Colour& colour, dmabroker_vulkan_images& out)
+{
+    const auto location = [](bool on_sample) {
+        return on_sample ? VK_CHROMA_LOCATION_COSITED_EVEN : VK_CHROMA_LOCATION_MIDPOINT;
+    };
+    out.ycbcr_model = model_of(colour);
+    out.ycbcr_range = colour.range == ColourRange::full ? VK_SAMPLER_YCBCR_RANGE_ITU_FULL : VK_SAMPLER_YCBCR_RANGE_ITU_NARROW;
+    out.x_chroma_offset = location(cosited(colour.siting).across);
+    out.y_chroma_offset = location(cosited(colour.siting).down);
+}
+
 class Importer {
 public:
     Importer(const dmabroker_image& image, const Vulkan& vulkan, dmabroker_vulkan_images& out)
@@ -58,6 +81,7 @@ public:
     {
         wanted_ = usage;
         write_ = (flags & DMABROKER_IMPORT_WRITE) != 0;
+        tell_conversion(desc_.colour, out_);
         out_.external_layout = VK_IMAGE_LAYOUT_GENERAL;
         if (desc_.kind == MemoryKind::opaque) return run_opaque(flags);
         TRY(check_layout());

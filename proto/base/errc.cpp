@@ -43,9 +43,14 @@ constexpr std::array rows{
     Row{Errc::import_failed, "import_failed", EIO},
     Row{Errc::internal, "internal", EIO},
     Row{Errc::shutting_down, "shutting_down", ESHUTDOWN},
+    Row{Errc::cancelled, "cancelled", ECANCELED},
+    Row{Errc::broker_restarted, "broker_restarted", ESTALE},
+    Row{Errc::interrupted, "interrupted", EAGAIN},
 };
 
-constexpr const Row& row(Errc code) { return rows[static_cast<std::size_t>(code) - 1]; }
+/// Of a newer peer.
+constexpr Row unknown{Errc{}, "unknown", EIO};
+constexpr const Row& row(Errc code) { return is_valid(code) ? rows[static_cast<std::size_t>(code) - 1] : unknown; }
 
 constexpr bool in_order()
 {

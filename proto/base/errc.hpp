@@ -36,9 +36,12 @@ enum class Errc : std::uint16_t {
     import_failed = 25,      ///< client side: the driver said no
     internal = 26,
     shutting_down = 27,
+    cancelled = 28,        ///< whoever asked took it back
+    broker_restarted = 29, ///< the token is of an earlier life of the broker; ask for a new one
+    interrupted = 30,      ///< the broker restarted while it served this; ask again
 };
 
-constexpr bool is_valid(Errc e) { return e >= Errc::protocol_violation && e <= Errc::shutting_down; }
+constexpr bool is_valid(Errc e) { return e >= Errc::protocol_violation && e <= Errc::interrupted; }
 
 /// The word used in logs, JSON and the documentation, e.g. "quota_exceeded".
 std::string_view name(Errc);

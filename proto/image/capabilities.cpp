@@ -37,7 +37,7 @@ std::optional<std::uint32_t> common_multiple(std::uint32_t a, std::uint32_t b)
 
 } // namespace
 
-std::string_view name(Api api) { return api_words[static_cast<std::size_t>(api) - 1]; }
+std::string_view name(Api api) { return is_valid(api) ? api_words[static_cast<std::size_t>(api) - 1] : "unknown"; }
 
 std::optional<Api> parse_api(std::string_view word)
 {

@@ -2,7 +2,7 @@
 // ImageDesc: everything one must know to import an image except the descriptors themselves. It is
 // an untrusted value: only Image::validate (image.hpp) turns it and its descriptors into an Image.
 #pragma once
-#include "proto/image/types.hpp"
+#include "proto/image/colour.hpp"
 
 namespace dmb {
 

@@ -175,9 +175,9 @@ End end_of(bool bit) { return bit ? End::high : End::low; }
 End converted_end(std::size_t channel, const std::array<float, 3>& samples)
 {
     bool all_low = true, all_high = true;
-    for (const ColourMatrix matrix : {ColourMatrix::bt601, ColourMatrix::bt709, ColourMatrix::bt2020})
+    for (const auto matrix : {MatrixCoefficients::smpte170m, MatrixCoefficients::bt709, MatrixCoefficients::bt2020_ncl})
         for (const ColourRange range : {ColourRange::full, ColourRange::limited}) {
-            const YuvToRgb yuv = yuv_to_rgb({.matrix = matrix, .range = range}, 8);
+            const YuvToRgb yuv = *yuv_to_rgb({.matrix = matrix, .range = range}, 8);
             float value = 0;
             for (std::size_t i = 0; i < 3; ++i) value += yuv.matrix[3 * channel + i] * (samples[i] - yuv.offset[i]);
             all_low &= value < 0.15F;

@@ -96,15 +96,11 @@ constexpr std::array memory_words{"dma_buf", "opaque", "memfd"};
 constexpr std::array backend_words{"memfd", "udmabuf", "dma_heap", "gbm", "vulkan", "vulkan_opaque", "client"};
 constexpr std::array rung_words{"copy", "blit", "system_dma_buf", "linear", "tiled"};
 constexpr std::array protection_words{"none", "read_only_descriptor"};
-constexpr std::array matrix_words{"identity", "bt601", "bt709", "bt2020"};
-constexpr std::array range_words{"full", "limited"};
-constexpr std::array siting_words{"centre", "left", "top_left"};
-constexpr std::array alpha_words{"straight", "premultiplied"};
 
-/// Enums of this file start at 1 and have no gaps.
+/// Enums of this file start at 1 and have no gaps; a newer peer's may go on.
 template <class E, std::size_t N> std::string_view word_of(E value, const std::array<const char*, N>& words)
 {
-    return words[static_cast<std::size_t>(value) - 1];
+    return is_valid(value) ? words[static_cast<std::size_t>(value) - 1] : "unknown";
 }
 
 } // namespace
@@ -150,10 +146,6 @@ std::string_view name(MemoryKind k) { return word_of(k, memory_words); }
 std::string_view name(Backend b) { return word_of(b, backend_words); }
 std::string_view name(Rung r) { return word_of(r, rung_words); }
 std::string_view name(Protection p) { return word_of(p, protection_words); }
-std::string_view name(ColourMatrix m) { return word_of(m, matrix_words); }
-std::string_view name(ColourRange r) { return word_of(r, range_words); }
-std::string_view name(ChromaSiting s) { return word_of(s, siting_words); }
-std::string_view name(AlphaMode a) { return word_of(a, alpha_words); }
 
 std::optional<Rung> parse_rung(std::string_view text)
 {
@@ -192,26 +184,5 @@ std::optional<Token> parse_token(std::string_view text)
 
 std::string to_string(const Uuid& uuid) { return bytes_to_string(uuid); }
 std::optional<Uuid> parse_uuid(std::string_view text) { return parse_bytes(text); }
-
-YuvToRgb yuv_to_rgb(const Colour& colour, unsigned bits)
-{
-    // Kr and Kb of ITU-R BT.601, BT.709 and BT.2020 (H.273 table 4).
-    const float kr = colour.matrix == ColourMatrix::bt601 ? 0.299f : colour.matrix == ColourMatrix::bt709 ? 0.2126f : 0.2627f;
-    const float kb = colour.matrix == ColourMatrix::bt601 ? 0.114f : colour.matrix == ColourMatrix::bt709 ? 0.0722f : 0.0593f;
-    const float kg = 1.0f - kr - kb;
-    // A GPU reads P010 as value / 65535 with the 10 bits on top; 8-bit as value / 255.
-    const float top = bits > 8 ? 65535.0f : 255.0f;
-    const float unit = static_cast<float>(1u << (bits > 8 ? 8 : 0)) / top; // one 8-bit step
-    const float maximum = bits > 8 ? static_cast<float>(((1u << bits) - 1u) << (16u - bits)) / top : 1.0f;
-    const bool limited = colour.range == ColourRange::limited;
-    const float luma = 1.0f / (limited ? 219.0f * unit : maximum);
-    const float chroma = 2.0f / (limited ? 224.0f * unit : maximum);
-    const float black = limited ? 16.0f * unit : 0.0f;
-    if (colour.matrix == ColourMatrix::identity) return {{0, 0, luma, luma, 0, 0, 0, luma, 0}, {black, black, black}};
-    return {{luma, 0, chroma * (1 - kr),                                       //
-             luma, -chroma * (1 - kb) * kb / kg, -chroma * (1 - kr) * kr / kg, //
-             luma, chroma * (1 - kb), 0},
-            {black, 128.0f * unit, 128.0f * unit}};
-}
 
 } // namespace dmb

@@ -160,34 +160,4 @@ struct DeviceId {
     friend bool operator==(const DeviceId&, const DeviceId&) = default;
 };
 
-/// How YUV and alpha are to be read. Coefficients as in ITU-T H.273.
-enum class ColourMatrix : std::uint8_t { identity = 1, bt601 = 2, bt709 = 3, bt2020 = 4 };
-constexpr bool is_valid(ColourMatrix m) { return m >= ColourMatrix::identity && m <= ColourMatrix::bt2020; }
-std::string_view name(ColourMatrix);
-enum class ColourRange : std::uint8_t { full = 1, limited = 2 };
-constexpr bool is_valid(ColourRange r) { return r >= ColourRange::full && r <= ColourRange::limited; }
-std::string_view name(ColourRange);
-enum class ChromaSiting : std::uint8_t { centre = 1, left = 2, top_left = 3 };
-constexpr bool is_valid(ChromaSiting s) { return s >= ChromaSiting::centre && s <= ChromaSiting::top_left; }
-std::string_view name(ChromaSiting);
-enum class AlphaMode : std::uint8_t { straight = 1, premultiplied = 2 };
-constexpr bool is_valid(AlphaMode a) { return a >= AlphaMode::straight && a <= AlphaMode::premultiplied; }
-std::string_view name(AlphaMode);
-
-struct Colour {
-    ColourMatrix matrix = ColourMatrix::bt709; ///< YUV formats only
-    ColourRange range = ColourRange::limited;  ///< YUV formats only; RGB is always full range
-    ChromaSiting siting = ChromaSiting::left;  ///< subsampled formats only
-    AlphaMode alpha = AlphaMode::straight;     ///< formats with alpha only
-    friend bool operator==(const Colour&, const Colour&) = default;
-};
-
-/// rgb = matrix × (sample - offset): samples as a GPU reads them (0..1), in the order Y, Cb, Cr.
-struct YuvToRgb {
-    std::array<float, 9> matrix{}; ///< row-major
-    std::array<float, 3> offset{};
-};
-/// The conversion for samples of `bits` significant bits (8, 10, 12, 16) that fill the top of each unit.
-YuvToRgb yuv_to_rgb(const Colour&, unsigned bits);
-
 } // namespace dmb

@@ -14,10 +14,10 @@ constexpr std::array<std::string_view, 12> demand_words{"backend",     "device",
                                                         "rules",       "protection", "rung",          "proof"};
 constexpr std::array<std::string_view, 6> proof_words{"works", "refused", "wrong_pixels", "crashed", "hung", "impossible"};
 
-/// Enums of the protocol start at 1.
+/// Enums of the protocol start at 1; a newer peer's may go on.
 template <class E, std::size_t N> std::string_view word_of(E value, const std::array<std::string_view, N>& words)
 {
-    return words[static_cast<std::size_t>(value) - 1];
+    return is_valid(value) ? words[static_cast<std::size_t>(value) - 1] : "unknown";
 }
 
 } // namespace

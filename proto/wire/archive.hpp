@@ -1,12 +1,17 @@
 // SPDX-License-Identifier: MIT
 // The bounded archives. Little-endian, fixed width; an element count never exceeds the remaining bytes
-// or the container's limit; bool, enums and flag sets are strict; no pointers, no maps. Stock cereal
-// archives trust their input and must never see a packet.
+// or the container's limit; bools are strict; no pointers, no maps. Stock cereal archives trust their input and
+// must never see a packet.
 //
 //   integers   1, 2, 4 or 8 bytes          strong ids, fourcc, modifier, flags   their integer
-//   bool       1 byte, 0 or 1              enums                                 their integer, known values only
+//   bool       1 byte, 0 or 1              enums                                 their integer
 //   text       u16 length, bytes           bounded vector                        u16 count, elements
 //   token, uuid 16 bytes                   vector                                u32 count, elements
+//   record     u32 size, fields
+//
+// It grows without a new version. A record (is_record) may have more bytes behind its last field than its reader
+// knows: they are skipped. Enum values and flags that later versions may add are kept and noted
+// (met_unknown_value); only what no version will ever have is malformed.
 #pragma once
 #include "proto/base/bounded.hpp"
 #include "proto/base/strong.hpp"
@@ -17,6 +22,7 @@
 #include <cstring>
 #include <span>
 #include <type_traits>
+#include <utility>
 #include <vector>
 
 namespace dmb::wire {
@@ -40,6 +46,18 @@ public:
         at_ += size;
     }
     std::byte* position() const { return at_; }
+    /// What `write_fields` puts becomes a record.
+    template <class Fields> [[gnu::always_inline]] void record(Fields write_fields)
+    {
+        std::byte* const size = at_;
+        put("\0\0\0", 4);
+        write_fields();
+#ifdef DMB_LATER_VERSION // tests/integration/later_dmabrokerd.cpp
+        put("later", 5);
+#endif
+        const auto bytes = static_cast<std::uint32_t>(at_ - size - 4);
+        std::memcpy(size, &bytes, sizeof bytes);
+    }
 
 private:
     [[noreturn, gnu::noinline, gnu::cold]] static void too_large() { throw cereal::Exception("message larger than a packet"); }
@@ -55,6 +73,7 @@ public:
     {
         at_ = from.data();
         end_ = from.data() + from.size();
+        unknown_value_ = false;
     }
     std::size_t remaining() const { return static_cast<std::size_t>(end_ - at_); }
     [[gnu::always_inline]] void get(void* bytes, std::size_t size)
@@ -69,12 +88,60 @@ public:
         get(&value, sizeof value);
         return value;
     }
+    /// The next `size` bytes; they stay in the packet.
+    std::span<const std::byte> bytes(std::size_t size)
+    {
+        if (size > remaining()) too_short();
+        at_ += size;
+        return {at_ - size, size};
+    }
+    /// `read_fields` sees the record only; what it leaves is skipped.
+    template <class Fields> [[gnu::always_inline]] void record(Fields read_fields)
+    {
+        const auto size = number<std::uint32_t>();
+        if (size > remaining()) too_short();
+        const std::byte* const outer_end = std::exchange(end_, at_ + size);
+        const std::byte* const record_end = end_;
+        read_fields();
+        at_ = record_end;
+        end_ = outer_end;
+    }
+    /// An enum value or flag that this version does not know was read.
+    bool met_unknown_value() const { return unknown_value_; }
+    void note_unknown_value() { unknown_value_ = true; }
 
 private:
     [[noreturn, gnu::noinline, gnu::cold]] static void too_short() { throw cereal::Exception("message ends too early"); }
     const std::byte* at_ = nullptr;
     const std::byte* end_ = nullptr;
+    bool unknown_value_ = false;
 };
+
+/// A value that may get more fields: it travels with its size. Said beside its fields, in fields.hpp.
+template <class T> inline constexpr bool is_record = false;
+
+/// Every value inside a message passes through here.
+template <class T> [[gnu::always_inline]] inline void transfer(WireOut& a, const T& v)
+{
+    if constexpr (is_record<T>) a.record([&] { a(v); });
+    else a(v);
+}
+template <class T> [[gnu::always_inline]] inline void transfer(WireIn& a, T& v)
+{
+    if constexpr (is_record<T>) a.record([&] { a(v); });
+    else a(v);
+}
+
+/// A record's field that came later than its first version: older peers do not send it, and it stays as it is.
+template <class T> void later(WireOut& a, const T& v) { transfer(a, v); }
+template <class T> void later(WireIn& a, T& v)
+{
+    if (a.remaining() > 0) transfer(a, v);
+}
+
+/// The largest enum value that a version may ever have, and the flags that one may.
+template <class E> inline constexpr unsigned largest_value = sizeof(E) == 1 ? 31 : 1023;
+inline constexpr std::uint32_t possible_flags = 0x00ff'ffff;
 
 template <class T>
 concept WireInteger = std::is_integral_v<T> && !std::is_same_v<T, bool>;
@@ -88,8 +155,11 @@ concept WireEnum = std::is_enum_v<T>;
 namespace dmb::wire {
 
 // Names are for the JSON form only.
-template <class T> void CEREAL_SERIALIZE_FUNCTION_NAME(WireOut& a, cereal::NameValuePair<T>& field) { a(field.value); }
-template <class T> void CEREAL_SERIALIZE_FUNCTION_NAME(WireIn& a, cereal::NameValuePair<T>& field) { a(field.value); }
+template <class T> void CEREAL_SERIALIZE_FUNCTION_NAME(WireOut& a, cereal::NameValuePair<T>& field)
+{
+    transfer(a, field.value);
+}
+template <class T> void CEREAL_SERIALIZE_FUNCTION_NAME(WireIn& a, cereal::NameValuePair<T>& field) { transfer(a, field.value); }
 
 template <WireInteger T> void CEREAL_SAVE_FUNCTION_NAME(WireOut& a, const T& v) { a.put(&v, sizeof v); }
 template <WireInteger T> void CEREAL_LOAD_FUNCTION_NAME(WireIn& a, T& v) { a.get(&v, sizeof v); }
@@ -97,9 +167,11 @@ template <WireInteger T> void CEREAL_LOAD_FUNCTION_NAME(WireIn& a, T& v) { a.get
 template <WireEnum E> void CEREAL_SAVE_FUNCTION_NAME(WireOut& a, const E& v) { a.put(&v, sizeof v); }
 template <WireEnum E> void CEREAL_LOAD_FUNCTION_NAME(WireIn& a, E& v)
 {
-    const E value = static_cast<E>(a.number<std::underlying_type_t<E>>());
-    if (!is_valid(value)) throw cereal::Exception("unknown enum value");
-    v = value;
+    const auto number = a.number<std::underlying_type_t<E>>();
+    v = static_cast<E>(number);
+    if (is_valid(v)) return;
+    if (number == 0 || number > largest_value<E>) throw cereal::Exception("an enum value that no version has");
+    a.note_unknown_value();
 }
 
 inline void CEREAL_SAVE_FUNCTION_NAME(WireOut& a, const bool& v)
@@ -123,7 +195,7 @@ template <std::size_t N> void CEREAL_LOAD_FUNCTION_NAME(WireIn& a, std::array<st
 template <class T> void CEREAL_SAVE_FUNCTION_NAME(WireOut& a, const std::vector<T>& v)
 {
     a(static_cast<std::uint32_t>(v.size()));
-    for (const T& element : v) a(element);
+    for (const T& element : v) transfer(a, element);
 }
 template <class T> void CEREAL_LOAD_FUNCTION_NAME(WireIn& a, std::vector<T>& v)
 {
@@ -131,7 +203,17 @@ template <class T> void CEREAL_LOAD_FUNCTION_NAME(WireIn& a, std::vector<T>& v)
     const auto count = a.number<std::uint32_t>();
     if (count > a.remaining()) throw cereal::Exception("more elements than bytes");
     v.clear();
-    for (std::uint32_t i = 0; i < count; ++i) a(v.emplace_back());
+    for (std::uint32_t i = 0; i < count; ++i) transfer(a, v.emplace_back());
+}
+inline void CEREAL_SAVE_FUNCTION_NAME(WireOut& a, const std::vector<std::byte>& v)
+{
+    a(static_cast<std::uint32_t>(v.size()));
+    a.put(v.data(), v.size());
+}
+inline void CEREAL_LOAD_FUNCTION_NAME(WireIn& a, std::vector<std::byte>& v)
+{
+    const auto bytes = a.bytes(a.number<std::uint32_t>());
+    v.assign(bytes.begin(), bytes.end());
 }
 
 } // namespace dmb::wire
@@ -154,14 +236,14 @@ template <std::size_t N> void CEREAL_LOAD_FUNCTION_NAME(wire::WireIn& a, Bounded
 template <class T, std::size_t N> void CEREAL_SAVE_FUNCTION_NAME(wire::WireOut& a, const BoundedVector<T, N>& v)
 {
     a(static_cast<std::uint16_t>(v.size()));
-    for (const T& element : v) a(element);
+    for (const T& element : v) transfer(a, element);
 }
 template <class T, std::size_t N> void CEREAL_LOAD_FUNCTION_NAME(wire::WireIn& a, BoundedVector<T, N>& v)
 {
     const auto count = a.number<std::uint16_t>();
     if (count > N) throw cereal::Exception("more elements than the limit");
     v.resize(count);
-    for (T& element : v) a(element);
+    for (T& element : v) transfer(a, element);
 }
 
 template <class Tag, class T> void CEREAL_SAVE_FUNCTION_NAME(wire::WireOut& a, const Strong<Tag, T>& v)
@@ -174,7 +256,9 @@ template <class E> void CEREAL_SAVE_FUNCTION_NAME(wire::WireOut& a, const Flags<
 template <class E> void CEREAL_LOAD_FUNCTION_NAME(wire::WireIn& a, Flags<E>& v)
 {
     v = Flags<E>::from_bits(a.number<std::uint32_t>());
-    if (!v.is_known()) throw cereal::Exception("unknown flag");
+    if (v.is_known()) return;
+    if (v.bits & ~wire::possible_flags) throw cereal::Exception("a flag that no version has");
+    a.note_unknown_value();
 }
 
 inline void CEREAL_SAVE_FUNCTION_NAME(wire::WireOut& a, const FourCC& v) { a(v.value); }
@@ -187,7 +271,9 @@ inline void CEREAL_SAVE_FUNCTION_NAME(wire::WireOut& a, const BackendSet& v) { a
 inline void CEREAL_LOAD_FUNCTION_NAME(wire::WireIn& a, BackendSet& v)
 {
     a(v.bits);
-    if (v.bits & ~BackendSet::known) throw cereal::Exception("unknown backend");
+    if ((v.bits & ~BackendSet::known) == 0) return;
+    if ((v.bits & 1) || (v.bits & ~wire::possible_flags)) throw cereal::Exception("a backend that no version has");
+    a.note_unknown_value();
 }
 
 } // namespace dmb

@@ -6,6 +6,7 @@
 #include "proto/wire/channel.hpp"
 
 #include <algorithm>
+#include <cassert>
 #include <cerrno>
 #include <cstring>
 #include <sys/socket.h>
@@ -15,32 +16,25 @@
 namespace dmb::wire {
 namespace {
 
-// SCM_MAX_FD: the kernel lets no packet carry more.
-constexpr std::size_t kernel_max_fds = 253;
-
-/// Owns every descriptor in the control data. True: at most limits::packet_fds, kept in `out`.
-bool adopt_fds(msghdr& header, PacketFds& out)
+/// Owns every descriptor in the control data.
+void adopt_fds(msghdr& header, PacketFds& out)
 {
-    bool within_limit = true;
     for (cmsghdr* c = CMSG_FIRSTHDR(&header); c; c = CMSG_NXTHDR(&header, c)) {
         if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS) continue;
         const std::size_t count = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
         for (std::size_t i = 0; i < count; ++i) {
             int number;
             std::memcpy(&number, CMSG_DATA(c) + i * sizeof number, sizeof number);
-            UniqueFd fd = UniqueFd::adopt(number);
-            if (out.full()) within_limit = false;
-            else out.push_back(std::move(fd));
+            out.push_back(UniqueFd::adopt(number));
         }
     }
-    return within_limit;
 }
 
 } // namespace
 
 Result<std::optional<Packet>> receive(int socket, std::span<std::byte> buffer, Wait wait)
 {
-    alignas(cmsghdr) std::byte control[CMSG_SPACE(sizeof(int) * kernel_max_fds)];
+    alignas(cmsghdr) std::byte control[CMSG_SPACE(sizeof(int) * limits::packet_fds)];
     iovec data{buffer.data(), buffer.size()};
     msghdr header{};
     header.msg_iov = &data;
@@ -56,8 +50,7 @@ Result<std::optional<Packet>> receive(int socket, std::span<std::byte> buffer, W
     }
     std::optional<Packet> packet(std::in_place);
     packet->size = static_cast<std::size_t>(size);
-    if (!adopt_fds(header, packet->fds))
-        return fail(Errc::protocol_violation, "more than {} descriptors in one packet", limits::packet_fds);
+    adopt_fds(header, packet->fds);
     if (header.msg_flags & (MSG_TRUNC | MSG_CTRUNC | MSG_OOB))
         return fail(Errc::protocol_violation, "packet larger than {} bytes or its descriptors did not fit", buffer.size());
     if (size == 0) return fail(Errc::disconnected, "the peer closed the connection");
@@ -66,6 +59,7 @@ Result<std::optional<Packet>> receive(int socket, std::span<std::byte> buffer, W
 
 Result<bool> send(int socket, std::span<const std::byte> packet, std::span<const int> fds, Wait wait)
 {
+    assert(fds.size() <= limits::packet_fds);
     alignas(cmsghdr) std::byte control[CMSG_SPACE(sizeof(int) * limits::packet_fds)];
     iovec data{const_cast<std::byte*>(packet.data()), packet.size()};
     msghdr header{};

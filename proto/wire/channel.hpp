@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The fd-passing socket: one SOCK_SEQPACKET packet is one message with its descriptors. Every received
 // descriptor is owned and close-on-exec before anything is judged; a truncated packet or control
-// message, or more descriptors than a packet may have, is a violation and closes them all.
+// message is a violation and closes them all.
 #pragma once
 #include "proto/base/unique_fd.hpp"
 #include "proto/wire/codec.hpp"
@@ -23,7 +23,7 @@ struct Packet {
 /// Errc::disconnected: the peer is gone. Errc::protocol_violation: drop the peer.
 Result<std::optional<Packet>> receive(int socket, std::span<std::byte> buffer, Wait);
 
-/// Borrows `fds`. False: the socket's buffer is full (Wait::no only). Never raises SIGPIPE.
+/// Borrows `fds`, at most limits::packet_fds. False: the socket's buffer is full (Wait::no only). Never raises SIGPIPE.
 /// Errc::too_many_requests: too many descriptors are in flight for this user; without them it would go.
 Result<bool> send(int socket, std::span<const std::byte> packet, std::span<const int> fds, Wait);
 

@@ -24,12 +24,13 @@ WireIn& reader(std::span<const std::byte> from)
 
 struct Header {
     Opcode opcode;
-    std::uint32_t serial;
+    std::size_t fd_count;
+    std::uint64_t serial;
 };
 
-void put_header(WireOut& out, Opcode opcode, std::uint32_t serial)
+void put_header(WireOut& out, Opcode opcode, std::size_t fd_count, std::uint64_t serial)
 {
-    out(static_cast<std::uint16_t>(opcode), std::uint16_t{0}, serial);
+    out(static_cast<std::uint16_t>(opcode), static_cast<std::uint16_t>(fd_count), std::uint32_t{0}, serial);
 }
 
 /// Throws cereal::Exception.
@@ -37,17 +38,30 @@ Header get_header(WireIn& in)
 {
     Header header{};
     header.opcode = static_cast<Opcode>(in.number<std::uint16_t>());
-    const auto reserved = in.number<std::uint16_t>();
-    header.serial = in.number<std::uint32_t>();
+    header.fd_count = in.number<std::uint16_t>();
+    const auto reserved = in.number<std::uint32_t>();
+    header.serial = in.number<std::uint64_t>();
     if (reserved != 0) throw cereal::Exception("reserved header field is not 0");
     return header;
+}
+
+/// Of later versions, all of them. How many descriptors they have.
+std::size_t skip_sections(WireIn& in)
+{
+    std::size_t fd_count = 0;
+    while (in.remaining() != 0) {
+        if (in.number<std::uint16_t>() == 0) throw cereal::Exception("bytes after the message");
+        fd_count += in.number<std::uint16_t>();
+        in.bytes(in.number<std::uint32_t>());
+    }
+    return fd_count;
 }
 
 template <class Message> void read_body(WireIn& in, std::size_t fd_count, Message& message)
 {
     in(message);
-    if (in.remaining() != 0) throw cereal::Exception("bytes after the message");
-    if (message.fd_count() != fd_count) throw cereal::Exception("wrong number of descriptors");
+    const std::size_t of_sections = in.remaining() == 0 ? 0 : skip_sections(in);
+    if (message.fd_count() + of_sections != fd_count) throw cereal::Exception("wrong number of descriptors");
 }
 
 /// The alternative itself when `out` holds it already: every field is overwritten, and what a message
@@ -82,11 +96,11 @@ template <class T> Result<std::vector<std::byte>> encode_large(const T& value, c
 
 } // namespace
 
-template <class Message> Result<std::size_t> encode(const Message& message, std::uint32_t serial, std::span<std::byte> to)
+template <class Message> Result<std::size_t> encode(const Message& message, std::uint64_t serial, std::span<std::byte> to)
 {
     try {
         WireOut& out = writer(to);
-        put_header(out, Message::opcode, serial);
+        put_header(out, Message::opcode, message.fd_count(), serial);
         out(message);
         return static_cast<std::size_t>(out.position() - to.data());
     } catch (const std::exception& e) {
@@ -100,7 +114,10 @@ template <class Variant> Result<> decode(std::span<const std::byte> packet, std:
         WireIn& in = reader(packet);
         const Header header = get_header(in);
         out.serial = header.serial;
-        if (read_any(in, header.opcode, fd_count, out.message)) return {};
+        if (header.fd_count != fd_count) throw cereal::Exception("not the descriptors that its header promises");
+        const bool known = read_any(in, header.opcode, fd_count, out.message);
+        out.has_unknown_value = in.met_unknown_value();
+        if (known) return {};
         return fail(Errc::unsupported, "message {} is not known here", static_cast<unsigned>(header.opcode));
     } catch (const std::exception& e) {
         return fail(Errc::protocol_violation, "malformed packet of {} bytes: {}", packet.size(), e.what());
@@ -116,14 +133,37 @@ Result<Snapshot> decode_snapshot(std::span<const std::byte> bytes)
         Snapshot snapshot;
         WireIn& in = reader(bytes);
         in(snapshot);
-        if (in.remaining() != 0) throw cereal::Exception("bytes after the snapshot");
+        skip_sections(in);
         return snapshot;
     } catch (const std::exception& e) {
         return fail(Errc::protocol_violation, "malformed snapshot of {} bytes: {}", bytes.size(), e.what());
     }
 }
 
-#define MESSAGE(type) template Result<std::size_t> encode(const type&, std::uint32_t, std::span<std::byte>);
+Result<Capabilities> decode_capabilities(std::span<const std::byte> bytes)
+{
+    try {
+        Capabilities table;
+        WireIn& in = reader(bytes);
+        transfer(in, table.device);
+        transfer(in, table.api);
+        transfer(in, table.rules);
+        if (!is_valid(table.api)) table.api = Api::other;
+        const auto count = in.number<std::uint32_t>();
+        if (count > limits::capability_rows) throw cereal::Exception("more rows than the limit");
+        for (std::uint32_t i = 0; i < count; ++i) {
+            Capability row;
+            transfer(in, row);
+            if (is_valid(row.kind) && row.usage.is_known()) table.rows.push_back(row);
+        }
+        skip_sections(in);
+        return table;
+    } catch (const std::exception& e) {
+        return fail(Errc::invalid_argument, "malformed capability table of {} bytes: {}", bytes.size(), e.what());
+    }
+}
+
+#define MESSAGE(type) template Result<std::size_t> encode(const type&, std::uint64_t, std::span<std::byte>);
 MESSAGE(Hello)
 MESSAGE(HelloReply)
 MESSAGE(ErrorReply)
@@ -153,6 +193,9 @@ MESSAGE(Why)
 MESSAGE(WhyReply)
 MESSAGE(ManageProofs)
 MESSAGE(ImageReplaced)
+MESSAGE(Cancel)
+MESSAGE(OpenChannel)
+MESSAGE(ChannelReply)
 MESSAGE(WorkerHello)
 MESSAGE(WorkerAllocate)
 MESSAGE(WorkerImage)

@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: MIT
-// Messages to bytes and back. A packet is an 8-byte header (u16 opcode, u16 zero, u32 serial) and the
-// body. Decoding judges everything: unknown opcode, body too short, too long or malformed, wrong
-// number of descriptors. A message is only handed out whole.
+// Messages to bytes and back. A packet is a 16-byte header (u16 opcode, u16 descriptors, u32 zero, u64 serial), the
+// message's fields and any number of sections (u16 tag, u16 descriptors, u32 size, bytes). Decoding judges everything:
+// unknown opcode, body too short or malformed, bytes that are no section, wrong number of descriptors. A message is
+// only handed out whole.
+//
+// Sections are how a message grows: there are none yet, and those of later versions are skipped, their descriptors (the
+// last ones) with them.
 #pragma once
 #include "proto/image/image.hpp"
 #include "proto/wire/messages.hpp"
@@ -10,23 +14,30 @@
 
 namespace dmb::wire {
 
-inline constexpr std::size_t header_bytes = 8;
+inline constexpr std::size_t header_bytes = 16;
 
-using PacketFds = BoundedVector<UniqueFd, limits::packet_fds>;
+using PacketFds = std::vector<UniqueFd>;
 
-/// One image's descriptors out of a packet's, the one after the other from `first`.
+/// Some of a packet's descriptors, from `first` on.
 inline ImageFds take_image_fds(PacketFds& fds, std::size_t first, std::size_t count)
 {
     ImageFds out;
     for (std::size_t i = first; i < first + count; ++i) out.push_back(std::move(fds[i]));
     return out;
 }
+/// Those of an answer's first image, without its twins'.
+inline ImageFds take_image_fds(PacketFds& fds, const HeldImage& image)
+{
+    return take_image_fds(fds, 0, image.has_fds ? image.desc.memories.size() : 0);
+}
 
 /// Encodes into `out` and returns the packet's size. Fails only when `out` is too small.
-template <class Message> Result<std::size_t> encode(const Message&, std::uint32_t serial, std::span<std::byte> out);
+template <class Message> Result<std::size_t> encode(const Message&, std::uint64_t serial, std::span<std::byte> out);
 
 template <class Variant> struct Decoded {
-    std::uint32_t serial = 0;
+    std::uint64_t serial = 0;
+    /// It has an enum value or a flag that this version does not know: not to be acted on.
+    bool has_unknown_value = false;
     Variant message;
 };
 
@@ -39,5 +50,7 @@ Result<std::vector<std::byte>> encode_snapshot(const Snapshot&);
 Result<Snapshot> decode_snapshot(std::span<const std::byte>);
 /// What a table's digest is made over.
 Result<std::vector<std::byte>> encode_capabilities(const Capabilities&);
+/// Leaves out rows that only a later version understands. Fails on more than limits::capability_rows.
+Result<Capabilities> decode_capabilities(std::span<const std::byte>);
 
 } // namespace dmb::wire

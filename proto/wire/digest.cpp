@@ -7,9 +7,8 @@
 
 namespace dmb::wire {
 
-Result<Digest> digest_of(const Capabilities& table)
+Digest digest_of(std::span<const std::byte> bytes)
 {
-    const std::vector<std::byte> bytes = TRY(encode_capabilities(table));
     SHA2_CTX context;
     SHA256Init(&context);
     SHA256Update(&context, reinterpret_cast<const std::uint8_t*>(bytes.data()), bytes.size());
@@ -17,5 +16,7 @@ Result<Digest> digest_of(const Capabilities& table)
     SHA256Final(digest.data(), &context);
     return digest;
 }
+
+Result<Digest> digest_of(const Capabilities& table) { return digest_of(TRY(encode_capabilities(table))); }
 
 } // namespace dmb::wire

@@ -5,9 +5,13 @@
 #include "proto/base/result.hpp"
 #include "proto/image/capabilities.hpp"
 
+#include <span>
+
 namespace dmb::wire {
 
-/// SHA-256 over the table as encoded on the wire. The table must be canonical.
+/// SHA-256 of a table as it travels: whoever receives it does not need to understand all of it.
+Digest digest_of(std::span<const std::byte> encoded_table);
+/// Of a table that this side states; it must be canonical.
 Result<Digest> digest_of(const Capabilities&);
 
 } // namespace dmb::wire

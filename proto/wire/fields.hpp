@@ -1,10 +1,43 @@
 // SPDX-License-Identifier: MIT
 // Which fields each value has, in wire order: one function serves the packets (archive.hpp) and the
 // JSON form (json.cpp). Only codec.cpp and json.cpp include this: cereal stays behind them.
+//
+// A record gets a field behind its last one, with later() of archive.hpp. A message gets a section (codec.hpp). What is
+// neither never changes.
 #pragma once
+#include "proto/wire/archive.hpp"
 #include "proto/wire/messages.hpp"
 
 #include <cereal/cereal.hpp>
+
+namespace dmb::wire {
+#define RECORD(type) template <> inline constexpr bool is_record<type> = true;
+RECORD(DeviceId)
+RECORD(Colour)
+RECORD(OpaqueInfo)
+RECORD(ImageDesc)
+RECORD(DeviceInfo)
+RECORD(FormatSupport)
+RECORD(HolderInfo)
+RECORD(CopyInfo)
+RECORD(ImageInfo)
+RECORD(ClientInfo)
+RECORD(PoolInfo)
+RECORD(Device)
+RECORD(LayoutRules)
+RECORD(Capability)
+RECORD(Candidate)
+RECORD(Removal)
+RECORD(PartyView)
+RECORD(Decision)
+RECORD(ProofKey)
+RECORD(Proof)
+RECORD(AllocateSpec)
+RECORD(Participant)
+RECORD(MemorySet)
+RECORD(HeldImage)
+#undef RECORD
+} // namespace dmb::wire
 
 namespace dmb {
 
@@ -17,7 +50,15 @@ template <class A> void serialize(A& a, DeviceId& v)
 {
     a(FIELD(render_node), FIELD(device_uuid), FIELD(driver_uuid), FIELD(pci));
 }
-template <class A> void serialize(A& a, Colour& v) { a(FIELD(matrix), FIELD(range), FIELD(siting), FIELD(alpha)); }
+template <class A> void serialize(A& a, Chromaticity& v) { a(FIELD(x), FIELD(y)); }
+template <class A> void serialize(A& a, Gamut& v) { a(FIELD(red), FIELD(green), FIELD(blue), FIELD(white)); }
+template <class A> void serialize(A& a, MasteringDisplay& v) { a(FIELD(gamut), FIELD(max_luminance), FIELD(min_luminance)); }
+template <class A> void serialize(A& a, ContentLight& v) { a(FIELD(max_cll), FIELD(max_fall)); }
+template <class A> void serialize(A& a, Colour& v)
+{
+    a(FIELD(primaries), FIELD(transfer), FIELD(matrix), FIELD(range), FIELD(siting), FIELD(alpha), FIELD(mastering),
+      FIELD(light));
+}
 template <class A> void serialize(A& a, OpaqueInfo& v)
 {
     a(FIELD(vk_format), FIELD(vk_usage), FIELD(vk_create_flags), FIELD(memory_type), FIELD(optimal_tiling), FIELD(dedicated));
@@ -91,11 +132,12 @@ namespace wire {
 
 template <class A> void serialize(A& a, Hello& v)
 {
-    a(FIELD(magic), FIELD(oldest_version), FIELD(newest_version), FIELD(features), FIELD(name));
+    a(FIELD(magic), FIELD(oldest_version), FIELD(newest_version), FIELD(features), FIELD(resume), FIELD(name));
 }
 template <class A> void serialize(A& a, HelloReply& v)
 {
-    a(FIELD(version), FIELD(features), FIELD(client), FIELD(manager), FIELD(server));
+    a(FIELD(version), FIELD(features), FIELD(client), FIELD(manager), FIELD(resume), FIELD(resumed), FIELD(last_serial),
+      FIELD(server));
 }
 template <class A> void serialize(A& a, ErrorReply& v) { a(FIELD(code), FIELD(reason), FIELD(request), FIELD(candidates)); }
 template <class A> void serialize(A& a, AllocateSpec& v)
@@ -110,12 +152,17 @@ template <class A> void serialize(A& a, Participant& v)
 }
 template <class A> void serialize(A& a, Allocate& v)
 {
-    a(FIELD(spec), FIELD(label), FIELD(lease_ns), FIELD(has_contents), FIELD(alternatives), FIELD(participants));
+    a(FIELD(spec), FIELD(count), FIELD(label), FIELD(lease_ns), FIELD(has_contents), FIELD(alternatives), FIELD(participants));
+}
+template <class A> void serialize(A& a, MemorySet& v) { a(FIELD(kind), FIELD(opaque), FIELD(planes), FIELD(memories)); }
+template <class A> void serialize(A& a, HeldImage& v)
+{
+    a(FIELD(handle), FIELD(image), FIELD(source), FIELD(rights), FIELD(protection), FIELD(contents_written), FIELD(has_fds),
+      FIELD(desc), FIELD(twins));
 }
 template <class A> void serialize(A& a, ImageReply& v)
 {
-    a(FIELD(handle), FIELD(image), FIELD(request), FIELD(source), FIELD(rights), FIELD(protection), FIELD(contents_written),
-      FIELD(has_fds), FIELD(desc), FIELD(candidates));
+    a(cereal::make_nvp("first", static_cast<HeldImage&>(v)), FIELD(request), FIELD(candidates), FIELD(more));
 }
 template <class A> void serialize(A& a, Open& v) { a(FIELD(token), FIELD(rights), FIELD(usage)); }
 template <class A> void serialize(A& a, Register& v) { a(FIELD(desc), FIELD(label), FIELD(lease_ns)); }
@@ -142,12 +189,15 @@ template <class A> void serialize(A& a, Move& v) { a(FIELD(handle)); }
 template <class A> void serialize(A& a, Refresh& v) { a(FIELD(handle)); }
 template <class A> void serialize(A& a, Refreshed& v) { a(FIELD(cost_ns)); }
 template <class A> void serialize(A& a, FindCapabilities& v) { a(FIELD(digest)); }
-template <class A> void serialize(A& a, DefineCapabilities& v) { a(FIELD(part), FIELD(row_count), FIELD(last), FIELD(digest)); }
+template <class A> void serialize(A& a, DefineCapabilities& v) { a(FIELD(digest), FIELD(size), FIELD(offset), FIELD(bytes)); }
 template <class A> void serialize(A& a, CapabilitiesReply& v) { a(FIELD(known)); }
 template <class A> void serialize(A& a, Why& v) { a(FIELD(request), FIELD(image)); }
 template <class A> void serialize(A& a, WhyReply& v) { a(FIELD(decision)); }
 template <class A> void serialize(A& a, ManageProofs& v) { a(FIELD(action)); }
 template <class A> void serialize(A& a, ImageReplaced& v) { a(FIELD(handle), FIELD(successor), FIELD(request)); }
+template <class A> void serialize(A& a, Cancel& v) { a(FIELD(request)); }
+template <class A> void serialize(A&, OpenChannel&) {}
+template <class A> void serialize(A&, ChannelReply&) {}
 template <class A> void serialize(A& a, WorkerProve& v) { a(FIELD(api), FIELD(device), FIELD(usage), FIELD(desc)); }
 template <class A> void serialize(A& a, WorkerProof& v) { a(FIELD(result), FIELD(reason)); }
 template <class A> void serialize(A& a, WorkerRead& v) { a(FIELD(desc)); }

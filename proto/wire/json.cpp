@@ -56,15 +56,25 @@ template <Text A, std::size_t N> void load_minimal(const A&, BoundedText<N>& v, 
 WORDS(MemoryKind)
 WORDS(Backend)
 WORDS(Rung)
-WORDS(ColourMatrix)
-WORDS(ColourRange)
-WORDS(ChromaSiting)
-WORDS(AlphaMode)
 WORDS(Verdict)
 WORDS(Api)
 WORDS(Demand)
 WORDS(ProofResult)
 #undef WORDS
+
+#define CODE_POINTS(E)                                                                                                         \
+    template <Text A> std::string save_minimal(const A&, const E& v) { return to_string(v); }                                  \
+    template <Text A> void load_minimal(const A&, E& v, const std::string& word)                                               \
+    {                                                                                                                          \
+        v = require(parse_code_point<E>(word), word);                                                                          \
+    }
+CODE_POINTS(Primaries)
+CODE_POINTS(Transfer)
+CODE_POINTS(MatrixCoefficients)
+CODE_POINTS(ColourRange)
+CODE_POINTS(ChromaSiting)
+CODE_POINTS(AlphaMode)
+#undef CODE_POINTS
 
 template <Text A, class T, std::size_t N> void CEREAL_SAVE_FUNCTION_NAME(A& a, const BoundedVector<T, N>& v)
 {
@@ -90,6 +100,13 @@ inline void CEREAL_LOAD_FUNCTION_NAME(JSONInputArchive& a, std::uint8_t& v)
     a.loadValue(number);
     if (number > UINT8_MAX) throw Exception(std::to_string(number) + " is larger than 255");
     v = static_cast<std::uint8_t>(number);
+}
+inline void CEREAL_LOAD_FUNCTION_NAME(JSONInputArchive& a, std::uint16_t& v)
+{
+    std::uint32_t number = 0;
+    a.loadValue(number);
+    if (number > UINT16_MAX) throw Exception(std::to_string(number) + " is larger than 65535");
+    v = static_cast<std::uint16_t>(number);
 }
 
 // Uuid is a std::array: cereal finds these in its own namespace.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The protocol: one passive struct per message. Descriptors are not part of the bytes: each message
 // says through fd_count() how many must come with it, in the order of `memories`. PROTOCOL.md is the
-// prose; serialisation is in fields.hpp. An opcode never changes shape.
+// prose; serialisation is in fields.hpp. An opcode never changes shape; how messages grow is in codec.hpp.
 #pragma once
 #include "proto/base/errc.hpp"
 #include "proto/base/result.hpp"
@@ -46,6 +46,9 @@ enum class Opcode : std::uint16_t {
     why_reply,
     manage_proofs,
     image_replaced,
+    cancel,
+    open_channel,
+    channel_reply,
     worker_hello = 64,
     worker_allocate,
     worker_image,
@@ -59,6 +62,15 @@ enum class Opcode : std::uint16_t {
 };
 
 using Name = BoundedText<limits::name_bytes>;
+/// Random bytes that name a client to the next life of its broker; zero: none.
+using ResumeKey = std::array<std::uint8_t, 16>;
+
+/// What a peer may do beyond the first version. Each side says what it knows; what both know is done.
+enum class Feature : std::uint64_t {
+    resume = 1, ///< the client gets a resume key, and comes back with it
+};
+inline constexpr std::uint64_t known_features = static_cast<std::uint64_t>(Feature::resume);
+constexpr bool has(std::uint64_t features, Feature f) { return (features & static_cast<std::uint64_t>(f)) != 0; }
 
 /// First message of a client, within limits::hello_deadline_ns.
 struct Hello {
@@ -66,17 +78,21 @@ struct Hello {
     std::uint32_t magic = wire::magic;
     std::uint16_t oldest_version = version;
     std::uint16_t newest_version = version;
-    std::uint64_t features = 0;
-    Name name; ///< what `list` shows
+    std::uint64_t features = known_features; ///< that the client knows
+    ResumeKey resume{};                      ///< of its earlier connection
+    Name name;                               ///< what `list` shows
     std::size_t fd_count() const { return 0; }
     friend bool operator==(const Hello&, const Hello&) = default;
 };
 struct HelloReply {
     static constexpr Opcode opcode = Opcode::hello_reply;
     std::uint16_t version = wire::version;
-    std::uint64_t features = 0;
+    std::uint64_t features = 0; ///< that both know
     ClientId client;
-    bool manager = false; ///< this connection came through the manager socket and sees everything
+    bool manager = false;          ///< this connection came through the manager socket and sees everything
+    ResumeKey resume{};            ///< a new one, for one use; zero without Feature::resume
+    bool resumed = false;          ///< this is the client that the key in the hello named, with all it holds
+    std::uint64_t last_serial = 0; ///< of its requests; the next one is larger
     Name server;
     std::size_t fd_count() const { return 0; }
     friend bool operator==(const HelloReply&, const HelloReply&) = default;
@@ -128,6 +144,7 @@ struct Participant {
 struct Allocate {
     static constexpr Opcode opcode = Opcode::allocate;
     AllocateSpec spec;
+    std::uint16_t count = 1; ///< images, all alike and all or none; at most limits::pool_images, one with contents
     Name label;
     std::uint64_t lease_ns = 0; ///< 0: lives as long as somebody holds it; `forever`: until revoked
     bool has_contents = false;
@@ -136,20 +153,48 @@ struct Allocate {
     std::size_t fd_count() const { return has_contents ? 1 : 0; }
     friend bool operator==(const Allocate&, const Allocate&) = default;
 };
-/// Answers Allocate, Open, Join, Move and Register (Register: without descriptors, the client has them).
-struct ImageReply {
-    static constexpr Opcode opcode = Opcode::image_reply;
+/// The same pixels as another memory kind: one allocation with two handles.
+struct MemorySet {
+    MemoryKind kind = MemoryKind::dma_buf;
+    OpaqueInfo opaque; ///< kind opaque only
+    BoundedVector<Plane, max_planes> planes;
+    BoundedVector<Memory, max_planes> memories;
+    friend bool operator==(const MemorySet&, const MemorySet&) = default;
+};
+/// One image as its new holder sees it.
+struct HeldImage {
     HandleId handle;
     ImageId image;
-    RequestId request; ///< for `why`; 0: nothing was negotiated
-    ImageId source;    ///< of a copy: what it is a copy of, see Refresh; else 0
+    ImageId source; ///< of a copy: what it is a copy of, see Refresh; else 0
     Rights rights;
     Protection protection = Protection::none;
     bool contents_written = false; ///< false: the client writes its initial contents itself
     bool has_fds = true;
     ImageDesc desc;
+    std::vector<MemorySet> twins; ///< other handles of its memory; their descriptors come behind its own
+
+    std::size_t image_fd_count() const
+    {
+        if (!has_fds) return 0;
+        std::size_t sum = desc.memories.size();
+        for (const MemorySet& twin : twins) sum += twin.memories.size();
+        return sum;
+    }
+    friend bool operator==(const HeldImage&, const HeldImage&) = default;
+};
+/// Answers Allocate, Open, Join, Move and Register (Register: without descriptors, the client has them). `more`: the
+/// other images of a pool; descriptors come image by image.
+struct ImageReply : HeldImage {
+    static constexpr Opcode opcode = Opcode::image_reply;
+    RequestId request; ///< for `why`; 0: nothing was negotiated
     Candidates candidates;
-    std::size_t fd_count() const { return has_fds ? desc.memories.size() : 0; }
+    std::vector<HeldImage> more; ///< at most limits::pool_images - 1
+    std::size_t fd_count() const
+    {
+        std::size_t sum = image_fd_count();
+        for (const HeldImage& held : more) sum += held.image_fd_count();
+        return sum;
+    }
     friend bool operator==(const ImageReply&, const ImageReply&) = default;
 };
 
@@ -198,13 +243,14 @@ struct FindCapabilities {
     std::size_t fd_count() const { return 0; }
     friend bool operator==(const FindCapabilities&, const FindCapabilities&) = default;
 };
-/// A table, in parts of at most limits::capability_part rows, in canonical order; only the last has a digest.
+/// A table as bytes (encode_capabilities), in parts that follow each other. Its digest is that of all the bytes, so a
+/// broker that does not know some of what they say can still tell that it is whole.
 struct DefineCapabilities {
     static constexpr Opcode opcode = Opcode::define_capabilities;
-    Capabilities part;           ///< device, api and rules are the first part's
-    std::uint32_t row_count = 0; ///< of the whole table
-    bool last = true;
-    Digest digest{}; ///< of the whole table
+    Digest digest{};
+    std::uint32_t size = 0;   ///< bytes of the whole table, at most limits::table_bytes
+    std::uint32_t offset = 0; ///< of this part; 0 begins anew
+    std::vector<std::byte> bytes;
     std::size_t fd_count() const { return 0; }
     friend bool operator==(const DefineCapabilities&, const DefineCapabilities&) = default;
 };
@@ -234,7 +280,7 @@ enum class ProofAction : std::uint8_t {
     warm = 2,  ///< try whatever the devices here could share, in the background
 };
 constexpr bool is_valid(ProofAction a) { return a >= ProofAction::clear && a <= ProofAction::warm; }
-/// Needs the manager socket. Answered by Done at once.
+/// Needs the manager socket. Answered by Done when it is done.
 struct ManageProofs {
     static constexpr Opcode opcode = Opcode::manage_proofs;
     ProofAction action = ProofAction::clear;
@@ -311,6 +357,27 @@ struct Done {
     static constexpr Opcode opcode = Opcode::done;
     std::size_t fd_count() const { return 0; }
     friend bool operator==(const Done&, const Done&) = default;
+};
+
+/// Ends a request that is not answered yet: it is answered with Errc::cancelled, and this with Done. Errc::not_found
+/// when it was answered before.
+struct Cancel {
+    static constexpr Opcode opcode = Opcode::cancel;
+    std::uint64_t request = 0; ///< its serial
+    std::size_t fd_count() const { return 0; }
+    friend bool operator==(const Cancel&, const Cancel&) = default;
+};
+/// Asks for the socket that takes requests with descriptors; this one takes none.
+struct OpenChannel {
+    static constexpr Opcode opcode = Opcode::open_channel;
+    std::size_t fd_count() const { return 0; }
+    friend bool operator==(const OpenChannel&, const OpenChannel&) = default;
+};
+/// The descriptor is a connected SEQPACKET socket. What is said there is answered here.
+struct ChannelReply {
+    static constexpr Opcode opcode = Opcode::channel_reply;
+    std::size_t fd_count() const { return 1; }
+    friend bool operator==(const ChannelReply&, const ChannelReply&) = default;
 };
 
 /// Event (serial 0): the image was revoked. What the client holds stays mapped; nobody new can open it.
@@ -419,9 +486,9 @@ struct WorkerDone {
 };
 
 using Request = std::variant<Hello, Allocate, Open, Register, MintToken, RevokeToken, RevokeImage, SetLease, Release, Inspect,
-                             FindCapabilities, DefineCapabilities, Join, Move, Refresh, Why, ManageProofs>;
+                             FindCapabilities, DefineCapabilities, Join, Move, Refresh, Why, ManageProofs, Cancel, OpenChannel>;
 using Reply = std::variant<HelloReply, ErrorReply, ImageReply, TokenReply, SnapshotReply, Done, ImageRevoked, Goodbye,
-                           CapabilitiesReply, Refreshed, WhyReply, ImageReplaced>;
+                           CapabilitiesReply, Refreshed, WhyReply, ImageReplaced, ChannelReply>;
 using WorkerRequest = std::variant<WorkerAllocate, WorkerProve, WorkerRead, WorkerWrite, WorkerBlit>;
 using WorkerReply = std::variant<WorkerHello, WorkerImage, ErrorReply, WorkerProof, WorkerPixels, WorkerDone>;
 

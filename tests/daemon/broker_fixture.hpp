@@ -54,9 +54,10 @@ protected:
         pool.reset();
     }
 
-    void join(ClientId id, bool manager = false, std::uint32_t uid = 1000)
+    void join(ClientId id, bool manager = false, std::uint32_t uid = 1000, bool may_reopen = false)
     {
-        ASSERT_TRUE(broker->connect(id, {.pid = 1, .uid = uid, .unmapped = false}, manager, "test"));
+        const Peer peer{.pid = 1, .uid = uid, .unmapped = false, .may_reopen = may_reopen};
+        ASSERT_TRUE(broker->connect(id, peer, manager, "test"));
     }
     static Got keep(const Held& held)
     {

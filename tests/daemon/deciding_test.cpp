@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 // What clients state of themselves, and who may ask why afterwards.
+#include "proto/wire/codec.hpp"
 #include "tests/daemon/joining_fixture.hpp"
 
 namespace dmb::test {
@@ -133,16 +134,17 @@ protected:
         for (std::size_t i = 0; i < rows; ++i) out.rows.push_back({.format = fourcc("AB24"), .modifier = {first + i}});
         return out;
     }
-    static wire::DefineCapabilities part(const Capabilities& whole, std::size_t first, std::size_t count)
+    /// `size` bytes of the table from `first` on.
+    static wire::DefineCapabilities part(const Capabilities& whole, std::size_t first, std::size_t size)
     {
-        wire::DefineCapabilities out{.part = whole,
-                                     .row_count = static_cast<std::uint32_t>(whole.rows.size()),
-                                     .last = first + count == whole.rows.size(),
-                                     .digest = {}};
-        out.part.rows.assign(whole.rows.begin() + static_cast<std::ptrdiff_t>(first),
-                             whole.rows.begin() + static_cast<std::ptrdiff_t>(first + count));
-        return out;
+        const std::vector<std::byte> bytes = wire::encode_capabilities(whole).value();
+        const auto part = std::span(bytes).subspan(first, std::min(size, bytes.size() - first));
+        return {.digest = wire::digest_of(bytes),
+                .size = static_cast<std::uint32_t>(bytes.size()),
+                .offset = static_cast<std::uint32_t>(first),
+                .bytes = {part.begin(), part.end()}};
     }
+    static constexpr std::size_t all = SIZE_MAX;
     Errc define(const wire::DefineCapabilities& what) { return code(broker->define_table(alice, what)); }
     bool knows(ClientId id, const Digest& digest) { return *broker->find_table(id, {digest}); }
     std::uint64_t bytes(ClientId id) { return used(id).bytes; }
@@ -151,64 +153,72 @@ protected:
 TEST_F(Stated, a_table_comes_in_parts)
 {
     const Capabilities table = large(5000);
-    EXPECT_FALSE(*broker->define_table(alice, part(table, 0, 2048)));
-    EXPECT_FALSE(*broker->define_table(alice, part(table, 2048, 2048)));
-    const auto whole = broker->define_table(alice, part(table, 4096, 904));
+    EXPECT_FALSE(*broker->define_table(alice, part(table, 0, 60'000)));
+    EXPECT_FALSE(*broker->define_table(alice, part(table, 60'000, 60'000)));
+    const auto whole = broker->define_table(alice, part(table, 120'000, all));
     ASSERT_TRUE(whole && *whole);
-    EXPECT_EQ(**whole, table);
-    EXPECT_EQ(define(part(table, 4096, 904)), Errc::invalid_argument) << "the next one starts anew";
+    EXPECT_EQ(wire::decode_capabilities(**whole).value(), table);
+    EXPECT_EQ(define(part(table, 120'000, all)), Errc::invalid_argument) << "the next one starts anew";
 }
 
-TEST_F(Stated, a_wrong_number_of_rows_is_refused_and_the_table_must_be_sent_again)
+TEST_F(Stated, a_part_that_does_not_follow_is_refused_and_the_table_must_be_sent_again)
 {
     const Capabilities table = large(100);
-    wire::DefineCapabilities short_one = part(table, 0, 99);
-    short_one.last = true;
-    EXPECT_EQ(define(short_one), Errc::invalid_argument);
-    EXPECT_EQ(define(part(table, 0, 60)), Errc{});
-    EXPECT_EQ(define(part(table, 0, 60)), Errc::invalid_argument) << "more than was announced";
-    EXPECT_EQ(define(part(table, 60, 40)), Errc::invalid_argument);
-    wire::DefineCapabilities early = part(table, 0, 100);
-    early.last = false;
-    EXPECT_EQ(define(early), Errc::invalid_argument) << "all there, and not the last";
-    EXPECT_EQ(define(part(table, 0, 0)), Errc::invalid_argument) << "a part with nothing in it";
-    EXPECT_EQ(define(part(table, 0, 100)), Errc{});
+    const auto begin = [&] { EXPECT_EQ(define(part(table, 0, 1000)), Errc{}); };
+    begin();
+    EXPECT_EQ(define(part(table, 1001, all)), Errc::invalid_argument) << "a hole";
+    EXPECT_EQ(define(part(table, 1000, all)), Errc::invalid_argument) << "the first part is forgotten";
+    begin();
+    EXPECT_EQ(define(part(table, 1000, 0)), Errc::invalid_argument) << "a part with nothing in it";
+    begin();
+    wire::DefineCapabilities longer = part(table, 1000, all);
+    longer.bytes.push_back({});
+    EXPECT_EQ(define(longer), Errc::invalid_argument) << "more than was announced";
+    begin();
+    wire::DefineCapabilities other = part(table, 1000, all);
+    other.digest[0] ^= 1;
+    EXPECT_EQ(define(other), Errc::invalid_argument) << "of another table";
+    begin();
+    EXPECT_EQ(define(part(table, 1000, all)), Errc{});
 }
 
 TEST_F(Stated, another_table_may_begin_before_the_first_is_whole)
 {
     const Capabilities first = large(100), other = make_table({tiled}, Api::gbm);
     EXPECT_EQ(define(part(first, 0, 60)), Errc{});
-    const auto whole = broker->define_table(alice, part(other, 0, 1));
+    const auto whole = broker->define_table(alice, part(other, 0, all));
     ASSERT_TRUE(whole && *whole);
-    EXPECT_EQ(**whole, other);
+    EXPECT_EQ(wire::decode_capabilities(**whole).value(), other);
 }
 
 TEST_F(Stated, rows_out_of_order_or_twice_are_refused)
 {
     Capabilities table = large(3);
     std::swap(table.rows[0], table.rows[1]);
-    EXPECT_EQ(define(part(table, 0, 3)), Errc::invalid_argument);
+    EXPECT_EQ(code(broker->keep_table(alice, {1}, table)), Errc::invalid_argument);
     table = large(3);
     table.rows[1] = table.rows[0];
-    EXPECT_EQ(define(part(table, 0, 3)), Errc::invalid_argument);
+    EXPECT_EQ(code(broker->keep_table(alice, {1}, table)), Errc::invalid_argument);
 }
 
-TEST_F(Stated, rows_are_limited_in_all_and_in_a_part)
+TEST_F(Stated, the_bytes_of_a_table_are_limited)
 {
-    EXPECT_EQ(define({.part = make_table({tiled}), .row_count = 16385, .last = false, .digest = {}}), Errc::invalid_argument);
-    EXPECT_EQ(define({.part = make_table({tiled}), .row_count = UINT32_MAX, .last = false, .digest = {}}),
-              Errc::invalid_argument);
-    EXPECT_EQ(define(part(large(4000), 0, 2049)), Errc::invalid_argument);
+    wire::DefineCapabilities huge = part(make_table({tiled}), 0, all);
+    for (const std::uint32_t size : {0u, 1024u * 1024 + 1, 0x8000'0000u, UINT32_MAX}) {
+        huge.size = size;
+        EXPECT_EQ(define(huge), Errc::invalid_argument) << size;
+    }
     const Capabilities most = large(16384);
-    for (std::size_t at = 0; at < 16384; at += 2048) ASSERT_EQ(define(part(most, at, 2048)), Errc{}) << at;
+    const std::size_t size = wire::encode_capabilities(most).value().size();
+    for (std::size_t at = 0; at < size; at += limits::table_part)
+        ASSERT_EQ(define(part(most, at, limits::table_part)), Errc{}) << at;
 }
 
 TEST_F(Stated, a_device_with_a_name_that_would_harm_a_terminal_is_refused)
 {
     Capabilities table = large(1);
     table.device.driver = "\x1b[2J";
-    EXPECT_EQ(define(part(table, 0, 1)), Errc::invalid_argument);
+    EXPECT_EQ(code(broker->keep_table(alice, {1}, table)), Errc::invalid_argument);
 }
 
 TEST_F(Stated, sixty_four_tables_are_the_most_of_a_client)
@@ -287,12 +297,12 @@ TEST_F(FewBytes, tables_count_against_the_quota)
 TEST_F(FewBytes, a_table_that_is_not_whole_counts_too)
 {
     const Capabilities table = large(16384);
-    EXPECT_EQ(define(part(table, 0, 2048)), Errc{});
-    EXPECT_GE(bytes(alice), 16384 * sizeof(Capability)) << "what was announced";
+    const wire::DefineCapabilities begin = part(table, 0, 2048);
+    EXPECT_EQ(define(begin), Errc{});
+    EXPECT_EQ(bytes(alice), begin.size) << "what was announced";
     EXPECT_EQ(define(part(table, 0, 1)), Errc{});
-    wire::DefineCapabilities wrong = part(table, 0, 1);
-    wrong.last = true;
-    EXPECT_EQ(define(wrong), Errc::invalid_argument);
+    EXPECT_EQ(bytes(alice), begin.size);
+    EXPECT_EQ(define(part(table, 7, 1)), Errc::invalid_argument);
     EXPECT_EQ(bytes(alice), 0u);
 }
 

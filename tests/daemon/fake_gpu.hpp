@@ -59,9 +59,8 @@ struct FakeHelper : Helper {
     {
         ++reads;
         const std::byte pixel[4]{};
-        Result<Pixels> answer = fail(Errc::internal, "");
-        if (read_error.code != Errc{}) answer = std::unexpected(read_error);
-        else answer = Pixels{*sealed_copy("pixels", pixel), 3};
+        Result<Pixels> answer = std::unexpected(read_error);
+        if (read_error.code == Errc{}) answer = Pixels{*sealed_copy("pixels", pixel), 3};
         answers.give([answer = std::move(answer), now, done = std::move(done)]() mutable { done(std::move(answer), now); });
     }
     void write(const ImageDesc& desc, std::span<const int>, Instant now, Done<std::uint64_t> done) override

@@ -8,6 +8,8 @@
 #include "proto/wire/channel.hpp"
 #include "tests/daemon/broker_fixture.hpp"
 
+#include <climits>
+#include <functional>
 #include <sched.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -103,43 +105,120 @@ TEST_F(Replies, a_peer_that_left_is_noticed)
     EXPECT_EQ(in_flight.fds, 0u);
 }
 
-class Handed : public FdTest {
+class Activation : public FdTest {
 protected:
     void SetUp() override
     {
         ::setenv("LISTEN_PID", std::to_string(::getpid()).c_str(), 1);
         ::unsetenv("LISTEN_FDNAMES");
     }
+    void TearDown() override { ::unsetenv("LISTEN_PID"); }
+    /// In another process, whose descriptors from 3 on are these; -1: not open.
+    static int with_descriptors(const std::vector<int>& fds, const std::function<bool()>& holds)
+    {
+        const pid_t child = ::fork();
+        if (child == 0) {
+            // Out of the way first: they may lie where others shall be.
+            std::vector<int> copies;
+            for (const int fd : fds) copies.push_back(fd < 0 ? -1 : ::fcntl(fd, F_DUPFD, 200));
+            for (std::size_t i = 0; i < fds.size(); ++i) {
+                ::close(static_cast<int>(3 + i));
+                if (copies[i] >= 0) ::dup2(copies[i], static_cast<int>(3 + i));
+            }
+            ::setenv("LISTEN_PID", std::to_string(::getpid()).c_str(), 1);
+            ::setenv("LISTEN_FDS", std::to_string(fds.size()).c_str(), 1);
+            ::_exit(holds() ? 0 : 1);
+        }
+        int status = 0;
+        ::waitpid(child, &status, 0);
+        return status;
+    }
+    static UniqueFd listening(int type = SOCK_SEQPACKET)
+    {
+        UniqueFd out = UniqueFd::adopt(::socket(AF_UNIX, type | SOCK_CLOEXEC, 0));
+        const sockaddr_un anywhere{.sun_family = AF_UNIX, .sun_path = {}};
+        EXPECT_EQ(::bind(out.get(), reinterpret_cast<const sockaddr*>(&anywhere), sizeof(sa_family_t)), 0);
+        EXPECT_EQ(::listen(out.get(), 1), 0);
+        return out;
+    }
 };
 
-TEST_F(Handed, without_variables_nothing_is_taken)
+TEST_F(Activation, without_variables_nothing_is_taken)
 {
     ::unsetenv("LISTEN_PID");
     ::setenv("LISTEN_FDS", "1", 1);
-    EXPECT_TRUE(take_handed_sockets()->empty());
+    EXPECT_TRUE(take_handed()->sockets.empty());
     EXPECT_EQ(::getenv("LISTEN_FDS"), nullptr) << "children must not see it";
 }
 
-TEST_F(Handed, variables_meant_for_another_process_are_ignored)
+TEST_F(Activation, variables_meant_for_another_process_are_ignored)
 {
     ::setenv("LISTEN_PID", "1", 1);
     ::setenv("LISTEN_FDS", "1", 1);
-    EXPECT_TRUE(take_handed_sockets()->empty());
+    EXPECT_TRUE(take_handed()->sockets.empty());
 }
 
-TEST_F(Handed, numbers_that_make_no_sense_are_refused)
+TEST_F(Activation, what_is_no_number_is_refused)
 {
-    for (const char* count : {"", "x", "-1", "17", "99999999999", "1x"}) {
+    for (const char* count : {"", "x", "-1", "99999999999", "1x"}) {
         ::setenv("LISTEN_PID", std::to_string(::getpid()).c_str(), 1);
         ::setenv("LISTEN_FDS", count, 1);
-        EXPECT_FALSE(take_handed_sockets()) << count;
+        EXPECT_FALSE(take_handed()) << count;
     }
     ::setenv("LISTEN_PID", std::to_string(::getpid()).c_str(), 1);
     ::setenv("LISTEN_FDS", "0", 1);
-    EXPECT_TRUE(take_handed_sockets()->empty());
+    EXPECT_TRUE(take_handed()->sockets.empty());
 }
 
-TEST_F(Handed, a_notify_socket_is_not_inherited)
+TEST_F(Activation, unknown_descriptors_are_kept_aside_with_their_names_and_not_inherited)
+{
+    const UniqueFd clients = listening(), managers = listening(), stream = listening(SOCK_STREAM);
+    const UniqueFd memory = *create_memfd("stored", 4096, 0);
+    ::setenv("LISTEN_FDNAMES", "image-7:client:wrong:manager", 1);
+    EXPECT_EQ(with_descriptors({memory.get(), clients.get(), stream.get(), managers.get()},
+                               [] {
+                                   const Result<Handed> handed = take_handed();
+                                   return handed && handed->sockets.size() == 2 && !handed->sockets[0].manager &&
+                                          handed->sockets[1].manager && handed->kept.size() == 2 &&
+                                          handed->kept[0].name == "image-7" && handed->kept[0].fd.get() == 3 &&
+                                          ::fcntl(3, F_GETFD) == FD_CLOEXEC && handed->kept[1].name == "wrong" &&
+                                          handed->kept[1].fd.get() == 5 && ::fcntl(5, F_GETFD) == FD_CLOEXEC;
+                               }),
+              0);
+}
+
+TEST_F(Activation, sockets_without_names_are_told_apart_by_their_order_whatever_lies_between)
+{
+    const UniqueFd clients = listening(), managers = listening(), memory = *create_memfd("stored", 4096, 0);
+    EXPECT_EQ(with_descriptors({memory.get(), clients.get(), memory.get(), managers.get()},
+                               [] {
+                                   const Result<Handed> handed = take_handed();
+                                   return handed && handed->sockets.size() == 2 && !handed->sockets[0].manager &&
+                                          handed->sockets[1].manager;
+                               }),
+              0);
+}
+
+TEST_F(Activation, a_hundred_descriptors_are_taken_and_those_that_are_not_open_are_left_out)
+{
+    const UniqueFd memory = *create_memfd("stored", 4096, 0);
+    std::vector<int> fds(100, memory.get());
+    fds[50] = -1;
+    EXPECT_EQ(with_descriptors(fds,
+                               [] {
+                                   const Result<Handed> handed = take_handed();
+                                   return handed && handed->sockets.empty() && handed->kept.size() == 99;
+                               }),
+              0);
+    EXPECT_EQ(with_descriptors({},
+                               [] {
+                                   ::setenv("LISTEN_FDS", std::to_string(INT_MAX).c_str(), 1);
+                                   return take_handed().has_value();
+                               }),
+              0);
+}
+
+TEST_F(Activation, a_notify_socket_is_not_inherited)
 {
     ::setenv("NOTIFY_SOCKET", "/nonexistent/notify", 1);
     const Notifier notifier = Notifier::from_environment();
@@ -205,7 +284,7 @@ TEST_F(PeerTest, p10_users_that_look_alike_do_not_share_an_account)
         if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0 || ::unshare(CLONE_NEWUSER) != 0) ::_exit(2);
         const Result<Peer> peer = peer_of(ends[0]);
         const bool apart = peer && peer->unmapped && account_key(*peer, 1) != account_key(*peer, 2);
-        ::_exit(apart && account_key(*peer, 1) != peer->uid ? 0 : 1);
+        ::_exit(apart && account_key(*peer, 1) != peer->uid && peer->may_reopen ? 0 : 1);
     }
     int status = 0;
     ::waitpid(child, &status, 0);
@@ -219,6 +298,7 @@ TEST_F(PeerTest, p10_users_that_look_alike_do_not_share_an_account)
     ASSERT_TRUE(self);
     EXPECT_FALSE(self->unmapped);
     EXPECT_EQ(self->uid, ::getuid());
+    EXPECT_TRUE(self->may_reopen) << "what this user made";
     EXPECT_EQ(account_key(*self, 1), account_key(*self, 2)) << "a user that can be named has one account";
 }
 

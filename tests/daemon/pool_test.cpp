@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Real memfds: what is proven unshared is reused, what is not is dropped, what changes hands is zero.
+// Real memfds: what is proven unshared is reused, what is not is dropped, what changes hands is zero. What somebody had
+// who may open memfds of the broker anew does not change hands.
 #include "tests/daemon/broker_fixture.hpp"
 
 #include "proto/wire/channel.hpp"
@@ -61,6 +62,42 @@ TEST_F(Reuse, what_another_client_had_open_is_cleared_even_for_its_owner)
     EXPECT_EQ(release(alice, *first), Errc{});
     EXPECT_EQ(pool->info().images, 1u);
     EXPECT_EQ(read_pixel(*allocate(alice)), zeros);
+}
+
+TEST_F(Reuse, what_a_client_had_that_may_reopen_serves_itself_only)
+{
+    const ClientId carol{3};
+    join(carol, false, 0, true);
+    auto first = allocate(carol);
+    const auto memory = inode(*first);
+    EXPECT_EQ(release(carol, *first), Errc{});
+    EXPECT_NE(inode(*allocate(bob)), memory);
+    EXPECT_EQ(pool->info().images, 1u);
+    EXPECT_EQ(inode(*allocate(carol)), memory);
+}
+
+TEST_F(Reuse, what_a_client_had_that_may_reopen_goes_with_it)
+{
+    const ClientId carol{3};
+    join(carol, false, 0, true);
+    auto first = allocate(carol), second = allocate(carol);
+    EXPECT_EQ(release(carol, *first), Errc{});
+    second->fd.reset();
+    broker->disconnect(carol, now);
+    EXPECT_EQ(pool->info(), PoolInfo{});
+}
+
+TEST_F(Reuse, what_was_shown_to_one_that_may_reopen_serves_nobody)
+{
+    const ClientId carol{3};
+    join(carol, false, 0, true);
+    for (const auto& [owner, reader] : {std::pair{alice, carol}, {carol, alice}}) {
+        auto first = allocate(owner);
+        auto opened = open(reader, *mint(owner, first->handle));
+        EXPECT_EQ(release(reader, *opened), Errc{});
+        EXPECT_EQ(release(owner, *first), Errc{});
+        EXPECT_EQ(pool->info(), PoolInfo{});
+    }
 }
 
 TEST_F(Reuse, pages_kept_in_a_pipe_do_not_show_the_next_owner)

@@ -25,7 +25,7 @@ struct FakeLink : WorkerLink {
 
     bool missing = false, broken = false;
     int started = 0, killed = 0;
-    std::uint32_t serial = 0;
+    std::uint64_t serial = 0;
     std::vector<wire::WorkerRequest> sent;
 };
 
@@ -47,12 +47,12 @@ protected:
         hello.formats.push_back({0, fourcc("XR24"), modifier_linear, 1, UsageFlag::render});
         say(hello, 0);
     }
-    template <class Message> void say(const Message& message, std::uint32_t serial, wire::PacketFds fds = {})
+    template <class Message> void say(const Message& message, std::uint64_t serial, wire::PacketFds fds = {})
     {
         wire::Decoded<wire::WorkerReply> packet{serial, message};
         client->received(packet, fds, now);
     }
-    void answer(std::uint32_t serial)
+    void answer(std::uint64_t serial)
     {
         wire::WorkerImage image;
         image.desc = *linear_layout(spec.size, spec.format);

@@ -14,6 +14,7 @@
 #include <map>
 #include <set>
 #include <sys/sysmacros.h>
+#include <tuple>
 
 namespace dmb::test {
 namespace {
@@ -205,6 +206,45 @@ TEST_F(EglImport, flags_choose_between_whole_and_planes)
     }
     EXPECT_LT(import(rgb, DMABROKER_IMPORT_PER_PLANE), 0);
     EXPECT_EQ(error_.code, DMABROKER_INVALID_ARGUMENT);
+}
+
+TEST_F(EglImport, colour_becomes_the_hints_that_egl_has)
+{
+    const std::pair<Colour, EGLint> matrices[] = {
+        {{.matrix = MatrixCoefficients::bt470bg}, EGL_ITU_REC601_EXT},
+        {{.matrix = MatrixCoefficients::smpte170m}, EGL_ITU_REC601_EXT},
+        {{.matrix = MatrixCoefficients::bt709}, EGL_ITU_REC709_EXT},
+        {{.matrix = MatrixCoefficients::bt2020_ncl}, EGL_ITU_REC2020_EXT},
+        {{.primaries = Primaries::bt2020}, EGL_ITU_REC2020_EXT},
+    };
+    for (const auto& [colour, hint] : matrices) {
+        ASSERT_EQ(import(LocalImage(nv12, size, {.colour = colour})), 0);
+        EXPECT_EQ(driver_.created.at(0)[EGL_YUV_COLOR_SPACE_HINT_EXT], hint);
+        EXPECT_EQ(driver_.created.at(0)[EGL_SAMPLE_RANGE_HINT_EXT], EGL_YUV_FULL_RANGE_EXT);
+    }
+    const EGLint on = EGL_YUV_CHROMA_SITING_0_EXT, between = EGL_YUV_CHROMA_SITING_0_5_EXT;
+    const std::tuple<ChromaSiting, EGLint, EGLint> sitings[] = {
+        {ChromaSiting::left, on, between}, {ChromaSiting::centre, between, between}, {ChromaSiting::top_left, on, on},
+        {ChromaSiting::top, between, on},  {ChromaSiting::bottom_left, on, between}, {ChromaSiting::bottom, between, between}};
+    for (const auto& [siting, across, down] : sitings) {
+        ASSERT_EQ(import(LocalImage(nv12, size, {.colour = Colour{.siting = siting}})), 0);
+        EXPECT_EQ(driver_.created.at(0)[EGL_YUV_CHROMA_HORIZONTAL_SITING_HINT_EXT], across) << to_string(siting);
+        EXPECT_EQ(driver_.created.at(0)[EGL_YUV_CHROMA_VERTICAL_SITING_HINT_EXT], down) << to_string(siting);
+    }
+}
+
+TEST_F(EglImport, a_matrix_that_egl_does_not_know_is_the_application_s_work)
+{
+    for (const auto matrix :
+         {MatrixCoefficients::ycgco, MatrixCoefficients::bt2020_cl, MatrixCoefficients::ictcp, MatrixCoefficients{99}}) {
+        const LocalImage image(nv12, size, {.colour = Colour{.matrix = matrix}});
+        expect_refused(image, DMABROKER_IMPORT_WHOLE, to_string(matrix).c_str());
+        ASSERT_EQ(import(image), 0) << error_.text;
+        EXPECT_EQ(images_.per_plane, 1);
+        const bool converts = matrix == MatrixCoefficients::ycgco;
+        EXPECT_EQ(images_.yuv.matrix[0] != 0, converts) << to_string(matrix);
+    }
+    expect_refused(LocalImage(fourcc("YUYV"), {60, 37}, {.colour = Colour{.matrix = MatrixCoefficients::ictcp}}), 0, "ictcp");
 }
 
 TEST_F(EglImport, the_order_of_chroma_is_folded_into_the_matrix)

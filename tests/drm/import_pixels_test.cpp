@@ -4,6 +4,7 @@
 #include "proto/image/format_table.hpp"
 #include "tests/drm/local_image.hpp"
 #include "tests/drm/matrix/access.hpp"
+#include "tests/drm/matrix/vulkan_context.hpp"
 #include "tests/support/fixture.hpp"
 
 #include <cstdlib>
@@ -100,6 +101,32 @@ TEST_F(ImportPixels, vulkan_copies_what_the_cpu_sees)
 {
     if (!vulkan) GTEST_SKIP() << problem_vulkan;
     try_all(*vulkan, 10);
+}
+
+TEST_F(ImportPixels, vulkan_is_told_how_to_convert)
+{
+    if (!vulkan) GTEST_SKIP() << problem_vulkan;
+    const matrix::VulkanContext context;
+    const auto told = [&](const Colour& colour) {
+        dmabroker_vulkan_images images{.struct_size = sizeof images};
+        dmabroker_error error{};
+        const LocalImage image(fourcc("NV12"), {64, 64}, {.colour = colour});
+        EXPECT_EQ(dmabroker_vulkan_import(image.get(), &context.handles(), 0, 0, &images, &error), 0) << error.text;
+        dmabroker_vulkan_release(&context.handles(), &images);
+        return images;
+    };
+    const auto hdr10 =
+        told({Primaries::bt2020, Transfer::pq, MatrixCoefficients::bt2020_ncl, ColourRange::limited, ChromaSiting::top_left});
+    EXPECT_EQ(hdr10.ycbcr_model, VK_SAMPLER_YCBCR_MODEL_CONVERSION_YCBCR_2020);
+    EXPECT_EQ(hdr10.ycbcr_range, VK_SAMPLER_YCBCR_RANGE_ITU_NARROW);
+    EXPECT_EQ(hdr10.x_chroma_offset, VK_CHROMA_LOCATION_COSITED_EVEN);
+    EXPECT_EQ(hdr10.y_chroma_offset, VK_CHROMA_LOCATION_COSITED_EVEN);
+    const auto jpeg = told({.matrix = MatrixCoefficients::bt470bg, .siting = ChromaSiting::centre});
+    EXPECT_EQ(jpeg.ycbcr_model, VK_SAMPLER_YCBCR_MODEL_CONVERSION_YCBCR_601);
+    EXPECT_EQ(jpeg.ycbcr_range, VK_SAMPLER_YCBCR_RANGE_ITU_FULL);
+    EXPECT_EQ(jpeg.x_chroma_offset, VK_CHROMA_LOCATION_MIDPOINT);
+    EXPECT_EQ(jpeg.y_chroma_offset, VK_CHROMA_LOCATION_MIDPOINT);
+    EXPECT_EQ(told({.matrix = MatrixCoefficients::ictcp}).ycbcr_model, VK_SAMPLER_YCBCR_MODEL_CONVERSION_YCBCR_IDENTITY);
 }
 
 TEST_F(ImportPixels, vulkan_is_not_handed_what_crashes_it)

@@ -3,8 +3,10 @@
 #include "tests/drm/local_image.hpp"
 
 #include "proto/image/format_table.hpp"
+#include "proto/wire/json.hpp"
 
 #include <cstring>
+#include <dmabroker/dmabroker.hpp>
 #include <fcntl.h>
 #include <fmt/core.h>
 #include <stdexcept>
@@ -17,6 +19,7 @@ namespace {
 ImageDesc describe(FourCC format, Extent size, const LocalOptions& options)
 {
     ImageDesc desc = linear_layout(size, format).value();
+    desc.colour = options.colour.value_or(default_colour(format));
     for (Plane& plane : desc.planes) {
         plane.offset += options.offset;
         if (options.stride) plane.stride = options.stride;
@@ -38,10 +41,7 @@ void fill_info(dmabroker_image& image, const ImageDesc& desc)
     image.info.format = desc.format.value;
     image.info.width = desc.size.width;
     image.info.height = desc.size.height;
-    image.info.matrix = static_cast<std::uint32_t>(desc.colour.matrix);
-    image.info.range = static_cast<std::uint32_t>(desc.colour.range);
-    image.info.siting = static_cast<std::uint32_t>(desc.colour.siting);
-    image.info.alpha = static_cast<std::uint32_t>(desc.colour.alpha);
+    image.info.colour = dmabroker::info_from_json(wire::to_json(desc)).colour;
 }
 
 } // namespace

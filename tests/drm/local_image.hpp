@@ -9,13 +9,14 @@
 namespace dmb::test {
 
 struct LocalOptions {
-    std::uint32_t stride = 0;   ///< of every plane; 0: as linear_layout() says
-    std::uint64_t offset = 0;   ///< of the first plane
-    std::uint64_t cut = 0;      ///< bytes that the file is smaller than its description says
-    bool exact = false;         ///< the memory ends with the last row
-    unsigned seals = 0;         ///< beside SHRINK, GROW and SEAL
-    bool read_only = false;     ///< the descriptor
-    std::uint64_t gbm_node = 0; ///< described as allocated by GBM there
+    std::uint32_t stride = 0;     ///< of every plane; 0: as linear_layout() says
+    std::uint64_t offset = 0;     ///< of the first plane
+    std::uint64_t cut = 0;        ///< bytes that the file is smaller than its description says
+    bool exact = false;           ///< the memory ends with the last row
+    unsigned seals = 0;           ///< beside SHRINK, GROW and SEAL
+    bool read_only = false;       ///< the descriptor
+    std::uint64_t gbm_node = 0;   ///< described as allocated by GBM there
+    std::optional<Colour> colour; ///< nothing: the default of the format
     Rights rights = Rights::all();
     Protection protection = Protection::none;
 };

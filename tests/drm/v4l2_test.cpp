@@ -191,6 +191,16 @@ protected:
         }
         return true;
     }
+    /// vivid's first input has V4L2_COLORSPACE_SRGB and leaves the rest to the defaults.
+    static void expect_colour_of_a_webcam(const dmabroker_image_info& info)
+    {
+        const std::string name = to_string(FourCC{info.format});
+        const bool rgb = !is_yuv(info.format) || name.starts_with("R");
+        EXPECT_EQ(info.colour.primaries, unsigned{DMABROKER_PRIMARIES_BT709}) << name;
+        EXPECT_EQ(info.colour.transfer, unsigned{DMABROKER_TRANSFER_SRGB}) << name;
+        EXPECT_EQ(info.colour.matrix, unsigned(rgb ? DMABROKER_MATRIX_IDENTITY : DMABROKER_MATRIX_SMPTE170M)) << name;
+        EXPECT_EQ(info.colour.range, unsigned(rgb ? DMABROKER_RANGE_FULL : DMABROKER_RANGE_LIMITED)) << name;
+    }
     /// Names of the formats in which the bars were looked at.
     std::set<std::string> look_at_all(Camera& camera)
     {
@@ -208,6 +218,7 @@ protected:
             EXPECT_EQ(image.info().kind, std::uint32_t{DMABROKER_DMA_BUF});
             EXPECT_EQ(image.info().modifier, DMABROKER_MODIFIER_LINEAR);
             EXPECT_EQ(image.info().memory_count, camera.planes());
+            expect_colour_of_a_webcam(image.info());
             if (see_bars(image)) seen.insert(to_string(FourCC{code}));
         }
         return seen;

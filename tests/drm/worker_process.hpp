@@ -11,7 +11,7 @@ namespace dmb::test {
 
 struct WorkerAnswer {
     wire::WorkerReply message;
-    std::uint32_t serial = 0;
+    std::uint64_t serial = 0;
     wire::PacketFds fds;
     const wire::WorkerImage* image() const { return std::get_if<wire::WorkerImage>(&message); }
     const wire::ErrorReply* error() const { return std::get_if<wire::ErrorReply>(&message); }
@@ -47,7 +47,7 @@ private:
     std::string name_;
     UniqueFd socket_;
     pid_t pid_ = -1;
-    std::uint32_t serial_ = 0;
+    std::uint64_t serial_ = 0;
     bool greeted_ = false;
     wire::WorkerHello hello_;
 };

@@ -10,17 +10,14 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 GOLDEN = HERE.parent / "proto" / "golden"
-REQUEST, REPLY, WORKER_REQUEST, WORKER_REPLY, SNAPSHOT, JSON = range(6)
+REQUEST, REPLY, WORKER_REQUEST, WORKER_REPLY, SNAPSHOT, JSON, TABLE = range(7)
 REPLIES = ("hello_reply", "error_reply", "image_reply", "token_reply", "snapshot_reply", "done", "image_revoked", "goodbye",
-           "capabilities_reply", "refreshed", "why_reply", "image_replaced")
+           "capabilities_reply", "refreshed", "why_reply", "image_replaced", "channel_reply")
 WORKER_REQUESTS = ("worker_allocate", "worker_prove", "worker_read", "worker_write", "worker_blit")
 WORKER_REPLIES = ("worker_hello", "worker_image", "worker_proof", "worker_pixels", "worker_done")
 DIRECTION = {**dict.fromkeys(REPLIES, REPLY), **dict.fromkeys(WORKER_REQUESTS, WORKER_REQUEST),
-             **dict.fromkeys(WORKER_REPLIES, WORKER_REPLY), "snapshot": SNAPSHOT}
-ONE_DESCRIPTOR = ("allocate", "register", "image_reply", "snapshot_reply", "worker_allocate", "worker_image", "worker_prove",
-                  "worker_read", "worker_pixels")
-DESCRIPTORS = {**dict.fromkeys(ONE_DESCRIPTOR, 1), "worker_write": 2, "worker_blit": 2}
-HEADER_BYTES, REGISTER_TAIL_BYTES = 8, 2 + 6 + 8
+             **dict.fromkeys(WORKER_REPLIES, WORKER_REPLY), "snapshot": SNAPSHOT, "capabilities": TABLE}
+HEADER_BYTES, REGISTER_TAIL_BYTES = 16, 2 + 6 + 8
 
 
 def bytes_of(dump):
@@ -84,10 +81,13 @@ def main():
         write("session", name, bytes(choice for step in steps for choice in step)[::-1])
     for path in sorted(GOLDEN.glob("*.hex")):
         data = bytes_of(path.read_text())
-        head = bytes((DIRECTION.get(path.stem, REQUEST), DESCRIPTORS.get(path.stem, 0)))
+        direction = DIRECTION.get(path.stem, REQUEST)
+        head = bytes((direction, 0 if direction in (SNAPSHOT, TABLE) else data[2]))
         write("decoder", path.stem, head + data)
         if path.stem == "register":
             write("metadata", "nv12", b"\1" + data[HEADER_BYTES:-REGISTER_TAIL_BYTES])
+    table = bytes_of((GOLDEN / "capabilities.hex").read_text())
+    write("decoder", "capabilities_later", bytes((TABLE, 0)) + table + bytes((1, 0, 0, 0, 2, 0, 0, 0, 7, 7)))
     for path in sorted(GOLDEN.glob("image_desc*.json")):
         write("decoder", path.stem, bytes((JSON, 0)) + re.sub(rb"\s+", b" ", path.read_bytes()))
 

@@ -26,6 +26,7 @@ bool read(std::span<const std::uint8_t> body, std::size_t fds, ImageDesc& desc)
 {
     std::vector<std::byte> packet(wire::header_bytes + body.size() + 10);
     packet[0] = std::byte{static_cast<std::uint8_t>(wire::Opcode::register_image)};
+    packet[2] = static_cast<std::byte>(fds);
     std::memcpy(packet.data() + wire::header_bytes, body.data(), body.size());
     wire::Decoded<wire::Request> out;
     if (!wire::decode(packet, fds, out)) return false;
@@ -67,7 +68,7 @@ void adopt(const ImageDesc& desc, bool accepted)
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size)
 {
     ImageDesc desc;
-    if (size < 1 || size > 4096 || !read({data + 1, size - 1}, data[0] % (limits::packet_fds + 1), desc)) return 0;
+    if (size < 1 || size > 4096 || !read({data + 1, size - 1}, data[0] % (max_planes + 2), desc)) return 0;
     const Result<> checked = check_layout(desc);
     if (checked) check_accepted(desc);
     else require(is_printable(checked.error().reason.view()) && !checked.error().reason.empty());

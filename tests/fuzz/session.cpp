@@ -267,11 +267,11 @@ private:
     void define(std::size_t who)
     {
         const Stated& stated = tables()[in_.ConsumeIntegralInRange<std::size_t>(0, tables().size() - 1)];
-        const auto size = static_cast<std::uint32_t>(stated.table.rows.size());
-        wire::DefineCapabilities message{stated.table, size, true, stated.digest};
-        if (in_.ConsumeIntegralInRange(0, 7) == 0) message.row_count = in_.ConsumeIntegral<std::uint32_t>();
-        if (in_.ConsumeIntegralInRange(0, 7) == 0) message.last = false;
-        if (in_.ConsumeIntegralInRange(0, 7) == 0) message.part.rows.resize(size / 2);
+        wire::DefineCapabilities message{.digest = stated.digest, .bytes = wire::encode_capabilities(stated.table).value()};
+        message.size = static_cast<std::uint32_t>(message.bytes.size());
+        if (in_.ConsumeIntegralInRange(0, 7) == 0) message.size = in_.ConsumeIntegral<std::uint32_t>();
+        if (in_.ConsumeIntegralInRange(0, 7) == 0) message.offset = in_.ConsumeIntegral<std::uint16_t>();
+        if (in_.ConsumeIntegralInRange(0, 7) == 0) message.bytes.resize(message.bytes.size() / 2);
         say(who, message);
     }
 

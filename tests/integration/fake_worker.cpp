@@ -44,7 +44,7 @@ public:
     bool serve();
 
 private:
-    template <class Message> void say(const Message& message, std::uint32_t serial, std::span<const int> fds = {})
+    template <class Message> void say(const Message& message, std::uint64_t serial, std::span<const int> fds = {})
     {
         const std::size_t size = wire::encode(message, serial, buffer_).value();
         if (!wire::send(socket_to_broker, std::span(buffer_).first(size), fds, wire::Wait::yes)) ::_exit(0);
@@ -52,11 +52,11 @@ private:
     /// Notes the request, and crashes or hangs if it should. Else what remains to be done.
     std::string meet(Modifier) const;
 
-    void answer(const wire::WorkerAllocate&, std::uint32_t serial);
-    void answer(const wire::WorkerProve&, std::uint32_t serial);
-    void answer(const wire::WorkerRead&, std::uint32_t serial);
-    void answer(const wire::WorkerWrite&, std::uint32_t serial) { say(wire::WorkerDone{1}, serial); }
-    void answer(const wire::WorkerBlit&, std::uint32_t serial)
+    void answer(const wire::WorkerAllocate&, std::uint64_t serial);
+    void answer(const wire::WorkerProve&, std::uint64_t serial);
+    void answer(const wire::WorkerRead&, std::uint64_t serial);
+    void answer(const wire::WorkerWrite&, std::uint64_t serial) { say(wire::WorkerDone{1}, serial); }
+    void answer(const wire::WorkerBlit&, std::uint64_t serial)
     {
         say(wire::ErrorReply{Errc::backend_failed, "no GPU", {}, {}}, serial);
     }
@@ -102,7 +102,7 @@ std::string Worker::meet(Modifier modifier) const
     return {};
 }
 
-void Worker::answer(const wire::WorkerAllocate& request, std::uint32_t serial)
+void Worker::answer(const wire::WorkerAllocate& request, std::uint64_t serial)
 {
     const Modifier modifier = request.spec.modifiers.empty() ? modifier_linear : request.spec.modifiers[0];
     if (meet(modifier) == "refuse") return say(wire::ErrorReply{Errc::backend_failed, "not today", {}, {}}, serial);
@@ -119,7 +119,7 @@ void Worker::answer(const wire::WorkerAllocate& request, std::uint32_t serial)
     say(image, serial, {&fd, 1});
 }
 
-void Worker::answer(const wire::WorkerProve& request, std::uint32_t serial)
+void Worker::answer(const wire::WorkerProve& request, std::uint64_t serial)
 {
     const std::string action = meet(request.desc.modifier);
     wire::WorkerProof proof{ProofResult::works, {}};
@@ -128,7 +128,7 @@ void Worker::answer(const wire::WorkerProve& request, std::uint32_t serial)
     say(proof, serial);
 }
 
-void Worker::answer(const wire::WorkerRead& request, std::uint32_t serial)
+void Worker::answer(const wire::WorkerRead& request, std::uint64_t serial)
 {
     const UniqueFd pixels = sealed(request.desc.total_size(), F_SEAL_WRITE);
     const int fd = pixels.get();

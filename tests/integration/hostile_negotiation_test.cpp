@@ -53,10 +53,11 @@ TEST_F(HostileNegotiation, tables_of_any_kind_are_known_or_refused)
     int known = 0;
     for (int i = 0; i < rounds(500); ++i) {
         const Capabilities table = random_table(random() % 400);
-        constexpr std::uint32_t counts[] = {0, 1, 16384, 16385, 0x80000000u, UINT32_MAX};
-        const auto size = static_cast<std::uint32_t>(table.rows.size());
+        constexpr std::uint32_t sizes[] = {0, 1, 1024 * 1024, 1024 * 1024 + 1, 0x80000000u, UINT32_MAX};
         const auto digest = random() % 2 ? wire::digest_of(table).value_or(Digest{}) : random_digest();
-        const wire::DefineCapabilities part{table, random() % 2 ? size : counts[random() % 6], random() % 4 != 0, digest};
+        wire::DefineCapabilities part = make_definition(table, digest);
+        if (random() % 2) part.size = sizes[random() % 6];
+        if (random() % 4 == 0) part.offset = sizes[random() % 6];
         const auto answer = attacker.ask(part);
         ASSERT_TRUE(answer) << "the connection is gone";
         if (const auto* reply = std::get_if<wire::CapabilitiesReply>(&answer->message)) {
@@ -74,16 +75,18 @@ TEST_F(HostileNegotiation, tables_of_any_kind_are_known_or_refused)
 
 TEST_F(HostileNegotiation, tables_that_are_begun_and_never_finished_cost_their_quota)
 {
-    Capabilities part;
-    for (std::uint64_t i = 0; i < 1000; ++i) part.rows.push_back({.format = fourcc("AB24"), .modifier = {i}});
+    Capabilities table;
+    for (std::uint64_t i = 0; i < 16384; ++i) table.rows.push_back({.format = fourcc("AB24"), .modifier = {i}});
+    wire::DefineCapabilities part = make_definition(table, {});
+    part.bytes.resize(1000);
     std::vector<RawClient> attackers;
     for (int i = 0; i < 50; ++i) {
         attackers.push_back(client());
-        EXPECT_FALSE(attackers.back().get<wire::CapabilitiesReply>(wire::DefineCapabilities{part, 16384, false, {}}).known);
+        EXPECT_FALSE(attackers.back().get<wire::CapabilitiesReply>(part).known);
     }
     for (const ClientInfo& info : snapshot().clients)
         if (info.name.view() == "raw" && info.images == 0 && !info.manager) {
-            EXPECT_GE(info.bytes, 16384 * sizeof(Capability));
+            EXPECT_EQ(info.bytes, part.size);
         }
 }
 
@@ -94,9 +97,9 @@ TEST_F(HostileNegotiation, a_table_under_another_s_name_changes_nothing)
     other.rows.push_back({.format = fourcc("AB24"), .modifier = {7}, .plane_count = 1});
     const Digest digest = *wire::digest_of(honest);
     RawClient attacker = client(), victim = client();
-    EXPECT_EQ(attacker.error(wire::DefineCapabilities{other, 1, true, digest}), Errc::invalid_argument);
+    EXPECT_EQ(attacker.error(make_definition(other, digest)), Errc::invalid_argument);
     EXPECT_FALSE(victim.get<wire::CapabilitiesReply>(wire::FindCapabilities{digest}).known);
-    EXPECT_TRUE(victim.get<wire::CapabilitiesReply>(wire::DefineCapabilities{honest, 1, true, digest}).known);
+    EXPECT_TRUE(victim.get<wire::CapabilitiesReply>(make_definition(honest, digest)).known);
 }
 
 TEST_F(HostileNegotiation, joining_with_guessed_tokens_ends_like_opening_with_them)

@@ -131,9 +131,8 @@ void one_round(RawClient& client, Fate& fate, Random& random, const Token& token
     for (const Modifier modifier : {modifier_linear, Modifier{random()}})
         table.rows.push_back({.kind = MemoryKind::memfd, .format = fourcc("XR24"), .modifier = modifier});
     make_canonical(table);
-    const auto rows = static_cast<std::uint32_t>(table.rows.size());
     const Digest digest = *wire::digest_of(table);
-    converse<wire::CapabilitiesReply>(client, fate, wire::DefineCapabilities{table, rows, true, digest});
+    converse<wire::CapabilitiesReply>(client, fate, make_definition(table, digest));
     const wire::Participant self{.name = "self", .capabilities = digest, .usage = UsageFlag::cpu_read};
     const auto joined = converse<wire::ImageReply>(client, fate, wire::Join{token, Right::read, self});
     converse<wire::WhyReply>(client, fate, wire::Why{});

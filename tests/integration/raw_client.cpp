@@ -42,6 +42,13 @@ ImageDesc make_desc(Extent size, FourCC code)
     return desc;
 }
 
+wire::DefineCapabilities make_definition(const Capabilities& table, const Digest& digest)
+{
+    wire::DefineCapabilities message{.digest = digest, .bytes = wire::encode_capabilities(table).value()};
+    message.size = static_cast<std::uint32_t>(message.bytes.size());
+    return message;
+}
+
 wire::Allocate make_allocate(Extent size, FourCC format)
 {
     wire::Allocate message;
@@ -101,7 +108,7 @@ std::optional<RawClient::Answer> RawClient::hear(double seconds)
     return Answer{out.serial, std::move(out.message), std::move((*packet)->fds)};
 }
 
-std::optional<RawClient::Answer> RawClient::hear_serial(std::uint32_t serial)
+std::optional<RawClient::Answer> RawClient::hear_serial(std::uint64_t serial)
 {
     while (std::optional<Answer> answer = hear())
         if (answer->serial == serial) return answer;

@@ -13,13 +13,15 @@ using Fds = std::vector<int>;
 UniqueFd make_memfd(std::size_t size, int seals = -1);
 /// Rows without padding, planes one after the other in one memory.
 ImageDesc make_desc(Extent size, FourCC format = fourcc("XR24"));
+/// A table in one part.
+wire::DefineCapabilities make_definition(const Capabilities&, const Digest&);
 /// memfd only, CPU usage.
 wire::Allocate make_allocate(Extent size, FourCC format = fourcc("XR24"));
 
 class RawClient {
 public:
     struct Answer {
-        std::uint32_t serial = 0;
+        std::uint64_t serial = 0;
         wire::Reply message;
         wire::PacketFds fds;
     };
@@ -34,7 +36,7 @@ public:
     int fd() const { return socket_.get(); }
     void close() { socket_.reset(); }
 
-    template <class Message> bool say(const Message& message, const Fds& fds = {}, std::uint32_t serial = 0)
+    template <class Message> bool say(const Message& message, const Fds& fds = {}, std::uint64_t serial = 0)
     {
         std::vector<std::byte> bytes(limits::packet_bytes);
         if (serial == 0) serial = ++serial_;
@@ -79,11 +81,11 @@ public:
     wire::PacketFds last_fds; ///< that came with the last get()
 
 private:
-    std::optional<Answer> hear_serial(std::uint32_t serial);
+    std::optional<Answer> hear_serial(std::uint64_t serial);
     static void report(const std::optional<Answer>&);
 
     UniqueFd socket_;
-    std::uint32_t serial_ = 0;
+    std::uint64_t serial_ = 0;
     bool ended_ = false;
     std::vector<std::byte> buffer_ = std::vector<std::byte>(limits::packet_bytes);
 };

@@ -135,8 +135,7 @@ protected:
                 table.rows.push_back({.kind = kind, .format = fourcc("AB24"), .modifier = m, .plane_count = 1});
         make_canonical(table);
         const Digest digest = *wire::digest_of(table);
-        const auto count = static_cast<std::uint32_t>(table.rows.size());
-        EXPECT_TRUE(who.get<wire::CapabilitiesReply>(wire::DefineCapabilities{table, count, true, digest}).known);
+        EXPECT_TRUE(who.get<wire::CapabilitiesReply>(make_definition(table, digest)).known);
         wire::Allocate out = make_allocate({64, 64}, fourcc("AB24"));
         out.spec.usage = UsageFlag::render;
         out.spec.backends = {};

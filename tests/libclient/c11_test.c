@@ -28,6 +28,7 @@ int compiled_as_c11(void)
     if (dmabroker_connect(&connect, &client, &error) >= 0 || client != NULL) return 1;
     if (error.code != DMABROKER_NO_BROKER || strlen(error.text) == 0) return 2;
     if (options.struct_size != sizeof options || options.lease_ns != 0) return 6;
+    if (allocation.colour.primaries || options.colour.light.max_cll || options.lease_ns || options.label) return 7;
     if (participant.struct_size != sizeof participant || participant.is_protected || allocation.participant_count) return 5;
     if (table.struct_size != sizeof table || table.api != DMABROKER_API_OTHER || table.row_count != 0) return 4;
     return allocation.struct_size == sizeof allocation && connect.struct_size == sizeof connect ? 0 : 3;

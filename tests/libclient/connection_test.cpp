@@ -273,7 +273,10 @@ TEST_F(ConnectionTest, arguments_that_the_wire_cannot_carry_are_refused_without_
     EXPECT_EQ(refused({.backends = 1}), DMABROKER_INVALID_ARGUMENT);
     EXPECT_EQ(refused({.minimum_rung = 6}), DMABROKER_INVALID_ARGUMENT);
     EXPECT_EQ(refused({.label = "two\nlines"}), DMABROKER_INVALID_ARGUMENT);
-    EXPECT_EQ(refused({.matrix = 300}), DMABROKER_INVALID_ARGUMENT);
+    EXPECT_EQ(refused({.colour = {.primaries = 300}}), DMABROKER_INVALID_ARGUMENT);
+    EXPECT_EQ(refused({.colour = {.range = DMABROKER_RANGE_LIMITED}}), DMABROKER_INVALID_ARGUMENT) << "of RGB";
+    EXPECT_EQ(refused({.colour = {.matrix = DMABROKER_MATRIX_BT709}}), DMABROKER_INVALID_ARGUMENT) << "of RGB";
+    EXPECT_EQ(refused({.colour = {.siting = 9}}), DMABROKER_UNSUPPORTED);
     EXPECT_EQ(refused({.contents = dmabroker_pixels{}}), DMABROKER_INVALID_ARGUMENT);
 }
 
@@ -453,7 +456,7 @@ TEST_F(ConnectionTest, a_late_answer_is_dropped_with_its_descriptors_and_its_han
         peer.expect<wire::Open>();
         const std::uint64_t late = peer.serial();
         given_up.get_future().wait();
-        EXPECT_EQ(peer.expect<wire::Cancel>().serial, late);
+        EXPECT_EQ(peer.expect<wire::Cancel>().request, late);
         peer.reply(wire::ErrorReply{Errc::not_found, "it is done", {}});
         const ImageDesc desc = linear_desc({8, 8}, ab24);
         const UniqueFd memory = sealed_memfd(desc.memories[0].size);
@@ -629,11 +632,24 @@ TEST_F(ConnectionTest, descriptions_survive_their_json_form)
     info.planes[0].stride = 256;
     info.planes[1] = {0, 256, 4096};
     info.memory_size[0] = 8192;
+    info.colour.primaries = DMABROKER_PRIMARIES_BT2020;
+    info.colour.transfer = 200; // no word for it
+    info.colour.siting = DMABROKER_SITING_TOP_LEFT;
+    info.colour.mastering = {{34000, 16000}, {13250, 34500}, {7500, 3000}, {15635, 16450}, 10'000'000, 50};
+    info.colour.light = {1000, 65535};
     const std::string text = dmabroker::to_json(info);
     const dmabroker_image_info read = dmabroker::info_from_json(text);
     EXPECT_EQ(dmabroker::to_json(read), text);
     EXPECT_EQ(read.planes[1].offset, 4096u);
-    EXPECT_EQ(read.matrix, unsigned(DMABROKER_BT709));
+    EXPECT_EQ(read.colour.primaries, unsigned(DMABROKER_PRIMARIES_BT2020));
+    EXPECT_EQ(read.colour.transfer, 200u);
+    EXPECT_EQ(read.colour.matrix, unsigned(DMABROKER_MATRIX_BT2020_NCL)) << "goes with the primaries";
+    EXPECT_EQ(read.colour.range, unsigned(DMABROKER_RANGE_LIMITED));
+    EXPECT_EQ(read.colour.siting, unsigned(DMABROKER_SITING_TOP_LEFT));
+    EXPECT_EQ(read.colour.alpha, unsigned(DMABROKER_ALPHA_STRAIGHT));
+    EXPECT_EQ(read.colour.mastering.red.x, 34000u);
+    EXPECT_EQ(read.colour.mastering.max_luminance, 10'000'000u);
+    EXPECT_EQ(read.colour.light.max_fall, 65535u);
     EXPECT_EQ(code_of([] { dmabroker::info_from_json("{"); }), DMABROKER_INVALID_ARGUMENT);
 }
 

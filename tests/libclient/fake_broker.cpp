@@ -39,7 +39,7 @@ void Peer::greet(bool manager)
 wire::ResumeKey Peer::greet_with_key(std::uint8_t key, bool resumed, std::uint64_t last_serial)
 {
     const wire::ResumeKey shown = expect<wire::Hello>().resume;
-    wire::HelloReply hello{.features = wire::feature_resume, .client = ClientId{7}, .server = "fake"};
+    wire::HelloReply hello{.features = wire::known_features, .client = ClientId{7}, .server = "fake"};
     hello.resume.fill(key);
     hello.resumed = resumed;
     hello.last_serial = last_serial;

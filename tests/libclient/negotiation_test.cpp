@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // What the library says and understands when participants negotiate, against a fake broker: tables in parts,
 // participants, joins, replaced images, copies, and the reasons.
+#include "proto/wire/codec.hpp"
 #include "proto/wire/digest.hpp"
 #include "tests/libclient/fake_broker.hpp"
 #include "tests/support/fixture.hpp"
@@ -58,22 +59,21 @@ protected:
 
 TEST_F(NegotiationTest, a_table_is_asked_for_first_then_defined_in_parts_and_then_never_again)
 {
-    Capabilities received;
+    std::vector<std::byte> bytes;
     FakeBroker broker([&](Peer& peer) {
         peer.greet();
         const auto asked = peer.expect<wire::FindCapabilities>().digest;
         peer.reply(wire::CapabilitiesReply{false});
-        for (bool last = false; !last;) {
+        for (bool whole = false; !whole;) {
             const auto part = peer.expect<wire::DefineCapabilities>();
-            if (received.rows.empty()) received = part.part;
-            else received.rows.insert(received.rows.end(), part.part.rows.begin(), part.part.rows.end());
-            EXPECT_EQ(part.row_count, 5000u);
-            EXPECT_LE(part.part.rows.size(), limits::capability_part);
-            last = part.last;
-            EXPECT_EQ(part.digest, last ? asked : Digest{});
-            peer.reply(wire::CapabilitiesReply{last});
+            EXPECT_EQ(part.offset, bytes.size());
+            EXPECT_LE(part.bytes.size(), limits::table_part);
+            EXPECT_EQ(part.digest, asked);
+            bytes.insert(bytes.end(), part.bytes.begin(), part.bytes.end());
+            whole = bytes.size() == part.size;
+            peer.reply(wire::CapabilitiesReply{whole});
         }
-        EXPECT_EQ(wire::digest_of(received).value(), asked);
+        EXPECT_EQ(wire::digest_of(bytes), asked);
         EXPECT_TRUE(peer.wait_for_end()) << "the second time cost a packet";
     });
     {
@@ -84,6 +84,7 @@ TEST_F(NegotiationTest, a_table_is_asked_for_first_then_defined_in_parts_and_the
         table(5000).state(client); // another object, the same table
     }
     broker.join();
+    const Capabilities received = wire::decode_capabilities(bytes).value();
     EXPECT_EQ(received.rows.size(), 5000u);
     EXPECT_EQ(received.device.driver, "radeonsi");
     EXPECT_EQ(received.rules.stride_alignment, 256u);
@@ -111,7 +112,8 @@ TEST_F(NegotiationTest, an_empty_table_is_one_part)
         const auto asked = peer.expect<wire::FindCapabilities>().digest;
         peer.reply(wire::CapabilitiesReply{false});
         const auto part = peer.expect<wire::DefineCapabilities>();
-        EXPECT_TRUE(part.last && part.part.rows.empty() && part.digest == asked);
+        EXPECT_TRUE(part.offset == 0 && part.bytes.size() == part.size && part.digest == asked);
+        EXPECT_TRUE(wire::decode_capabilities(part.bytes).value().rows.empty());
         peer.reply(wire::CapabilitiesReply{true});
     });
     Client client = broker.connect();

@@ -182,7 +182,7 @@ TEST_F(ReconnectTest, what_a_failed_call_may_have_made_is_asked_for_and_given_ba
                        [&](Peer& peer) {
                            peer.greet_with_key(2, true, arrived);
                            EXPECT_EQ(serial_of<wire::Open>(peer), arrived);
-                           EXPECT_EQ(peer.expect<wire::Cancel>().serial, arrived);
+                           EXPECT_EQ(peer.expect<wire::Cancel>().request, arrived);
                            give(peer, arrived, 4);
                            deny(peer);
                            peer.expect<wire::Open>();

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Packets from an enemy: every message cut at every byte, with bytes after it, with counts, lengths,
-// bools, enums and flags that no message may have, and with the wrong number of descriptors.
+// bools, enums and flags that no message may have, and with the wrong number of descriptors. And packets from a peer of
+// a later version: sections, longer records and values that nobody knows yet.
 #include "tests/proto/samples.hpp"
 
 #include <cstring>
@@ -74,26 +75,112 @@ TEST(Codec, a_message_cut_at_any_byte_is_refused)
     });
 }
 
-TEST(Codec, bytes_after_a_message_are_refused)
+TEST(Codec, bytes_after_a_message_that_are_no_section_are_refused)
 {
     test::for_each_sample([](const char* name, const auto& message) {
         using Message = std::decay_t<decltype(message)>;
         const std::size_t size = encoded(message).size();
-        for (const std::size_t longer : {size + 1, size + 8, limits::packet_bytes}) {
-            Bytes bytes = encoded(message);
-            bytes.resize(longer);
-            test::for_each_direction<Message>([&]<class Variant>() {
-                EXPECT_EQ(decode_error<Variant>(bytes, message.fd_count()), Errc::protocol_violation) << name;
-            });
-        }
+        for (const std::size_t longer : {size + 1, size + 8, limits::packet_bytes})
+            for (const std::byte filler : {std::byte{0}, std::byte{0xff}}) {
+                Bytes bytes = encoded(message);
+                bytes.resize(longer, filler);
+                test::for_each_direction<Message>([&]<class Variant>() {
+                    EXPECT_EQ(decode_error<Variant>(bytes, message.fd_count()), Errc::protocol_violation) << name;
+                });
+            }
     });
+}
+
+/// As a later version would write it.
+Bytes with_section(Bytes bytes, std::uint16_t tag, std::uint16_t fds, std::size_t size)
+{
+    const std::size_t at = bytes.size();
+    bytes.resize(at + 8 + size, std::byte{0x5a});
+    poke(bytes, at, tag);
+    poke(bytes, at + 2, fds);
+    poke(bytes, at + 4, static_cast<std::uint32_t>(size));
+    std::uint16_t promised = 0;
+    std::memcpy(&promised, bytes.data() + 2, sizeof promised);
+    poke(bytes, 2, static_cast<std::uint16_t>(promised + fds));
+    return bytes;
+}
+
+TEST(Codec, sections_that_nobody_knows_are_skipped_with_their_descriptors)
+{
+    test::for_each_sample([](const char* name, const auto& message) {
+        using Message = std::decay_t<decltype(message)>;
+        const Bytes bytes = with_section(with_section(encoded(message, 77), 1, 2, 0), 0xffff, 1, 33);
+        test::for_each_direction<Message>([&]<class Variant>() {
+            Decoded<Variant> out;
+            const Result<> result = decode(bytes, message.fd_count() + 3, out);
+            ASSERT_TRUE(result) << name << ": " << result.error().reason.view();
+            EXPECT_EQ(std::get<Message>(out.message), message) << name;
+            EXPECT_EQ(decode_error<Variant>(bytes, message.fd_count()), Errc::protocol_violation) << name;
+        });
+    });
+}
+
+TEST(Codec, a_section_that_lies_about_its_size_is_refused)
+{
+    const Bytes good = with_section(encoded(Done{}), 7, 0, 16);
+    for (const std::uint32_t size : {15u, 17u, 0x8000'0000u, 0xffff'ffffu}) {
+        Bytes bytes = good;
+        poke(bytes, header_bytes + 4, size);
+        EXPECT_EQ(decode_error<Reply>(bytes, 0), Errc::protocol_violation) << size;
+    }
+    EXPECT_EQ(decode_error<Reply>(with_section(encoded(Done{}), 0, 0, 16), 0), Errc::protocol_violation) << "tag 0";
+}
+
+/// Where records begin: whatever is a u32 whose value says that the packet goes on as long.
+template <class Variant, class Message> std::size_t count_growable_records(const Message& message)
+{
+    const Bytes bytes = encoded(message);
+    std::size_t found = 0;
+    for (std::size_t at = header_bytes; at + 4 < bytes.size(); ++at) {
+        std::uint32_t size = 0;
+        std::memcpy(&size, bytes.data() + at, sizeof size);
+        if (size == 0 || size > bytes.size() - at - 4) continue;
+        Bytes longer = bytes;
+        poke(longer, at, size + 3);
+        longer.insert(longer.begin() + static_cast<std::ptrdiff_t>(at + 4 + size), 3, std::byte{0x77});
+        Decoded<Variant> out;
+        if (!decode(longer, message.fd_count(), out)) continue;
+        const auto* same = std::get_if<Message>(&out.message);
+        if (same && *same == message) ++found;
+    }
+    return found;
+}
+
+TEST(Codec, a_record_may_be_longer_than_its_reader_knows)
+{
+    EXPECT_EQ(count_growable_records<Request>(Release{{3}}), 0u);
+    EXPECT_GE(count_growable_records<Reply>(ErrorReply{Errc::no_backend, "no", {17}, test::sample_candidates()}), 3u);
+    WorkerHello hello{{test::sample_device()}, {{0, fourcc("XR24"), modifier_linear, 1, UsageFlag::render}}};
+    EXPECT_GE(count_growable_records<WorkerReply>(hello), 2u);
+}
+
+TEST(Codec, a_record_that_ends_too_early_is_refused)
+{
+    const ErrorReply message{Errc::no_backend, "no", {17}, {{Backend::gbm, "node", Verdict::failed, "reason"}}};
+    const Bytes bytes = encoded(message);
+    const std::size_t size = 1 + 2 + 4 + 1 + 2 + 6; // of the one candidate, which is last
+    const std::size_t at = bytes.size() - size - 4;
+    std::uint32_t stated = 0;
+    std::memcpy(&stated, bytes.data() + at, sizeof stated);
+    ASSERT_EQ(stated, size);
+    for (std::uint32_t wrong = 0; wrong < size + 2; ++wrong) {
+        if (wrong == size) continue;
+        Bytes lying = bytes;
+        poke(lying, at, wrong);
+        EXPECT_EQ(decode_error<Reply>(lying, 0), Errc::protocol_violation) << wrong;
+    }
 }
 
 TEST(Codec, the_number_of_descriptors_must_be_exact)
 {
     test::for_each_sample([](const char* name, const auto& message) {
         using Message = std::decay_t<decltype(message)>;
-        for (std::size_t fds = 0; fds <= limits::packet_fds + 1; ++fds)
+        for (std::size_t fds = 0; fds <= 9; ++fds)
             test::for_each_direction<Message>([&]<class Variant>() {
                 const Errc wanted = fds == message.fd_count() ? Errc{} : Errc::protocol_violation;
                 EXPECT_EQ(decode_error<Variant>(encoded(message), fds), wanted) << name << " with " << fds;
@@ -103,7 +190,7 @@ TEST(Codec, the_number_of_descriptors_must_be_exact)
 
 TEST(Codec, an_unknown_opcode_is_unsupported_and_keeps_its_serial)
 {
-    for (const std::uint16_t opcode : std::initializer_list<std::uint16_t>{0, 30, 63, 64, 74, 255, 0xffff}) {
+    for (const std::uint16_t opcode : std::initializer_list<std::uint16_t>{0, 33, 63, 64, 74, 255, 0xffff}) {
         Bytes bytes = encoded(Done{}, 99);
         poke(bytes, 0, opcode);
         Decoded<Request> out;
@@ -130,9 +217,9 @@ TEST(Codec, messages_of_the_other_direction_are_unsupported)
 
 TEST(Codec, the_reserved_header_field_must_be_zero)
 {
-    for (const std::uint16_t reserved : std::initializer_list<std::uint16_t>{1, 0x100, 0xffff}) {
+    for (const std::uint32_t reserved : {1u, 0x100u, 0xffff'ffffu}) {
         Bytes bytes = encoded(Release{{1}});
-        poke(bytes, 2, reserved);
+        poke(bytes, 4, reserved);
         EXPECT_EQ(decode_error<Request>(bytes, 0), Errc::protocol_violation);
     }
 }
@@ -150,7 +237,9 @@ TEST(Codec, a_bool_is_zero_or_one)
     }
 }
 
-template <class Variant, class Message, class Change> void expect_enum(Message message, unsigned count, Change change)
+/// 0 and what no version may have are malformed; what a later one may have is kept, and said.
+template <class Variant, class Message, class Change>
+void expect_enum(Message message, unsigned count, Change change, unsigned first = 1)
 {
     Message other = message;
     change(other);
@@ -159,50 +248,75 @@ template <class Variant, class Message, class Change> void expect_enum(Message m
     for (unsigned value = 0; value < 256; ++value) {
         Bytes bytes = a;
         poke(bytes, at, static_cast<std::uint8_t>(value));
-        const bool valid = value >= 1 && value <= count;
-        EXPECT_EQ(decode_error<Variant>(bytes, message.fd_count()), valid ? Errc{} : Errc::protocol_violation) << value;
+        const bool known = value >= first && value <= count, possible = known || (value >= 1 && value <= 31);
+        Decoded<Variant> out;
+        const Result<> result = decode(bytes, message.fd_count(), out);
+        EXPECT_EQ(result.has_value(), possible) << value;
+        if (!result) EXPECT_EQ(result.error().code, Errc::protocol_violation) << value;
+        else EXPECT_EQ(out.has_unknown_value, !known) << value;
     }
 }
 
-TEST(Codec, an_enum_has_one_of_its_values)
+TEST(Codec, an_enum_has_one_of_its_values_or_one_of_a_later_version)
 {
     expect_enum<Request>(Register{}, 3, [](Register& m) { m.desc.kind = MemoryKind::dma_buf; });
     expect_enum<Request>(Register{}, 7, [](Register& m) { m.desc.backend = Backend::gbm; });
     expect_enum<Request>(Register{}, 5, [](Register& m) { m.desc.rung = Rung::tiled; });
-    expect_enum<Request>(Register{}, 4, [](Register& m) { m.desc.colour.matrix = ColourMatrix::bt601; });
-    expect_enum<Request>(Register{}, 2, [](Register& m) { m.desc.colour.range = ColourRange::full; });
-    expect_enum<Request>(Register{}, 3, [](Register& m) { m.desc.colour.siting = ChromaSiting::centre; });
-    expect_enum<Request>(Register{}, 2, [](Register& m) { m.desc.colour.alpha = AlphaMode::premultiplied; });
     expect_enum<Reply>(ImageReply{}, 2, [](ImageReply& m) { m.protection = Protection::read_only_descriptor; });
     ErrorReply error;
     error.candidates = test::sample_candidates();
     expect_enum<Reply>(error, 3, [](ErrorReply& m) { m.candidates[0].verdict = Verdict::chosen; });
-    expect_enum<Reply>(error, 27, [](ErrorReply& m) { m.code = Errc::denied; });
 }
 
-TEST(Codec, flags_nobody_knows_are_refused)
+TEST(Codec, an_error_code_of_a_later_version_arrives_as_it_is)
 {
+    ErrorReply error{Errc::denied, "no", {}, {}};
+    Bytes bytes = encoded(error);
+    for (const std::uint16_t code : std::initializer_list<std::uint16_t>{31, 200, 1023}) {
+        poke(bytes, header_bytes, code);
+        Decoded<Reply> out;
+        ASSERT_TRUE(decode(bytes, 0, out)) << code;
+        EXPECT_EQ(static_cast<std::uint16_t>(std::get<ErrorReply>(out.message).code), code);
+        EXPECT_EQ(name(std::get<ErrorReply>(out.message).code), "unknown");
+        EXPECT_LT(negative_errno(std::get<ErrorReply>(out.message).code), 0);
+    }
+    for (const std::uint16_t code : std::initializer_list<std::uint16_t>{0, 1024, 0xffff}) {
+        poke(bytes, header_bytes, code);
+        EXPECT_EQ(decode_error<Reply>(bytes, 0), Errc::protocol_violation) << code;
+    }
+}
+
+TEST(Codec, flags_of_a_later_version_are_kept_and_said_and_others_are_refused)
+{
+    const auto expect = [](const Bytes& bytes, bool known, bool possible) {
+        Decoded<Request> out;
+        const Result<> result = decode(bytes, 0, out);
+        EXPECT_EQ(result.has_value(), possible);
+        if (result) EXPECT_EQ(out.has_unknown_value, !known);
+    };
     Open open;
     const Bytes plain = encoded(open);
     open.rights = Right::write;
     const std::size_t rights = first_difference(plain, encoded(open));
     const std::size_t usage = rights + 4;
     for (unsigned bit = 0; bit < 32; ++bit) {
+        SCOPED_TRACE(bit);
         Bytes bytes = plain;
         poke(bytes, rights, 1u << bit);
-        EXPECT_EQ(decode_error<Request>(bytes, 0), bit < 3 ? Errc{} : Errc::protocol_violation) << bit;
+        expect(bytes, bit < 3, bit < 24);
         bytes = plain;
         poke(bytes, usage, 1u << bit);
-        EXPECT_EQ(decode_error<Request>(bytes, 0), bit < 7 ? Errc{} : Errc::protocol_violation) << bit;
+        expect(bytes, bit < 7, bit < 24);
     }
     Allocate allocate, only_memfd;
     only_memfd.spec.backends.add(Backend::memfd);
     const Bytes any = encoded(allocate);
     const std::size_t backends = first_difference(any, encoded(only_memfd));
     for (unsigned bit = 0; bit < 32; ++bit) {
+        SCOPED_TRACE(bit);
         Bytes bytes = any;
         poke(bytes, backends, 1u << bit);
-        EXPECT_EQ(decode_error<Request>(bytes, 0), bit >= 1 && bit <= 7 ? Errc{} : Errc::protocol_violation) << bit;
+        expect(bytes, bit >= 1 && bit <= 7, bit >= 1 && bit < 24);
     }
 }
 
@@ -224,7 +338,9 @@ TEST(Codec, counts_beyond_the_limit_or_the_packet_are_refused)
     Allocate allocate, one;
     one.spec.modifiers.push_back(modifier_linear);
     const Bytes none = encoded(allocate);
-    const std::size_t at = first_difference(none, encoded(one));
+    Bytes with_one = encoded(one);
+    std::copy_n(none.begin(), header_bytes + 4, with_one.begin()); // the size of the spec, a record, differs first
+    const std::size_t at = first_difference(none, with_one);
     for (const std::uint16_t count : std::initializer_list<std::uint16_t>{1, 64, 65, 0x7fff, 0xffff}) {
         Bytes bytes = none;
         poke(bytes, at, count);
@@ -234,6 +350,9 @@ TEST(Codec, counts_beyond_the_limit_or_the_packet_are_refused)
         Bytes bytes = none;
         bytes.insert(bytes.begin() + static_cast<std::ptrdiff_t>(at) + 2, count * sizeof(std::uint64_t), std::byte{0});
         poke(bytes, at, count);
+        std::uint32_t size = 0; // of the spec, a record
+        std::memcpy(&size, bytes.data() + header_bytes, sizeof size);
+        poke(bytes, header_bytes, static_cast<std::uint32_t>(size + count * sizeof(std::uint64_t)));
         EXPECT_EQ(decode_error<Request>(bytes, 0), count <= 64 ? Errc{} : Errc::protocol_violation) << count;
     }
 }
@@ -247,7 +366,10 @@ TEST(Codec, an_image_has_at_most_four_planes_and_memories)
         Bytes bytes = encoded(Register{desc, "", 0});
         ImageDesc fewer = desc;
         fewer.planes.resize(count == 0 ? 1 : 0);
-        const std::size_t at = first_difference(bytes, encoded(Register{fewer, "", 0}));
+        // The size of the record differs first.
+        Bytes other = encoded(Register{fewer, "", 0});
+        std::copy_n(bytes.begin(), header_bytes + 4, other.begin());
+        const std::size_t at = first_difference(bytes, other);
         poke(bytes, at, static_cast<std::uint16_t>(count));
         EXPECT_EQ(decode_error<Request>(bytes, 1), count <= 4 ? Errc{} : Errc::protocol_violation) << count;
     }
@@ -306,6 +428,35 @@ TEST(Codec, random_bytes_never_do_more_than_fail)
             (void)decode(bytes, message.fd_count(), worker);
         }
     });
+}
+
+TEST(TableCodec, a_table_comes_back_as_it_was_without_what_only_a_later_version_knows)
+{
+    Capabilities table = test::sample_capabilities();
+    EXPECT_EQ(decode_capabilities(encode_capabilities(table).value()).value(), table);
+    Capabilities later = table;
+    later.rows[0].kind = static_cast<MemoryKind>(9);
+    later.rows.push_back(later.rows[1]);
+    later.rows[2].usage = Usage::from_bits(1 << 20);
+    later.api = static_cast<Api>(20);
+    const Capabilities read = decode_capabilities(encode_capabilities(later).value()).value();
+    EXPECT_EQ(read.api, Api::other);
+    ASSERT_EQ(read.rows.size(), 1u);
+    EXPECT_EQ(read.rows[0], table.rows[1]);
+}
+
+TEST(TableCodec, cuts_and_huge_counts_are_refused)
+{
+    const Bytes bytes = encode_capabilities(test::sample_capabilities()).value();
+    for (std::size_t size = 0; size < bytes.size(); ++size)
+        EXPECT_FALSE(decode_capabilities(Bytes(bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(size)))) << size;
+    Capabilities table = test::sample_capabilities();
+    table.rows.resize(limits::capability_rows + 1, table.rows[0]);
+    EXPECT_FALSE(decode_capabilities(encode_capabilities(table).value()));
+    table.rows.resize(limits::capability_rows);
+    const Bytes largest = encode_capabilities(table).value();
+    EXPECT_LE(largest.size(), limits::table_bytes);
+    EXPECT_TRUE(decode_capabilities(largest));
 }
 
 TEST(SnapshotCodec, comes_back_as_it_was_and_refuses_every_cut)

@@ -55,6 +55,7 @@ TEST(Golden, every_message_has_the_bytes_it_always_had)
         expect_golden(std::string(name) + ".hex", dump(test::encoded(message, test::sample_serial<Message>())));
     });
     expect_golden("snapshot.hex", dump(encode_snapshot(test::sample_snapshot()).value()));
+    expect_golden("capabilities.hex", dump(encode_capabilities(test::sample_capabilities()).value()));
 }
 
 TEST(Golden, descriptions_and_snapshots_have_the_json_they_always_had)

@@ -178,7 +178,7 @@ TEST(ProofPattern, samples_are_judged_per_channel)
 TEST(ProofPattern, converted_samples_pass_under_any_matrix)
 {
     const FormatInfo& format = *find_format(fourcc("NV12"));
-    for (const ColourMatrix matrix : {ColourMatrix::bt601, ColourMatrix::bt709, ColourMatrix::bt2020}) {
+    for (const auto matrix : {MatrixCoefficients::smpte170m, MatrixCoefficients::bt709, MatrixCoefficients::bt2020_ncl}) {
         std::size_t swapped_shows = 0;
         for (const bool swap : {false, true})
             for (std::uint32_t y = 0; y < 64; ++y)
@@ -186,7 +186,7 @@ TEST(ProofPattern, converted_samples_pass_under_any_matrix)
                     const auto bit = [&](Channel c) { return proof_bit(c, x, y, ProofPattern::plain) ? 1.0F : 0.0F; };
                     const float s[3] = {bit(Channel::luma), bit(swap ? Channel::cr : Channel::cb),
                                         bit(swap ? Channel::cb : Channel::cr)};
-                    const YuvToRgb yuv = yuv_to_rgb({.matrix = matrix}, 8);
+                    const YuvToRgb yuv = *yuv_to_rgb({.matrix = matrix, .range = ColourRange::limited}, 8);
                     Sampled seen{0, 0, 0, 1};
                     for (std::size_t i = 0; i < 9; ++i) seen[i / 3] += yuv.matrix[i] * (s[i % 3] - yuv.offset[i % 3]);
                     const bool wrong = !wrong_sample(format, x, y, seen).empty();

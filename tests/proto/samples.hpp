@@ -20,6 +20,15 @@ inline Uuid sample_uuid(std::uint8_t first)
     return uuid;
 }
 
+/// HDR10, as it is mastered on a P3 display of 1000 cd/m2.
+inline Colour sample_hdr10()
+{
+    Colour colour{Primaries::bt2020, Transfer::pq, MatrixCoefficients::identity};
+    colour.mastering = {gamut_of(Primaries::display_p3).value(), 10'000'000, 50};
+    colour.light = {1000, 400};
+    return colour;
+}
+
 /// NV12, 6x4, both planes in one memfd.
 inline ImageDesc sample_desc()
 {
@@ -27,7 +36,8 @@ inline ImageDesc sample_desc()
     desc.size = {6, 4};
     desc.format = fourcc("NV12");
     desc.usage = UsageFlag::cpu_write | UsageFlag::sample;
-    desc.colour = {ColourMatrix::bt601, ColourRange::full, ChromaSiting::top_left, AlphaMode::premultiplied};
+    desc.colour = {Primaries::smpte170m, Transfer::bt709,        MatrixCoefficients::bt470bg,
+                   ColourRange::full,    ChromaSiting::top_left, AlphaMode::premultiplied};
     desc.planes = {{0, 256, 0}, {0, 256, 4096}};
     desc.memories = {{8192}};
     return desc;
@@ -67,7 +77,7 @@ inline wire::AllocateSpec sample_spec()
     spec.backends.add(Backend::gbm);
     spec.backends.add(Backend::udmabuf);
     spec.minimum_rung = Rung::system_dma_buf;
-    spec.colour = {ColourMatrix::bt2020, ColourRange::limited, ChromaSiting::centre, AlphaMode::straight};
+    spec.colour = sample_hdr10();
     spec.device = "renderD128";
     return spec;
 }
@@ -110,6 +120,13 @@ inline Capabilities sample_capabilities()
          {MemoryKind::dma_buf, fourcc("XR24"), {0x0200'0000'0000'0901}, 1, false, UsageFlag::sample | UsageFlag::render, {}}}};
 }
 
+inline wire::ResumeKey sample_key()
+{
+    wire::ResumeKey key;
+    for (std::size_t i = 0; i < key.size(); ++i) key[i] = static_cast<std::uint8_t>(0xc0 + i);
+    return key;
+}
+
 inline Digest sample_digest()
 {
     Digest digest;
@@ -129,6 +146,32 @@ inline wire::Participant sample_participant()
             {4096, 2304},
             true,
             true};
+}
+
+/// A copy, with an opaque handle for its driver beside the dma-buf.
+inline wire::HeldImage sample_held()
+{
+    wire::HeldImage held{.handle = {3},
+                         .image = {41},
+                         .source = {40},
+                         .rights = Rights::all(),
+                         .protection = Protection::read_only_descriptor,
+                         .contents_written = true,
+                         .has_fds = true,
+                         .desc = sample_desc(),
+                         .twins = {}};
+    held.twins.push_back({MemoryKind::opaque, {37, 0x17, 8, 2, true, true}, {}, {{1310720}}});
+    return held;
+}
+
+inline wire::ImageReply sample_reply()
+{
+    wire::ImageReply reply;
+    static_cast<wire::HeldImage&>(reply) = sample_held();
+    reply.request = {17};
+    reply.candidates = sample_candidates();
+    reply.more = {{.handle = {4}, .image = {42}, .source = {}, .rights = Right::read, .desc = sample_desc(), .twins = {}}};
+    return reply;
 }
 
 inline Decision sample_decision()
@@ -185,8 +228,8 @@ inline Snapshot sample_snapshot()
 template <class Visit> void for_each_sample(Visit visit)
 {
     using namespace wire;
-    visit("hello", Hello{magic, 1, 1, 0, "painter"});
-    visit("allocate", Allocate{sample_spec(), "wall", 600'000'000'000, true, {fourcc("AR24")}, {sample_participant()}});
+    visit("hello", Hello{magic, 1, 1, known_features, sample_key(), "painter"});
+    visit("allocate", Allocate{sample_spec(), 3, "wall", 600'000'000'000, true, {fourcc("AR24")}, {sample_participant()}});
     visit("open", Open{sample_token(), Right::read | Right::write, UsageFlag::sample});
     visit("register", Register{sample_desc(), "camera", forever});
     visit("mint_token", MintToken{{3}, Right::read, true, true, 60'000'000'000});
@@ -196,24 +239,17 @@ template <class Visit> void for_each_sample(Visit visit)
     visit("release", Release{{3}});
     visit("inspect", Inspect{{41}});
     visit("find_capabilities", FindCapabilities{sample_digest()});
-    visit("define_capabilities", DefineCapabilities{sample_capabilities(), 2, true, sample_digest()});
+    visit("define_capabilities", DefineCapabilities{sample_digest(), 600, 200, {std::byte{1}, std::byte{2}}});
     visit("join", Join{sample_token(), Right::read, sample_participant()});
     visit("move", Move{{3}});
     visit("refresh", Refresh{{3}});
     visit("why", Why{{17}, {41}});
     visit("manage_proofs", ManageProofs{ProofAction::warm});
-    visit("hello_reply", HelloReply{1, 0, {7}, true, "dmabrokerd 0.1.0"});
+    visit("cancel", Cancel{12});
+    visit("open_channel", OpenChannel{});
+    visit("hello_reply", HelloReply{1, known_features, {7}, true, sample_key(), true, 12, "dmabrokerd 0.1.0"});
     visit("error_reply", ErrorReply{Errc::no_backend, "nothing can serve NV12 6x4", {17}, sample_candidates()});
-    visit("image_reply", ImageReply{{3},
-                                    {41},
-                                    {17},
-                                    {40},
-                                    Rights::all(),
-                                    Protection::read_only_descriptor,
-                                    true,
-                                    true,
-                                    sample_desc(),
-                                    sample_candidates()});
+    visit("image_reply", sample_reply());
     visit("token_reply", TokenReply{sample_token(), Right::read});
     visit("snapshot_reply", SnapshotReply{1234});
     visit("done", Done{});
@@ -223,6 +259,7 @@ template <class Visit> void for_each_sample(Visit visit)
     visit("refreshed", Refreshed{1'500'000});
     visit("why_reply", WhyReply{sample_decision()});
     visit("image_replaced", ImageReplaced{{3}, {42}, {18}});
+    visit("channel_reply", ChannelReply{});
     visit("worker_hello", WorkerHello{{sample_device()}, {{0, fourcc("XR24"), modifier_linear, 1, UsageFlag::render}}});
     visit("worker_allocate", WorkerAllocate{2, sample_spec(), {64, 4096, true}, true});
     visit("worker_image", WorkerImage{sample_opaque_desc(), true});
@@ -236,7 +273,7 @@ template <class Visit> void for_each_sample(Visit visit)
 }
 
 /// Events have serial 0; everything else here has 5.
-template <class Message> constexpr std::uint32_t sample_serial()
+template <class Message> constexpr std::uint64_t sample_serial()
 {
     using enum wire::Opcode;
     return Message::opcode == image_revoked || Message::opcode == goodbye || Message::opcode == image_replaced ? 0 : 5;
@@ -257,7 +294,7 @@ template <class Message, class Visit> void for_each_direction(Visit visit)
 
 using Bytes = std::vector<std::byte>;
 
-template <class Message> Bytes encoded(const Message& message, std::uint32_t serial = 5)
+template <class Message> Bytes encoded(const Message& message, std::uint64_t serial = 5)
 {
     Bytes bytes(limits::packet_bytes);
     bytes.resize(wire::encode(message, serial, bytes).value());

@@ -109,15 +109,16 @@ TEST(Pixels, premultiplied_colour_is_divided_by_alpha)
 }
 
 /// One 2x2 image of a single colour, in the order Y, Cb, Cr of the format's planes.
-Rgba decode_yuv(const char (&code)[5], std::vector<std::vector<std::uint8_t>> planes, Colour colour = {})
+Rgba decode_yuv(const char (&code)[5], std::vector<std::vector<std::uint8_t>> planes)
 {
+    const Colour colour = default_colour(fourcc(code));
     YuvPlanes image{find_format(fourcc(code))};
     for (std::size_t i = 0; i < planes.size(); ++i) {
         image.data[i] = reinterpret_cast<const std::byte*>(planes[i].data());
         image.stride[i] = 0; // all rows alike
     }
     std::array<std::uint16_t, 8> row{};
-    decode_yuv_row(image, yuv_to_rgb(colour, image.format->bits), 1, row);
+    decode_yuv_row(image, *yuv_to_rgb(colour, image.format->bits), 1, 255, row);
     EXPECT_TRUE(std::equal(row.begin(), row.begin() + 4, row.begin() + 4)) << code;
     return {row[0], row[1], row[2], row[3]};
 }

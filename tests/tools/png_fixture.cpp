@@ -55,7 +55,50 @@ void unpack_row(PngFile& file, const std::vector<png_byte>& row)
         file.samples.push_back(file.bits == 16 ? static_cast<std::uint16_t>(row[2 * i] << 8 | row[2 * i + 1]) : row[i]);
 }
 
+/// PNG specification, annex D.
+std::uint32_t checksum(const std::string& bytes)
+{
+    std::uint32_t crc = 0xffffffff;
+    for (const char byte : bytes) {
+        crc ^= static_cast<unsigned char>(byte);
+        for (int bit = 0; bit < 8; ++bit) crc = crc & 1 ? 0xedb88320 ^ crc >> 1 : crc >> 1;
+    }
+    return ~crc;
+}
+
+std::string big_endian(std::uint32_t value)
+{
+    std::string out;
+    for (unsigned shift = 32; shift > 0; shift -= 8) out.push_back(static_cast<char>(value >> (shift - 8)));
+    return out;
+}
+
+constexpr std::size_t end_of_header = 8 + 12 + 13; // signature, IHDR
+
 } // namespace
+
+std::string with_chunks(const std::string& png, const std::vector<RawChunk>& chunks)
+{
+    std::string out = png.substr(0, end_of_header);
+    for (const RawChunk& chunk : chunks)
+        out += big_endian(static_cast<std::uint32_t>(chunk.data.size())) + chunk.name + chunk.data +
+               big_endian(checksum(chunk.name + chunk.data));
+    return out + png.substr(end_of_header);
+}
+
+std::vector<RawChunk> chunks_in(const std::string& png)
+{
+    std::vector<RawChunk> out;
+    for (std::size_t at = 8; at < png.size();) {
+        std::uint32_t size = 0;
+        for (std::size_t i = 0; i < 4; ++i) size = size << 8 | static_cast<unsigned char>(png.at(at + i));
+        out.push_back({png.substr(at + 4, 4), png.substr(at + 8, size)});
+        if (png.substr(at + 8 + size, 4) != big_endian(checksum(out.back().name + out.back().data)))
+            throw std::runtime_error("wrong checksum in " + out.back().name);
+        at += 12 + size;
+    }
+    return out;
+}
 
 std::vector<std::uint16_t> PngFile::rgba() const
 {
@@ -87,7 +130,7 @@ PngFile random_png(std::uint32_t width, std::uint32_t height, int colour, int bi
     return file;
 }
 
-void write_png(const std::string& path, const PngFile& file)
+void write_png(const std::string& path, const PngFile& file, void (*more)(png_structp, png_infop))
 {
     const File out(std::fopen(path.c_str(), "wb"), std::fclose);
     png_structp png = png_create_write_struct(PNG_LIBPNG_VER_STRING, nullptr, nullptr, nullptr);
@@ -103,6 +146,7 @@ void write_png(const std::string& path, const PngFile& file)
     const png_byte alpha[] = {255, 77};
     const png_color_16 key{0, 1, 1, 1, 1};
     if (file.transparent) png_set_tRNS(png, info, alpha, 2, &key);
+    if (more) more(png, info);
     png_write_info(png, info);
     for (int pass = png_set_interlace_handling(png); pass > 0; --pass)
         for (std::uint32_t y = 0; y < file.height; ++y) png_write_row(png, pack_row(file, y).data());

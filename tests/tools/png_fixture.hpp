@@ -3,6 +3,7 @@
 // the tool wrote is judged by bytes that this computes by itself.
 #pragma once
 #include <cstdint>
+#include <png.h>
 #include <string>
 #include <vector>
 
@@ -21,7 +22,18 @@ struct PngFile {
 
 /// Deterministic noise of the right range for colour and bits.
 PngFile random_png(std::uint32_t width, std::uint32_t height, int colour, int bits, std::uint32_t seed);
-void write_png(const std::string& path, const PngFile&);
+/// `more`: sets further chunks.
+void write_png(const std::string& path, const PngFile&, void (*more)(png_structp, png_infop) = nullptr);
 PngFile read_png(const std::string& path);
+
+/// As it lies in a file between its length and its checksum.
+struct RawChunk {
+    std::string name, data;
+    friend bool operator==(const RawChunk&, const RawChunk&) = default;
+};
+/// The bytes of a PNG file with more chunks, which come right after its header.
+std::string with_chunks(const std::string& png, const std::vector<RawChunk>&);
+/// All of a file; throws where a checksum is wrong.
+std::vector<RawChunk> chunks_in(const std::string& png);
 
 } // namespace dmb::test

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 // Draws with Vulkan: gradients that the device interpolates (linear blits of a few texels), nested and
 // mirrored into a tunnel. No shader, so that the build needs no shader compiler.
-#include "tools/demo/stage.hpp"
 #include "libclient/headless/vulkan_context.hpp"
+#include "tools/demo/stage.hpp"
 
 #include <algorithm>
 #include <array>

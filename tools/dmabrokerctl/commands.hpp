@@ -49,6 +49,7 @@ struct Placement {
     std::optional<Rights> rights; ///< of the token
     std::uint64_t lease_ns = 600'000'000'000;
     bool one_shot = false;
+    dmabroker_colour colour{}; ///< 0: what the file says, else the default of the format
 };
 
 struct AllocOptions {

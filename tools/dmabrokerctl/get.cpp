@@ -1,16 +1,18 @@
 // SPDX-License-Identifier: MIT
 // get: an image as a PNG file, row by row from the mapping. Formats of up to 8 bits per channel become
 // 8-bit files, all others 16-bit ones; alpha is written straight, whatever the image has. YUV is
-// converted with the image's own matrix. The bytes of a buffer are written as they are.
+// converted with the image's own matrix. What the numbers mean stands in the file's chunks: nothing is tone-mapped. The
+// bytes of a buffer are written as they are.
 //
 // What the CPU cannot map (opaque memory, tiled layouts) is read back through Vulkan, all at once: the
 // driver that allocated it can do that, and no other.
+#include "libclient/headless/read_back.hpp"
+#include "tools/dmabrokerctl/colour.hpp"
 #include "tools/dmabrokerctl/commands.hpp"
 #include "tools/dmabrokerctl/file.hpp"
 #include "tools/dmabrokerctl/pixels.hpp"
-#include "tools/dmabrokerctl/png_file.hpp"
+#include "tools/dmabrokerctl/png_colour.hpp"
 #include "tools/dmabrokerctl/text.hpp"
-#include "libclient/headless/read_back.hpp"
 
 #include <fmt/core.h>
 
@@ -27,9 +29,9 @@ struct Source {
     std::vector<std::byte> copy{}; ///< or into this
 
     bool is_buffer() const { return info.format == DMABROKER_FORMAT_BUFFER; }
-    unsigned bits() const { return rgb && format->bits > 8 ? 16 : 8; }
+    unsigned bits() const { return format->bits > 8 ? 16 : 8; }
     std::uint32_t maximum() const { return bits() == 16 ? 65535 : 255; }
-    bool premultiplied() const { return rgb && rgb->has_alpha() && info.alpha == DMABROKER_ALPHA_PREMULTIPLIED; }
+    bool premultiplied() const { return rgb && rgb->has_alpha() && info.colour.alpha == DMABROKER_ALPHA_PREMULTIPLIED; }
     const std::byte* row(std::uint32_t y) const { return planes.data[0] + planes.stride[0] * y; }
 };
 
@@ -50,7 +52,7 @@ bool same_layout(const Source& source)
 
 void decode(const Source& source, std::uint32_t y, RgbaRow rgba)
 {
-    if (!source.rgb) return decode_yuv_row(source.planes, source.conversion, y, rgba);
+    if (!source.rgb) return decode_yuv_row(source.planes, source.conversion, y, source.maximum(), rgba);
     decode_row(*source.rgb, source.row(y), source.maximum(), rgba);
     if (source.premultiplied()) unpremultiply(rgba, source.maximum());
 }
@@ -70,7 +72,8 @@ constexpr std::size_t channels_of(PngColour colour) { return colour == PngColour
 
 Result<> write_png(const std::string& path, const Source& source)
 {
-    PngWriter png = TRY(PngWriter::create(path, {source.info.width, source.info.height}, colour_of(source), source.bits()));
+    PngWriter png = TRY(PngWriter::create(path, {source.info.width, source.info.height}, colour_of(source), source.bits(),
+                                          chunks_of(from_c(source.info.colour))));
     const std::size_t channels = channels_of(colour_of(source));
     std::vector<std::uint16_t> rgba(std::size_t{source.info.width} * 4);
     std::vector<std::byte> packed(std::size_t{source.info.width} * channels * source.bits() / 8);
@@ -101,9 +104,13 @@ Result<Source> describe(const dmabroker_image_info& info)
                     to_string(FourCC{info.format}));
     source.rgb = find_packed_rgb(source.format->fourcc);
     source.planes.format = source.format;
-    const Colour colour{static_cast<ColourMatrix>(info.matrix), static_cast<ColourRange>(info.range),
-                        static_cast<ChromaSiting>(info.siting), static_cast<AlphaMode>(info.alpha)};
-    if (!source.rgb && !source.is_buffer()) source.conversion = yuv_to_rgb(colour, source.format->bits);
+    if (source.rgb || source.is_buffer()) return source;
+    const Colour colour = from_c(info.colour);
+    const auto conversion = yuv_to_rgb(colour, source.format->bits);
+    if (!conversion)
+        return fail(Errc::unsupported, "no matrix makes RGB of {} with the coefficients {}", source.format->name,
+                    to_string(colour.matrix));
+    source.conversion = *conversion;
     return source;
 }
 

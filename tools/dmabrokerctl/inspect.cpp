@@ -149,14 +149,35 @@ void print_layout(const Json& desc)
         fmt::print("  memory {}    {} bytes ({})\n", index++, number(memory, "size"), human_bytes(number(memory, "size")));
 }
 
+std::string point(const Json& gamut, const char* name)
+{
+    const Json& at = part(gamut, name);
+    return fmt::format("{:.4f} {:.4f}", static_cast<double>(number(at, "x")) / 50000,
+                       static_cast<double>(number(at, "y")) / 50000);
+}
+
+void print_hdr(const Json& colour)
+{
+    const Json &mastering = part(colour, "mastering"), &gamut = part(mastering, "gamut"), &light = part(colour, "light");
+    if (const auto most = number(mastering, "max_luminance"))
+        fmt::print("  mastered    {:g} to {:g} cd/m2, red {}, green {}, blue {}, white {}\n",
+                   static_cast<double>(number(mastering, "min_luminance")) / 1e4, static_cast<double>(most) / 1e4,
+                   point(gamut, "red"), point(gamut, "green"), point(gamut, "blue"), point(gamut, "white"));
+    if (number(light, "max_cll") || number(light, "max_fall"))
+        fmt::print("  light       MaxCLL {}, MaxFALL {} cd/m2\n", number(light, "max_cll"), number(light, "max_fall"));
+}
+
 void print_colour(const Json& desc)
 {
     const Json& colour = part(desc, "colour");
     const auto code = parse_fourcc(text(desc, "format"));
     const FormatInfo* format = code ? find_format(*code) : nullptr;
-    if (format && format->model == ColourModel::yuv)
-        fmt::print("  colour      {}, {} range, chroma {}\n", text(colour, "matrix"), text(colour, "range"),
-                   text(colour, "siting"));
+    if (code == buffer_format) return;
+    fmt::print("  colour      primaries {}, transfer {}", text(colour, "primaries"), text(colour, "transfer"));
+    if (!format || format->model == ColourModel::yuv)
+        fmt::print(", matrix {}, range {}, chroma {}", text(colour, "matrix"), text(colour, "range"), text(colour, "siting"));
+    print("\n");
+    print_hdr(colour);
     if (!format || format->has_alpha) fmt::print("  alpha       {}\n", text(colour, "alpha"));
 }
 

@@ -5,6 +5,7 @@
 #include "tools/dmabrokerctl/options.hpp"
 
 #include "proto/image/image_desc.hpp"
+#include "tools/dmabrokerctl/colour.hpp"
 
 #include <charconv>
 #include <CLI/CLI.hpp>
@@ -91,8 +92,37 @@ ParticipantOption parse_participant(const std::string& word)
     return out;
 }
 
+template <class E>
+void add_code_point(CLI::App& app, const char* name, const std::string& words, const char* help, std::uint16_t& to)
+{
+    add_word(app, name, words + " or its number in H.273", help, [&to](const std::string& text) {
+        const auto code = parse_code_point<E>(text);
+        if (code) to = to_c(*code);
+        return code.has_value();
+    });
+}
+
+void add_colour(CLI::App& app, dmabroker_colour& c)
+{
+    add_code_point<Primaries>(app, "--primaries", "one of bt709, bt2020, display_p3, ...", "what red, green and blue are",
+                              c.primaries);
+    add_code_point<Transfer>(app, "--transfer", "one of srgb, bt709, linear, pq, hlg, ...", "how numbers become light",
+                             c.transfer);
+    add_code_point<MatrixCoefficients>(app, "--matrix", "one of bt709, smpte170m, bt2020_ncl, ...", "how YUV becomes RGB",
+                                       c.matrix);
+    add_code_point<ColourRange>(app, "--range", "full, limited", "of YUV; RGB is full", c.range);
+    add_code_point<ChromaSiting>(app, "--siting", "left, centre, top_left, top, bottom_left, bottom",
+                                 "where chroma samples lie", c.siting);
+    add_code_point<AlphaMode>(app, "--alpha", "straight, premultiplied", "whether colours are multiplied by alpha", c.alpha);
+    add_word(app, "--mastering", "G(x,y)B(x,y)R(x,y)WP(x,y)L(max,min)", "the display it was graded on, as encoders take it",
+             [&c](const std::string& text) { return set(parse_mastering(text), c.mastering); });
+    add_word(app, "--content-light", "MAXCLL,MAXFALL", "brightest pixel and brightest average of a frame, cd/m2",
+             [&c](const std::string& text) { return set(parse_content_light(text), c.light); });
+}
+
 void add_placement(CLI::App& app, Placement& p)
 {
+    add_colour(app, p.colour);
     app.add_option("--label", p.label, "shown by list, at most 64 bytes")->type_name("TEXT");
     app.add_option("--device", p.device, "node, name or UUID of the device it must come from")->type_name("DEVICE");
     app.add_flag("--one-shot", p.one_shot, "the token opens the image once");

@@ -139,9 +139,9 @@ Yuv planar(const YuvPlanes& image, std::uint32_t x, std::uint32_t y)
     return {sample(address(0), bytes), sample(cr_first ? second : first, bytes), sample(cr_first ? first : second, bytes)};
 }
 
-std::uint16_t byte_from_unit(float value)
+std::uint16_t from_unit(float value, std::uint32_t maximum)
 {
-    return static_cast<std::uint16_t>(std::lrint(std::clamp(value, 0.f, 1.f) * 255.f));
+    return static_cast<std::uint16_t>(std::lrint(std::clamp(value, 0.f, 1.f) * static_cast<float>(maximum)));
 }
 
 } // namespace
@@ -191,7 +191,7 @@ void unpremultiply(RgbaRow rgba, std::uint32_t maximum)
     }
 }
 
-void decode_yuv_row(const YuvPlanes& image, const YuvToRgb& conversion, std::uint32_t y, RgbaRow rgba)
+void decode_yuv_row(const YuvPlanes& image, const YuvToRgb& conversion, std::uint32_t y, std::uint32_t maximum, RgbaRow rgba)
 {
     const bool packed = image.format->planes[0].block_width == 2;
     const auto& m = conversion.matrix;
@@ -199,8 +199,8 @@ void decode_yuv_row(const YuvPlanes& image, const YuvToRgb& conversion, std::uin
         const Yuv s = packed ? packed_422(image, x, y) : planar(image, x, y);
         const std::array<float, 3> v{s.y - conversion.offset[0], s.cb - conversion.offset[1], s.cr - conversion.offset[2]};
         for (std::size_t k = 0; k < 3; ++k)
-            rgba[x * 4 + k] = byte_from_unit(m[3 * k] * v[0] + m[3 * k + 1] * v[1] + m[3 * k + 2] * v[2]);
-        rgba[x * 4 + 3] = 255;
+            rgba[x * 4 + k] = from_unit(m[3 * k] * v[0] + m[3 * k + 1] * v[1] + m[3 * k + 2] * v[2], maximum);
+        rgba[x * 4 + 3] = static_cast<std::uint16_t>(maximum);
     }
 }
 

@@ -44,6 +44,6 @@ struct YuvPlanes {
     std::array<std::size_t, max_planes> stride{};
 };
 /// One row, converted with the image's matrix; chroma is repeated, not interpolated.
-void decode_yuv_row(const YuvPlanes&, const YuvToRgb&, std::uint32_t y, RgbaRow rgba);
+void decode_yuv_row(const YuvPlanes&, const YuvToRgb&, std::uint32_t y, std::uint32_t maximum, RgbaRow rgba);
 
 } // namespace dmb::ctl

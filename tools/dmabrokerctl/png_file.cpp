@@ -3,7 +3,8 @@
 // nothing to destroy and begins with setjmp; the message waits in State until the caller asks for it.
 //
 // The reader asks libpng for RGBA in any case: palettes, grey and transparent colours are widened by
-// libpng itself, which does it exactly. Gamma and colour profiles are left alone: pixels are numbers.
+// libpng itself, which does it exactly. Gamma and colour profiles are not applied: pixels are numbers, and what they
+// mean is told beside them. Their chunks are kept as bytes, those too that libpng would read by itself.
 //
 // The writer trades size for time: the strongest filters and compression take minutes on 8192 x 8192.
 #include "tools/dmabrokerctl/png_file.hpp"
@@ -39,10 +40,14 @@ void on_warning(png_structp, png_const_charp) {}
 
 constexpr bool little_endian = std::endian::native == std::endian::little;
 
+/// Names of five bytes each, as libpng wants them.
+constexpr png_byte colour_chunk_names[] = "cICP\0iCCP\0sRGB\0gAMA\0cHRM\0mDCV\0mDCv\0cLLI\0cLLi";
+
 bool read_header(png_structp png, png_infop info, FILE* file)
 {
     if (setjmp(png_jmpbuf(png))) return false;
     png_init_io(png, file);
+    png_set_keep_unknown_chunks(png, PNG_HANDLE_CHUNK_ALWAYS, colour_chunk_names, sizeof colour_chunk_names / 5);
     // Our own limit comes later, with a sentence that says what the limit is.
     png_set_user_limits(png, 0x7fffffff, 0x7fffffff);
     png_read_info(png, info);
@@ -82,7 +87,7 @@ struct Header {
     int colour_type;
 };
 
-bool write_header(png_structp png, png_infop info, FILE* file, Header header)
+bool write_header(png_structp png, png_infop info, FILE* file, Header header, const std::vector<PngChunk>& chunks)
 {
     if (setjmp(png_jmpbuf(png))) return false;
     png_init_io(png, file);
@@ -91,6 +96,9 @@ bool write_header(png_structp png, png_infop info, FILE* file, Header header)
                  PNG_COMPRESSION_TYPE_DEFAULT, PNG_FILTER_TYPE_DEFAULT);
     png_set_compression_level(png, 1);
     png_set_filter(png, PNG_FILTER_TYPE_BASE, PNG_FILTER_SUB | PNG_FILTER_UP);
+    png_write_info_before_PLTE(png, info);
+    for (const PngChunk& chunk : chunks)
+        png_write_chunk(png, reinterpret_cast<png_const_bytep>(chunk.name.c_str()), chunk.data.data(), chunk.data.size());
     png_write_info(png, info);
     if (header.bits == 16 && little_endian) png_set_swap(png);
     return true;
@@ -163,6 +171,16 @@ std::size_t PngReader::row_bytes() const { return std::size_t{size().width} * 4 
 
 int PngReader::passes() const { return state_->passes; }
 
+std::vector<PngChunk> PngReader::colour_chunks() const
+{
+    std::vector<PngChunk> out;
+    png_unknown_chunkp chunks = nullptr;
+    const int count = png_get_unknown_chunks(state_->png, state_->info, &chunks);
+    for (int i = 0; i < count; ++i)
+        out.push_back({reinterpret_cast<const char*>(chunks[i].name), {chunks[i].data, chunks[i].data + chunks[i].size}});
+    return out;
+}
+
 Result<> PngReader::read_row(std::byte* row)
 {
     if (!read_one(state_->png, reinterpret_cast<png_bytep>(row))) return state_->broken();
@@ -211,7 +229,8 @@ constexpr int colour_type(PngColour colour)
 
 } // namespace
 
-Result<PngWriter> PngWriter::create(const std::string& path, Extent size, PngColour colour, unsigned bits)
+Result<PngWriter> PngWriter::create(const std::string& path, Extent size, PngColour colour, unsigned bits,
+                                    const std::vector<PngChunk>& colour_chunks)
 {
     OutputFile file = TRY(OutputFile::create(path));
     auto state = std::make_unique<State>(path, std::move(file));
@@ -220,7 +239,7 @@ Result<PngWriter> PngWriter::create(const std::string& path, Extent size, PngCol
     if (!state->info) return fail(Errc::out_of_memory, "libpng could not be started");
     const Header header{size, static_cast<int>(bits), colour_type(colour)};
     errno = 0;
-    if (!write_header(state->png, state->info, state->file.stream(), header)) return state->broken();
+    if (!write_header(state->png, state->info, state->file.stream(), header, colour_chunks)) return state->broken();
     return PngWriter(std::move(state));
 }
 

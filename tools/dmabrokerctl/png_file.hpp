@@ -8,8 +8,15 @@
 #include <cstddef>
 #include <memory>
 #include <string>
+#include <vector>
 
 namespace dmb::ctl {
+
+/// As it lies in a file, without length and checksum.
+struct PngChunk {
+    std::string name; ///< four letters
+    std::vector<std::uint8_t> data;
+};
 
 /// Any PNG; palette, grey, transparent colours and missing alpha are widened without loss.
 class PngReader {
@@ -25,6 +32,8 @@ public:
     std::size_t row_bytes() const;
     /// How often all rows must be read, each time into the same memory: 7 for interlaced files, else 1.
     int passes() const;
+    /// Those before the pixels that say what colours mean.
+    std::vector<PngChunk> colour_chunks() const;
 
     /// The next row, row_bytes() long.
     Result<> read_row(std::byte* row);
@@ -42,7 +51,8 @@ enum class PngColour { grey, rgb, rgba };
 /// Through an OutputFile: a failure leaves no half file behind.
 class PngWriter {
 public:
-    static Result<PngWriter> create(const std::string& path, Extent size, PngColour colour, unsigned bits);
+    static Result<PngWriter> create(const std::string& path, Extent size, PngColour colour, unsigned bits,
+                                    const std::vector<PngChunk>& colour_chunks);
     PngWriter(PngWriter&&) noexcept;
     ~PngWriter();
 

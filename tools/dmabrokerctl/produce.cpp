@@ -5,12 +5,13 @@
 // middle, or a put that is killed, leaves nothing behind. Rows go from libpng straight into the mapping,
 // and so do the bytes of a buffer. Memory that the CPU cannot map (a GPU backend was asked for by name) is
 // filled by the broker's worker instead, which needs the whole image at once.
+#include "tools/dmabrokerctl/colour.hpp"
 #include "tools/dmabrokerctl/commands.hpp"
 
 #include "proto/image/image_desc.hpp"
 #include "tools/dmabrokerctl/file.hpp"
 #include "tools/dmabrokerctl/pixels.hpp"
-#include "tools/dmabrokerctl/png_file.hpp"
+#include "tools/dmabrokerctl/png_colour.hpp"
 #include "tools/dmabrokerctl/text.hpp"
 
 #include <dmabroker/capabilities.h>
@@ -105,6 +106,7 @@ dmabroker_allocation allocation_of(const Placement& p, Extent size, FourCC forma
     a.backends = p.backends.bits;
     a.device = p.device.empty() ? nullptr : p.device.c_str();
     a.label = p.label.empty() ? nullptr : p.label.c_str();
+    a.colour = p.colour;
     return a;
 }
 
@@ -306,13 +308,28 @@ Result<const PackedRgb*> format_for(const PutOptions& options, unsigned bits)
                 to_string(wanted));
 }
 
+/// The options' word, else the file's. An ICC profile leaves its name as the label.
+Result<Placement> placement_for(const Placement& stated, const PngMeaning& file)
+{
+    if (file.limited_range && stated.colour.range == 0)
+        return fail(Errc::unsupported,
+                    "its numbers are of limited range, and RGB images are full range everywhere: convert it, "
+                    "or say --range full to take the numbers as they are");
+    for (const std::string& note : file.notes) fmt::print(stderr, "dmabrokerctl: note: {}\n", note);
+    Placement out = stated;
+    out.colour = combine(stated.colour, to_c(file.colour));
+    if (out.label.empty() && !file.profile.empty()) out.label = ("ICC " + file.profile).substr(0, 64);
+    return out;
+}
+
 Result<> put_pixels(const Global& global, const PutOptions& options)
 {
     PngReader png = TRY(PngReader::open(options.file));
+    const Placement placement = TRY(placement_for(options.placement, meaning_of(png.colour_chunks())));
     const PackedRgb& format = *TRY(format_for(options, png.bits()));
     const auto read = [&](std::byte* data, std::size_t stride) { return read_pixels(png, {format, data, stride}); };
     const std::size_t row_bytes = std::size_t{png.size().width} * format.bytes;
-    return put_contents(global, options.placement, {png.size(), format.format, row_bytes, read});
+    return put_contents(global, placement, {png.size(), format.format, row_bytes, read});
 }
 
 Result<> put_bytes(const Global& global, const PutOptions& options)

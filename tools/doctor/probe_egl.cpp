@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 // One EGL display: images become EGLImages, are drawn and read back. Mesa's version is looked at here,
 // because this is where it is known without guessing.
-#include "tools/doctor/probe.hpp"
 #include "libclient/headless/egl_context.hpp"
+#include "tools/doctor/probe.hpp"
 
 #include <cstdio>
 #include <dmabroker/gl.hpp>

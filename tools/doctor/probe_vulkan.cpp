@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // One Vulkan device: images become VkImages and are copied out.
-#include "tools/doctor/probe.hpp"
 #include "libclient/headless/vulkan_context.hpp"
+#include "tools/doctor/probe.hpp"
 
 namespace dmb::doctor {
 

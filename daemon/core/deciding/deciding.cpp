@@ -32,35 +32,36 @@ Result<bool> Broker::find_table(ClientId id, const wire::FindCapabilities& reque
     return true;
 }
 
-Result<std::optional<Capabilities>> Broker::define_table(ClientId id, const wire::DefineCapabilities& part)
+Result<std::optional<std::vector<std::byte>>> Broker::define_table(ClientId id, const wire::DefineCapabilities& part)
 {
     ClientRecord& record = client(id);
     StatedTables& stated = record.stated;
-    const bool begins = stated.expected_rows != part.row_count;
     TRY(add_part(stated, part));
-    if (!part.last && begins) {
+    if (part.offset == 0) {
         stated.partial_charge = {};
-        auto charge = Charge::take(record.account, record.uid_account, cost_of_table(part.row_count));
+        auto charge = Charge::take(record.account, record.uid_account, {.bytes = part.size});
         if (!charge) {
-            stated.expected_rows = 0;
+            stated.size = 0;
             stated.partial = {};
             return std::unexpected(charge.error());
         }
         stated.partial_charge = std::move(*charge);
     }
-    if (!part.last) return std::optional<Capabilities>();
-    stated.expected_rows = 0;
+    if (stated.partial.size() < stated.size) return std::optional<std::vector<std::byte>>();
+    stated.size = 0;
     stated.partial_charge = {};
-    std::optional<Capabilities> whole = std::exchange(stated.partial, {});
-    if (!is_canonical(*whole))
-        return fail(Errc::invalid_argument,
-                    "the rows of a capability table must be sorted by kind, format and modifier, each of these once");
-    return whole;
+    return std::exchange(stated.partial, {});
 }
 
 Result<> Broker::keep_table(ClientId id, const Digest& digest, Capabilities table)
 {
     ClientRecord& record = client(id);
+    if (!is_canonical(table))
+        return fail(Errc::invalid_argument,
+                    "the rows of a capability table must be sorted by kind, format and modifier, each of these once");
+    const Device& device = table.device;
+    if (!is_printable(device.node) || !is_printable(device.driver) || !is_printable(device.version))
+        return fail(Errc::invalid_argument, "names of devices must be printable UTF-8 without control characters");
     if (TablePointer known = tables_.find(digest)) return keep_table(record, std::move(known));
     Charge charge = TRY(charge_table(record, table.rows.size()));
     record.stated.tables.push_back({tables_.add(digest, std::move(table), std::move(charge)), {}});

@@ -24,6 +24,7 @@ wire::AllocateSpec spec_for(const Wish& wish, const Choice& choice)
 {
     wire::AllocateSpec spec = wish.spec;
     spec.format = choice.format;
+    spec.colour = adapted(wish.spec.colour, wish.spec.format, choice.format);
     spec.usage = choice.usage;
     spec.modifiers = choice.modifiers;
     // The first is what was negotiated and proven; a list is for those who leave the choice to the driver.
@@ -217,6 +218,7 @@ void Allocations::attempted(JobPointer job, Result<Allocated> made, Instant now)
 {
     const wire::AllocateSpec spec = spec_for(job->wish, job->plan->choices[job->next]);
     Result<> good = made ? check_answer(spec, job->plan->rules, job->device, *made) : Result<>(std::unexpected(made.error()));
+    if (good) made->desc.colour = spec.colour; // the meaning of the numbers is no matter of drivers
     if (good) return succeed(std::move(job), std::move(*made), "first choice that works", now);
     const bool noted = note_crash(*job, good.error().code);
     last_plan_.reset(); // what failed may be refused from now on

@@ -50,6 +50,7 @@ Result<Amount> estimate(const wire::Allocate& request)
 {
     TRY(check_label(request.label));
     TRY(check_label(request.spec.device));
+    TRY(check_colour(request.spec.colour, request.spec.format));
     Amount amount{.bytes = 0, .images = 1, .fds = 1, .tokens = 0};
     amount.bytes = TRY(linear_layout(request.spec.size, request.spec.format)).total_size();
     const auto is_buffer = [](FourCC format) { return format == buffer_format; };
@@ -175,6 +176,7 @@ Result<ImageRecord*> Broker::add_image(ClientRecord& owner, Allocated memory, Ch
     image.id = id;
     image.owner = owner.id;
     image.owner_uid = owner.peer.uid;
+    image.may_reopen = owner.peer.may_reopen;
     image.charge = std::move(charge);
     image.memory = std::move(memory);
     image.label = order.label;
@@ -259,10 +261,9 @@ void Broker::free_if_unused(ImageRecord& image, Instant now)
     image.read_only.reset();
     Allocated memory = std::move(image.memory);
     if (image.copy.source != ImageId{}) memory.desc.rung = image.copy.memory_rung;
-    const ClientId owner = clients_.contains(image.owner) ? image.owner : ClientId{};
-    const bool was_shared = image.was_shared;
+    const Pool::Past past{clients_.contains(image.owner) ? image.owner : ClientId{}, image.was_shared, image.may_reopen};
     images_.erase(image.id);
-    if (memory.desc.backend != Backend::client) pool_.put(owner, std::move(memory), was_shared, now);
+    if (memory.desc.backend != Backend::client) pool_.put(past, std::move(memory), now);
 }
 
 // --- leases and time -------------------------------------------------------------------------------
@@ -399,6 +400,7 @@ Result<Held> Broker::hold_as(ClientRecord& record, ImageRecord& image, const Gra
         held.protection = Protection::read_only_descriptor;
     }
     image.was_shared |= record.id != image.owner;
+    image.may_reopen |= record.peer.may_reopen;
     return held;
 }
 

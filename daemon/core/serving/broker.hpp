@@ -60,9 +60,9 @@ public:
     Result<> release(ClientId, HandleId, Instant now);
 
     Result<bool> find_table(ClientId, const wire::FindCapabilities&);
-    /// With the last part, the whole table, for its digest to be computed.
-    Result<std::optional<Capabilities>> define_table(ClientId, const wire::DefineCapabilities&);
-    /// `digest` is the table's, not what a client says it is.
+    /// With the last part, the bytes of the whole table, for their digest to be computed and to be decoded.
+    Result<std::optional<std::vector<std::byte>>> define_table(ClientId, const wire::DefineCapabilities&);
+    /// `digest` is that of the table's bytes, not what a client says it is.
     Result<> keep_table(ClientId, const Digest&, Capabilities);
     Result<Decision> why(ClientId, const wire::Why&, Instant now) const;
     Result<> manage_proofs(ClientId, const wire::ManageProofs&, Instant now);

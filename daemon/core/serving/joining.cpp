@@ -133,6 +133,7 @@ std::optional<Wish> Broker::wish_of_all(const ImageRecord& image, const Party& j
     if (!image.decision || image.copy.source != ImageId{} || image.revoked) return std::nullopt;
     Wish wish = image.decision->wish;
     wish.spec.format = image.memory.desc.format;
+    wish.spec.colour = image.memory.desc.colour;
     wish.alternatives.clear();
     std::erase_if(wish.parties, [&](const Party& p) { return p.client != ClientId{} && !clients_.contains(p.client); });
     for (const Hold* hold : image.holds) {

@@ -39,6 +39,7 @@ Result<Image> Broker::check_registration(ClientId id, const wire::Register& requ
     if (!is_printable(request.label))
         return fail(Errc::invalid_argument, "names and labels must be printable UTF-8 without control or direction characters");
     ImageDesc desc = request.desc;
+    TRY(check_colour(desc.colour, desc.format));
     if (desc.kind == MemoryKind::opaque)
         return fail(Errc::bad_descriptor, "opaque memory cannot be checked; only dma-bufs and sealed memfds can be registered");
     desc.backend = Backend::client;

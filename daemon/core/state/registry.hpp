@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 // The images and who holds them. Plain records: the rules are in broker.cpp.
 #pragma once
-#include "daemon/core/serving/copying.hpp"
 #include "daemon/core/deciding/decisions.hpp"
+#include "daemon/core/serving/copying.hpp"
 #include "daemon/core/state/tables.hpp"
 #include "daemon/core/state/token_table.hpp"
 #include "daemon/policy/peer.hpp"
@@ -48,6 +48,7 @@ struct ImageRecord {
     Instant lease_end; ///< Instant{}: none
     bool revoked = false;
     bool was_shared = false; ///< a client other than the owner opened it
+    bool may_reopen = false; ///< somebody who had it may open it anew without a descriptor (Peer::may_reopen)
     std::vector<Hold*> holds;
     std::vector<Token> tokens; ///< those alive
     DecisionPointer decision;  ///< null: registered

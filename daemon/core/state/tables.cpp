@@ -15,20 +15,13 @@ struct Kept {
 
 Result<> check_part(const StatedTables& stated, const wire::DefineCapabilities& part)
 {
-    if (part.row_count > limits::capability_rows)
-        return fail(Errc::invalid_argument,
-                    "a capability table has at most {} rows, this one {}; state only the formats you use",
-                    limits::capability_rows, part.row_count);
-    if (part.part.rows.size() > limits::capability_part)
-        return fail(Errc::invalid_argument, "a part has at most {} rows, this one {}", limits::capability_part,
-                    part.part.rows.size());
-    const std::size_t sum = stated.partial.rows.size() + part.part.rows.size();
-    const bool whole = sum == part.row_count;
-    if (sum > part.row_count || whole != part.last || (!part.last && part.part.rows.empty()))
-        return fail(Errc::invalid_argument, "{} rows came of the {} that were announced", sum, part.row_count);
-    const Device& device = part.part.device;
-    if (!is_printable(device.node) || !is_printable(device.driver) || !is_printable(device.version))
-        return fail(Errc::invalid_argument, "names of devices must be printable UTF-8 without control characters");
+    if (part.size == 0 || part.size > limits::table_bytes)
+        return fail(Errc::invalid_argument, "a capability table has 1 to {} bytes, this one {}; state only the formats you use",
+                    limits::table_bytes, part.size);
+    const bool follows = part.offset == stated.partial.size() && part.size == stated.size && part.digest == stated.digest;
+    if (!follows || part.bytes.empty() || part.bytes.size() > part.size - part.offset)
+        return fail(Errc::invalid_argument, "{} bytes at {} of {}: a part must follow the one before it; {} bytes are here",
+                    part.bytes.size(), part.offset, part.size, stated.partial.size());
     return {};
 }
 
@@ -63,20 +56,18 @@ TablePointer Tables::add(const Digest& digest, Capabilities table, Charge charge
 
 Result<> add_part(StatedTables& stated, const wire::DefineCapabilities& part)
 {
-    if (stated.expected_rows != 0 && stated.expected_rows != part.row_count) stated.partial.rows.clear();
+    if (part.offset == 0) {
+        stated.partial.clear();
+        stated.digest = part.digest;
+        stated.size = part.size;
+    }
     if (const auto good = check_part(stated, part); !good) {
         stated.partial = {};
         stated.partial_charge = {};
-        stated.expected_rows = 0;
+        stated.size = 0;
         return good;
     }
-    if (stated.partial.rows.empty()) {
-        stated.partial.device = part.part.device;
-        stated.partial.api = part.part.api;
-        stated.partial.rules = part.part.rules;
-    }
-    stated.expected_rows = part.row_count;
-    stated.partial.rows.insert(stated.partial.rows.end(), part.part.rows.begin(), part.part.rows.end());
+    stated.partial.insert(stated.partial.end(), part.bytes.begin(), part.bytes.end());
     return {};
 }
 

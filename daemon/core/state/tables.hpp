@@ -36,12 +36,13 @@ struct StatedTables {
         Charge charge; ///< empty for whoever pays for the table itself
     };
     std::vector<Entry> tables;
-    Capabilities partial;
-    std::uint32_t expected_rows = 0; ///< of `partial`; 0: none is being stated
-    Charge partial_charge;           ///< for all that are expected
+    Digest digest{};                ///< of the one that is being stated
+    std::uint32_t size = 0;         ///< bytes of that; 0: none
+    std::vector<std::byte> partial; ///< what came of them
+    Charge partial_charge;          ///< for all that are expected
 };
 
-/// Adds a part. Fails on tables that are too large or not canonical; then the whole table must be sent again.
+/// Adds a part. Fails when it does not follow the one before; then the whole table must be sent again.
 Result<> add_part(StatedTables&, const wire::DefineCapabilities&);
 
 } // namespace dmb

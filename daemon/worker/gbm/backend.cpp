@@ -225,7 +225,6 @@ Result<Exported> GbmBackend::try_allocate(const wire::WorkerAllocate& request, s
                     hello_.devices[0].node.view(), to_string(image.desc.modifier));
     describe(image, spec.format, spec.size);
     image.desc.usage = spec.usage;
-    image.desc.colour = spec.colour;
     image.desc.device = hello_.devices[0].id;
     image.desc.rung = rung_of(*device_, image.desc.modifier, spec.usage);
     if (image.desc.rung < spec.minimum_rung)

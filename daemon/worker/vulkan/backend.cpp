@@ -135,7 +135,6 @@ Result<Exported> VulkanBackend::allocate(const wire::WorkerAllocate& request, co
     const bool buffer = spec.format == buffer_format;
     Exported exported = TRY(buffer ? make_buffer(device, wish, contents) : make_image(device, wish, request.rules, contents));
     exported.desc.usage = spec.usage;
-    exported.desc.colour = spec.colour;
     exported.contents_written = contents != nullptr;
     return exported;
 }

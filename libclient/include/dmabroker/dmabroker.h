@@ -86,9 +86,9 @@ enum dmabroker_code {
     DMABROKER_IMPORT_FAILED,  /**< the driver said no */
     DMABROKER_INTERNAL,
     DMABROKER_SHUTTING_DOWN,
-    DMABROKER_CANCELLED,        /**< by dmabroker_cancel */
-    DMABROKER_BROKER_RESTARTED, /**< the token is of a broker that has ended since */
-    DMABROKER_INTERRUPTED       /**< the broker ended before it was done; ask again */
+    DMABROKER_CANCELLED,        /**< you cancelled it: dmabroker_cancel */
+    DMABROKER_BROKER_RESTARTED, /**< a token from before the broker's restart: ask for a new one */
+    DMABROKER_INTERRUPTED       /**< the broker restarted meanwhile: ask again */
 };
 
 typedef struct dmabroker_error {
@@ -210,11 +210,6 @@ enum dmabroker_protection {
     DMABROKER_PROTECTION_NONE = 1,                /**< the descriptor can write, whatever the rights say */
     DMABROKER_PROTECTION_READ_ONLY_DESCRIPTOR = 2 /**< opened O_RDONLY */
 };
-enum dmabroker_matrix { DMABROKER_IDENTITY = 1, DMABROKER_BT601, DMABROKER_BT709, DMABROKER_BT2020 };
-enum dmabroker_range { DMABROKER_RANGE_FULL = 1, DMABROKER_RANGE_LIMITED };
-enum dmabroker_siting { DMABROKER_SITING_CENTRE = 1, DMABROKER_SITING_LEFT, DMABROKER_SITING_TOP_LEFT };
-enum dmabroker_alpha { DMABROKER_ALPHA_STRAIGHT = 1, DMABROKER_ALPHA_PREMULTIPLIED };
-
 #define DMABROKER_MAX_PLANES 4
 #define DMABROKER_MODIFIER_LINEAR UINT64_C(0)
 #define DMABROKER_MODIFIER_INVALID UINT64_C(0x00ffffffffffffff)
@@ -232,6 +227,107 @@ typedef struct dmabroker_plane {
     uint64_t offset; /**< bytes from the start of the memory object */
 } dmabroker_plane;
 
+/* What the numbers of a picture mean: code points of ITU-T H.273, with one exception. 0 in a dmabroker_colour is
+ * "the default of the format", so the code point 0, where it means something, is written as 256. A code point without
+ * a name here is passed on as it is. */
+#define DMABROKER_CODE_POINT_0 256
+/** H.273 ColourPrimaries. */
+enum dmabroker_primaries {
+    DMABROKER_PRIMARIES_BT709 = 1,
+    DMABROKER_PRIMARIES_UNSPECIFIED = 2,
+    DMABROKER_PRIMARIES_BT470M = 4,
+    DMABROKER_PRIMARIES_BT470BG = 5,
+    DMABROKER_PRIMARIES_SMPTE170M = 6,
+    DMABROKER_PRIMARIES_SMPTE240M = 7,
+    DMABROKER_PRIMARIES_FILM = 8,
+    DMABROKER_PRIMARIES_BT2020 = 9,
+    DMABROKER_PRIMARIES_XYZ = 10,
+    DMABROKER_PRIMARIES_DCI_P3 = 11,
+    DMABROKER_PRIMARIES_DISPLAY_P3 = 12,
+    DMABROKER_PRIMARIES_EBU3213 = 22
+};
+/** H.273 TransferCharacteristics. */
+enum dmabroker_transfer {
+    DMABROKER_TRANSFER_BT709 = 1,
+    DMABROKER_TRANSFER_UNSPECIFIED = 2,
+    DMABROKER_TRANSFER_GAMMA22 = 4,
+    DMABROKER_TRANSFER_GAMMA28 = 5,
+    DMABROKER_TRANSFER_SMPTE170M = 6,
+    DMABROKER_TRANSFER_SMPTE240M = 7,
+    DMABROKER_TRANSFER_LINEAR = 8,
+    DMABROKER_TRANSFER_LOG = 9,
+    DMABROKER_TRANSFER_LOG_SQRT = 10,
+    DMABROKER_TRANSFER_XVYCC = 11,
+    DMABROKER_TRANSFER_BT1361 = 12,
+    DMABROKER_TRANSFER_SRGB = 13,
+    DMABROKER_TRANSFER_BT2020_10 = 14,
+    DMABROKER_TRANSFER_BT2020_12 = 15,
+    DMABROKER_TRANSFER_PQ = 16,
+    DMABROKER_TRANSFER_SMPTE428 = 17,
+    DMABROKER_TRANSFER_HLG = 18
+};
+/** H.273 MatrixCoefficients. */
+enum dmabroker_matrix {
+    DMABROKER_MATRIX_BT709 = 1,
+    DMABROKER_MATRIX_UNSPECIFIED = 2,
+    DMABROKER_MATRIX_FCC = 4,
+    DMABROKER_MATRIX_BT470BG = 5,   /**< BT.601 */
+    DMABROKER_MATRIX_SMPTE170M = 6, /**< BT.601 */
+    DMABROKER_MATRIX_SMPTE240M = 7,
+    DMABROKER_MATRIX_YCGCO = 8,
+    DMABROKER_MATRIX_BT2020_NCL = 9,
+    DMABROKER_MATRIX_BT2020_CL = 10,
+    DMABROKER_MATRIX_SMPTE2085 = 11,
+    DMABROKER_MATRIX_CHROMA_NCL = 12,
+    DMABROKER_MATRIX_CHROMA_CL = 13,
+    DMABROKER_MATRIX_ICTCP = 14,
+    DMABROKER_MATRIX_IDENTITY = DMABROKER_CODE_POINT_0 /**< RGB; in YUV 4:4:4 the planes are G, B, R */
+};
+/** H.273 VideoFullRangeFlag. RGB is full range everywhere. */
+enum dmabroker_range { DMABROKER_RANGE_FULL = 1, DMABROKER_RANGE_LIMITED = DMABROKER_CODE_POINT_0 };
+/** H.273 ChromaSampleLocType: where the first chroma sample lies among the luma samples. */
+enum dmabroker_siting {
+    DMABROKER_SITING_CENTRE = 1,
+    DMABROKER_SITING_TOP_LEFT = 2,
+    DMABROKER_SITING_TOP = 3,
+    DMABROKER_SITING_BOTTOM_LEFT = 4,
+    DMABROKER_SITING_BOTTOM = 5,
+    DMABROKER_SITING_LEFT = DMABROKER_CODE_POINT_0
+};
+/** alpha_channel_use_idc of H.265. Premultiplied: after the transfer function, as OpenGL blends. */
+enum dmabroker_alpha { DMABROKER_ALPHA_PREMULTIPLIED = 1, DMABROKER_ALPHA_STRAIGHT = DMABROKER_CODE_POINT_0 };
+
+/** A point of the CIE 1931 diagram, in units of 0.00002. */
+typedef struct dmabroker_chromaticity {
+    uint16_t x, y;
+} dmabroker_chromaticity;
+/** The display on which the picture was graded (SMPTE ST 2086). All zero: not stated. */
+typedef struct dmabroker_mastering_display {
+    dmabroker_chromaticity red, green, blue, white;
+    uint32_t max_luminance, min_luminance; /**< 0.0001 cd/m2 */
+} dmabroker_mastering_display;
+/** The brightest pixel and the brightest average of a frame (CTA-861.3). 0: not stated. */
+typedef struct dmabroker_content_light {
+    uint16_t max_cll, max_fall; /**< cd/m2 */
+} dmabroker_content_light;
+/** In a request, 0 is the default: sRGB for RGB formats (BT.709 primaries, sRGB transfer, identity, full), BT.709 limited
+ *  for YUV formats, with the matrix that goes with the primaries if only these are stated (BT.601, BT.709, BT.2020);
+ *  siting left; alpha straight. What the library hands out has no 0. Refused are RGB of limited range
+ *  (DMABROKER_INVALID_ARGUMENT), or with a matrix; identity where chroma is subsampled; and ranges, sitings and alphas
+ *  without a name here (DMABROKER_UNSUPPORTED). */
+typedef struct dmabroker_colour {
+    uint16_t primaries; /**< enum dmabroker_primaries */
+    uint16_t transfer;  /**< enum dmabroker_transfer */
+    uint16_t matrix;    /**< enum dmabroker_matrix */
+    uint16_t range;     /**< enum dmabroker_range */
+    uint16_t siting;    /**< enum dmabroker_siting: subsampled formats only */
+    uint16_t alpha;     /**< enum dmabroker_alpha: formats with alpha only */
+    dmabroker_mastering_display mastering;
+    dmabroker_content_light light;
+} dmabroker_colour;
+/** Every default. */
+#define DMABROKER_COLOUR_INIT {0, 0, 0, 0, 0, 0, {{0, 0}, {0, 0}, {0, 0}, {0, 0}, 0, 0}, {0, 0}}
+
 /** Everything one must know to import an image, except its descriptors. */
 typedef struct dmabroker_image_info {
     size_t struct_size;
@@ -240,15 +336,15 @@ typedef struct dmabroker_image_info {
     uint32_t height; /**< pixels */
     uint32_t format; /**< a DRM fourcc (drm_fourcc.h), or DMABROKER_FORMAT_BUFFER */
     uint32_t usage;
-    uint64_t modifier;                     /**< a DRM format modifier; INVALID: implicit, only its driver knows */
-    uint32_t kind;                         /**< enum dmabroker_memory_kind */
-    uint32_t backend;                      /**< enum dmabroker_backend: who allocated it */
-    uint32_t rung;                         /**< enum dmabroker_rung: how good the sharing is */
-    uint32_t rights;                       /**< of this hold */
-    uint32_t protection;                   /**< enum dmabroker_protection */
-    uint32_t matrix, range, siting, alpha; /**< how to read YUV and alpha */
-    uint32_t plane_count;                  /**< 0 for DMABROKER_OPAQUE */
-    uint32_t memory_count;                 /**< number of descriptors */
+    uint64_t modifier;   /**< a DRM format modifier; INVALID: implicit, only its driver knows */
+    uint32_t kind;       /**< enum dmabroker_memory_kind */
+    uint32_t backend;    /**< enum dmabroker_backend: who allocated it */
+    uint32_t rung;       /**< enum dmabroker_rung: how good the sharing is */
+    uint32_t rights;     /**< of this hold */
+    uint32_t protection; /**< enum dmabroker_protection */
+    dmabroker_colour colour;
+    uint32_t plane_count;  /**< 0 for DMABROKER_OPAQUE */
+    uint32_t memory_count; /**< number of descriptors */
     dmabroker_plane planes[DMABROKER_MAX_PLANES];
     uint64_t memory_size[DMABROKER_MAX_PLANES]; /**< bytes */
     uint64_t render_node;                       /**< dev_t of the allocating device's node, 0 when it has none */
@@ -296,22 +392,22 @@ typedef struct dmabroker_allocation {
     uint32_t usage;            /**< enum dmabroker_usage flags */
     const uint64_t* modifiers; /**< acceptable ones, best first; NULL: any. At most 64 */
     size_t modifier_count;
-    uint32_t backends;                     /**< DMABROKER_BACKEND_BIT()s of those acceptable; 0: any */
-    uint32_t minimum_rung;                 /**< enum dmabroker_rung; 0: any */
-    const char* device;                    /**< node, name or UUID (32 hexadecimal digits) of the device it must come from;
-                                                NULL: any */
-    const char* label;                     /**< shown by `dmabrokerctl list`, at most 64 bytes; NULL: none */
-    uint64_t lease_ns;                     /**< how long it lives after its last holder left; 0: not at all */
-    const dmabroker_pixels* contents;      /**< initial pixels; NULL: undefined, never another client's */
-    uint32_t matrix, range, siting, alpha; /**< 0: BT.709, limited, left, straight */
-    const uint32_t* alternatives;          /**< other acceptable formats, best first; NULL: none. At most 16, none with
-                                                `contents` */
+    uint32_t backends;                /**< DMABROKER_BACKEND_BIT()s of those acceptable; 0: any */
+    uint32_t minimum_rung;            /**< enum dmabroker_rung; 0: any */
+    const char* device;               /**< node, name or UUID (32 hexadecimal digits) of the device it must come from;
+                                           NULL: any */
+    const char* label;                /**< shown by `dmabrokerctl list`, at most 64 bytes; NULL: none */
+    uint64_t lease_ns;                /**< how long it lives after its last holder left; 0: not at all */
+    const dmabroker_pixels* contents; /**< initial pixels; NULL: undefined, never another client's */
+    dmabroker_colour colour;          /**< of `format`; an alternative between RGB and YUV gets its own matrix and range */
+    const uint32_t* alternatives;     /**< other acceptable formats, best first; NULL: none. At most 16, none with
+                                           `contents` */
     size_t alternative_count;
     const dmabroker_participant* participants; /**< others who will use it; NULL: none. At most 16 */
     size_t participant_count;
 } dmabroker_allocation;
 #define DMABROKER_ALLOCATION_INIT                                                                                              \
-    {sizeof(dmabroker_allocation), 0, 0, 0, 0, NULL, 0, 0, 0, NULL, NULL, 0, NULL, 0, 0, 0, 0, NULL, 0, NULL, 0}
+    {sizeof(dmabroker_allocation), 0, 0, 0, 0, NULL, 0, 0, 0, NULL, NULL, 0, NULL, DMABROKER_COLOUR_INIT, NULL, 0, NULL, 0}
 
 /** Allocates an image with all rights that all its participants can use, in the format wanted or one of its
  *  alternatives. On DMABROKER_NO_BACKEND, dmabroker_explanation says what was tried, and dmabroker_why with
@@ -354,12 +450,12 @@ DMABROKER_API int dmabroker_register_from_process(dmabroker_client* client, cons
  *  and dmabroker_v4l2_export, which take NULL for none of it. */
 typedef struct dmabroker_export_options {
     size_t struct_size;
-    uint32_t usage;                        /**< what it was made for: enum dmabroker_usage flags */
-    uint32_t matrix, range, siting, alpha; /**< 0: what the API says, else BT.709, limited, left, straight */
-    const char* label;                     /**< shown by `dmabrokerctl list`, at most 64 bytes; NULL: none */
-    uint64_t lease_ns;                     /**< how long it lives after its last holder left; 0: not at all */
+    uint32_t usage;          /**< what it was made for: enum dmabroker_usage flags */
+    dmabroker_colour colour; /**< 0: what the API says, else the default of the format */
+    const char* label;       /**< shown by `dmabrokerctl list`, at most 64 bytes; NULL: none */
+    uint64_t lease_ns;       /**< how long it lives after its last holder left; 0: not at all */
 } dmabroker_export_options;
-#define DMABROKER_EXPORT_OPTIONS_INIT {sizeof(dmabroker_export_options), 0, 0, 0, 0, 0, NULL, 0}
+#define DMABROKER_EXPORT_OPTIONS_INIT {sizeof(dmabroker_export_options), 0, DMABROKER_COLOUR_INIT, NULL, 0}
 /** Ends this hold and closes its descriptors. Mappings and GPU imports made from it stay valid. NULL is ignored. */
 DMABROKER_API void dmabroker_image_close(dmabroker_image* image);
 

@@ -115,9 +115,9 @@ struct Allocation {
     std::string label{};
     Duration lease{0};                          /**< how long it outlives its last holder */
     std::optional<dmabroker_pixels> contents{}; /**< initial pixels */
-    std::uint32_t matrix = 0, range = 0, siting = 0, alpha = 0;
-    std::vector<std::uint32_t> alternatives{}; /**< formats as good as `format` or nearly */
-    std::vector<Participant> participants{};   /**< others who will use it */
+    dmabroker_colour colour{};                  /**< 0: the defaults of the format */
+    std::vector<std::uint32_t> alternatives{};  /**< formats as good as `format` or nearly */
+    std::vector<Participant> participants{};    /**< others who will use it */
 };
 
 struct TokenOptions {
@@ -175,10 +175,7 @@ struct CAllocation {
         value.label = text_or_null(allocation.label);
         value.lease_ns = nanoseconds(allocation.lease);
         value.contents = allocation.contents ? &*allocation.contents : nullptr;
-        value.matrix = allocation.matrix;
-        value.range = allocation.range;
-        value.siting = allocation.siting;
-        value.alpha = allocation.alpha;
+        value.colour = allocation.colour;
         value.alternatives = data_or_null(allocation.alternatives);
         value.alternative_count = allocation.alternatives.size();
         for (const Participant& participant : allocation.participants) participants.push_back(to_c(participant));

@@ -17,7 +17,8 @@ extern "C" {
 
 /** rgb = matrix * (sample - offset), samples as the GPU reads them (0..1), in the order of the planes:
  *  image 0's .r, then image 1's .r and .g, or image 1's and 2's .r. Where Cr lies before Cb (NV21, YVU420)
- *  the matrix already has its columns exchanged. */
+ *  the matrix already has its columns exchanged. With MatrixCoefficients as the image's colour states them; all zero where
+ *  no matrix does it (constant luminance, ICtCp, code points unknown here): then look at the colour yourself. */
 typedef struct dmabroker_yuv {
     float matrix[9]; /**< row-major */
     float offset[3];

@@ -19,12 +19,23 @@ typedef struct dmabroker_v4l2_source {
 } dmabroker_v4l2_source;
 
 /** Exports the buffer (VIDIOC_EXPBUF) in the device's present format (VIDIOC_G_FMT) and registers it: linear, with the
- *  device's colour space. The buffer stays the device's: whoever reads the image reads what is captured next into it, so
- *  queue it again only when they are done. As long as the image lives, VIDIOC_REQBUFS does not free the memory.
- *  DMABROKER_UNKNOWN_FORMAT: compressed or vendor formats; DMABROKER_UNSUPPORTED: the driver cannot export. */
+ *  device's colour space, transfer function, encoding and quantisation. The buffer stays the device's: whoever reads the image
+ * reads what is captured next into it, so queue it again only when they are done. As long as the image lives, VIDIOC_REQBUFS
+ * does not free the memory. DMABROKER_UNKNOWN_FORMAT: compressed or vendor formats; DMABROKER_UNSUPPORTED: the driver cannot
+ * export. */
 DMABROKER_API int dmabroker_v4l2_export(dmabroker_client* client, const dmabroker_v4l2_source* source,
                                         const dmabroker_export_options* options, dmabroker_image** image,
                                         dmabroker_error* error);
+
+/** The members of these names of v4l2_pix_format and v4l2_pix_format_mplane. */
+typedef struct dmabroker_v4l2_colour {
+    uint32_t colorspace, xfer_func, ycbcr_enc, quantization;
+} dmabroker_v4l2_colour;
+/** What to tell a device that is to take the image (VIDIOC_S_FMT) about its colour. DMABROKER_UNSUPPORTED: V4L2 has no
+ *  word for it, as for HLG; the error says for what. Mastering display and content light have the units of
+ *  V4L2_CID_COLORIMETRY_HDR10_MASTERING_DISPLAY and _HDR10_CLL_INFO, which list green, blue, red. */
+DMABROKER_API int dmabroker_v4l2_describe(const dmabroker_image_info* info, dmabroker_v4l2_colour* colour,
+                                          dmabroker_error* error);
 
 #ifdef __cplusplus
 }

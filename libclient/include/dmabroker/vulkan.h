@@ -46,6 +46,12 @@ typedef struct dmabroker_vulkan_images {
     uint32_t external_queue_family;
     VkImageLayout external_layout;
     dmabroker_yuv yuv; /**< for per_plane */
+    /** For the VkSamplerYcbcrConversionCreateInfo of a YUV image that is whole. The model is YCBCR_IDENTITY where Vulkan
+     *  has no such matrix: then the shader converts, as the image's colour says. Chroma sited at the bottom, which Vulkan
+     *  does not know either, becomes MIDPOINT. */
+    VkSamplerYcbcrModelConversion ycbcr_model;
+    VkSamplerYcbcrRange ycbcr_range;
+    VkChromaLocation x_chroma_offset, y_chroma_offset;
 } dmabroker_vulkan_images;
 
 /** `usage`: what the images will be used for; 0: TRANSFER_SRC and SAMPLED (with DMABROKER_IMPORT_WRITE

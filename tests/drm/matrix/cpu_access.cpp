@@ -2,7 +2,10 @@
 // dmabroker_cpu_map, with every access bracketed.
 #include "tests/drm/matrix/access.hpp"
 
+#include "proto/wire/json.hpp"
+
 #include <cstring>
+#include <dmabroker/dmabroker.hpp>
 
 namespace dmb::matrix {
 namespace {
@@ -66,8 +69,7 @@ Outcome declined(const dmabroker_error& error)
 
 Colour colour_of(const dmabroker_image_info& info)
 {
-    return {static_cast<ColourMatrix>(info.matrix), static_cast<ColourRange>(info.range),
-            static_cast<ChromaSiting>(info.siting), static_cast<AlphaMode>(info.alpha)};
+    return wire::image_desc_from_json(dmabroker::to_json(info)).value().colour;
 }
 
 std::unique_ptr<Access> make_cpu_access() { return std::make_unique<CpuAccess>(); }

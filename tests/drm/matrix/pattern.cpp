@@ -239,8 +239,9 @@ std::array<float, 4> to_rgb(const Yuv& s, const Colour& colour, double full_maxi
     const double y = limited ? (s.y - 16) / 219 : s.y / full_maximum;
     const double cb = limited ? (s.u - 128) / 224 : (s.u - 128) / full_maximum;
     const double cr = limited ? (s.v - 128) / 224 : (s.v - 128) / full_maximum;
-    const double kr = colour.matrix == ColourMatrix::bt601 ? 0.299 : colour.matrix == ColourMatrix::bt709 ? 0.2126 : 0.2627;
-    const double kb = colour.matrix == ColourMatrix::bt601 ? 0.114 : colour.matrix == ColourMatrix::bt709 ? 0.0722 : 0.0593;
+    const bool bt601 = colour.matrix == MatrixCoefficients::smpte170m, bt2020 = colour.matrix == MatrixCoefficients::bt2020_ncl;
+    const double kr = bt601 ? 0.299 : bt2020 ? 0.2627 : 0.2126;
+    const double kb = bt601 ? 0.114 : bt2020 ? 0.0593 : 0.0722;
     const double r = y + 2 * (1 - kr) * cr, b = y + 2 * (1 - kb) * cb;
     const double g = (y - kr * r - kb * b) / (1 - kr - kb);
     const auto clamp = [](double v) { return static_cast<float>(std::clamp(v, 0.0, 1.0)); };

@@ -2,7 +2,7 @@
 // Pixels as bytes, tightly packed per plane, and what they mean: an account of every format that is
 // independent of proto's format table, so that a wrong entry there is found.
 #pragma once
-#include "proto/image/types.hpp"
+#include "proto/image/colour.hpp"
 
 #include <cstddef>
 #include <cstdint>

@@ -3,8 +3,8 @@
 // for its GPU before it says anything.
 #include "tests/drm/opaque_paths/buffer_paths.hpp"
 
-#include "tests/drm/opaque_paths/cuda.hpp"
 #include "libclient/headless/gl_buffer.hpp"
+#include "tests/drm/opaque_paths/cuda.hpp"
 
 #include <algorithm>
 #include <cstring>

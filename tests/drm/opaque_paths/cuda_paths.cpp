@@ -3,9 +3,9 @@
 // crashes on it fails the path, as does one that shows other pixels.
 #include "tests/drm/opaque_paths/cuda_paths.hpp"
 
+#include "libclient/headless/egl_context.hpp"
 #include "proto/image/fd_identity.hpp"
 #include "tests/drm/opaque_paths/cuda.hpp"
-#include "libclient/headless/egl_context.hpp"
 
 #include <cstring>
 #include <dmabroker/gl.hpp>

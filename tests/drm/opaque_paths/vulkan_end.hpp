@@ -2,8 +2,8 @@
 // What a program that shares an image by Vulkan does itself: semaphores that cross processes, submissions that
 // wait and signal, work that takes long.
 #pragma once
-#include "proto/base/unique_fd.hpp"
 #include "libclient/headless/vulkan_context.hpp"
+#include "proto/base/unique_fd.hpp"
 
 #include <vector>
 
