@@ -49,6 +49,11 @@ public:
     wire::ResumeKey greet_with_key(std::uint8_t key, bool resumed = false, std::uint64_t last_serial = 0);
     /// Until the client closes; true when nothing more came.
     bool wait_for_end();
+    /// Until the client closes, whatever it still sends.
+    void drain()
+    {
+        while (!wait_for_end()) {}
+    }
     void close() { socket_.reset(); }
     int socket() const { return socket_.get(); }
 
