@@ -8,6 +8,7 @@
 #include "daemon/device/vulkan_drivers.hpp"
 #include "daemon/net/activation.hpp"
 #include "daemon/net/clock.hpp"
+#include "daemon/net/life_file.hpp"
 #include "daemon/net/listener.hpp"
 #include "daemon/net/proof_file.hpp"
 #include "daemon/net/server.hpp"
@@ -138,11 +139,14 @@ Result<> run(const Options& options)
     Helpers helpers;
     workers.push_back(make_helper(io, server, options, "system"));
     helpers.system = &workers.back()->client();
-    if (options.gpu) {
+    constexpr int most_trials_at_once = 4;
+    for (int i = 0; options.gpu && i < most_trials_at_once; ++i) {
         workers.push_back(make_helper(io, server, options, "prove"));
-        helpers.prover = &workers.back()->client();
+        helpers.provers.push_back(&workers.back()->client());
     }
-    Broker broker(options.limits, allocators, pool, proofs, helpers, server);
+    LifeFile life_file(options.cache);
+    Broker broker(options.limits, allocators, pool, proofs, helpers, server, life_file.life());
+    broker.state().on_numbers([&](std::uint64_t highest) { return life_file.count_on_from(highest); });
     broker_pointer = &broker;
     server.serve(broker);
 

@@ -58,8 +58,10 @@ bool reclaim(Allocated& memory)
 
 bool clear(const Allocated& memory)
 {
-    const auto size = static_cast<off_t>(memory.desc.total_size());
-    return ::fallocate(memory.keeper.get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, size) == 0;
+    // Far beyond the end: of a huge page (transparent_hugepage/shmem_enabled) that lies across the end of the hole the
+    // kernel only zeroes the part inside, and whoever pinned it sees what is written there next.
+    constexpr off_t whatever_there_is = off_t{1} << 62;
+    return ::fallocate(memory.keeper.get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, whatever_there_is) == 0;
 }
 
 } // namespace dmb

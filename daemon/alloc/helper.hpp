@@ -25,6 +25,8 @@ public:
     template <class T> using Done = std::move_only_function<void(Result<T>, Instant now)>;
 
     virtual void prove(const wire::WorkerProve&, std::span<const int> fds, Instant now, Done<wire::WorkerProof> done) = 0;
+    /// Whatever it has to do is not wanted any more: before this returns, each `done` has got Errc::shutting_down.
+    virtual void abandon(Instant now) = 0;
     virtual void read(const ImageDesc&, std::span<const int> fds, Instant now, Done<Pixels> done) = 0;
     /// `fds`: the image's, and last the pixels. What it took, in nanoseconds.
     virtual void write(const ImageDesc&, std::span<const int> fds, Instant now, Done<std::uint64_t> done) = 0;

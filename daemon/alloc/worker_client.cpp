@@ -112,7 +112,7 @@ void WorkerClient::greeted(wire::WorkerHello& hello, Instant now)
     failed_starts_ = 0;
     if (devices_.empty() && timing_.idle_ns == 0) return dismiss(now);
     state_ = State::ready;
-    deadline_ = never;
+    deadline_ = end_of_idling(now);
     log::info("worker {}: {} devices, {} formats", name_, devices_.size(), formats_.size());
     changed_(now);
     next(now);
@@ -156,7 +156,7 @@ void WorkerClient::answered(Result<Answer> result, Instant now)
     Job job = std::move(jobs_.front());
     jobs_.pop_front();
     state_ = State::ready;
-    deadline_ = timing_.idle_ns != 0 ? after(now, timing_.idle_ns) : never;
+    deadline_ = end_of_idling(now);
     backoff_ns_ = first_backoff_ns;
     next(now);
     job.done(std::move(result), now);
@@ -196,6 +196,14 @@ void WorkerClient::prove(const wire::WorkerProve& request, std::span<const int> 
                                                   if (!is_printable(proof.reason)) proof.reason = "?";
                                                   return proof;
                                               });
+}
+
+/// What the driver has begun ends with its process; one that is still starting may start.
+void WorkerClient::abandon(Instant now)
+{
+    const std::string_view why = "its work is not wanted any more";
+    if (state_ == State::busy) lost(why, WorkerEnd::killed, now);
+    fail_all({Errc::shutting_down, why}, now);
 }
 
 void WorkerClient::read(const ImageDesc& desc, std::span<const int> fds, Instant now, Done<Pixels> done)

@@ -65,6 +65,7 @@ public:
     Helper* helper() override { return this; }
 
     void prove(const wire::WorkerProve&, std::span<const int> fds, Instant now, Done<wire::WorkerProof> done) override;
+    void abandon(Instant now) override;
     void read(const ImageDesc&, std::span<const int> fds, Instant now, Done<Pixels> done) override;
     void write(const ImageDesc&, std::span<const int> fds, Instant now, Done<std::uint64_t> done) override;
     void blit(const wire::WorkerBlit&, std::span<const int> fds, Instant now, Done<std::uint64_t> done) override;
@@ -91,6 +92,7 @@ private:
     void greeted(wire::WorkerHello&, Instant now);
     void answered(Result<Answer>, Instant now);
     static Result<Allocated> take(wire::WorkerImage&, wire::PacketFds&);
+    Instant end_of_idling(Instant now) const { return timing_.idle_ns != 0 ? after(now, timing_.idle_ns) : never; }
     void next(Instant now);
     void failed(Error, Instant now);
     void failed_to_start(const Error&, Instant now);

@@ -34,27 +34,56 @@ void Server::handle(Session& session, std::uint64_t serial, const wire::Hello& h
                        {Errc::unsupported_version,
                         BoundedText<240>(fmt::format("this broker speaks version {}, the client {} to {}; update the older one",
                                                      wire::version, hello.oldest_version, hello.newest_version))});
-    if (const auto connected = broker_->connect(session.id, session.peer, session.manager, hello.name); !connected)
-        return goodbye(session, connected.error());
+    wire::HelloReply reply{.features = hello.features & wire::known_features, .manager = session.manager, .server = server_name};
+    if (!take_over(session, hello, reply)) return;
+    reply.client = session.id;
     silent_.erase(session.id);
     session.state = Session::State::ready;
-    wire::HelloReply reply{.client = session.id, .manager = session.manager, .server = server_name};
     sent(session, send(session, serial, reply));
+}
+
+/// Makes it the client that the hello names, or a new one. False: it is neither, and has heard why.
+bool Server::take_over(Session& session, const wire::Hello& hello, wire::HelloReply& reply)
+{
+    const bool wants_key = wire::has(reply.features, wire::Feature::resume);
+    const auto taken = [&]() -> Result<> {
+        if (!wants_key || hello.resume == wire::ResumeKey{}) {
+            TRY(broker_->connect(session.id, session.peer, session.manager, hello.name));
+            if (wants_key) reply.resume = TRY(broker_->make_resume_key(session.id));
+            return {};
+        }
+        const Resumed resumed = TRY(broker_->resume(hello.resume, session.peer, session.manager));
+        reply.resume = resumed.key;
+        reply.resumed = true;
+        reply.last_serial = broker_->state().at(resumed.client).last_serial;
+        rename(session, resumed.client);
+        return {};
+    }();
+    if (!taken) goodbye(session, taken.error());
+    return taken.has_value();
+}
+
+void Server::rename(Session& session, ClientId id)
+{
+    silent_.erase(session.id);
+    auto entry = sessions_.extract(session.id);
+    session.id = entry.key() = id;
+    sessions_.insert(std::move(entry));
 }
 
 void Server::handle(Session& session, std::uint64_t serial, const wire::Allocate& request, wire::PacketFds& fds)
 {
     if (!begin(session, serial)) return;
     UniqueFd contents = fds.empty() ? UniqueFd() : std::move(fds[0]);
-    broker_->allocate(session.id, request, std::move(contents), now(),
-                      [this, id = session.id, serial](const AllocationAnswer& answer) { allocated(id, serial, answer); });
+    broker_->allocate({session.id, serial}, request, std::move(contents), now(),
+                      [this, id = session.id, serial](const OperationAnswer& answer) { allocated(id, serial, answer); });
 }
 
-void Server::allocated(ClientId id, std::uint64_t serial, const AllocationAnswer& result)
+void Server::allocated(ClientId id, std::uint64_t serial, const OperationAnswer& result)
 {
     Session* session = finish(id, serial);
     if (!session) return;
-    if (result.held) answer(*session, serial, *result.held, result.candidates, true);
+    if (result.held) answer(*session, serial, *result.held, result.candidates, result.request, true);
     else refuse(*session, serial, result.held.error(), result.candidates, result.request);
 }
 
@@ -65,13 +94,11 @@ bool Server::begin(Session& session, std::uint64_t serial)
         session.pending.push_back(serial);
         return true;
     }
-    sent(session, send(session, serial,
-                       wire::ErrorReply{.code = Errc::too_many_requests,
-                                        .reason = std::string_view(
-                                            fmt::format("{} requests of this connection are being served; wait for one of them",
-                                                        session.pending.size())),
-                                        .request = {},
-                                        .candidates = {}}));
+    const std::string reason =
+        fmt::format("{} requests of this connection are being served; wait for one of them", session.pending.size());
+    note(session, serial, {.kind = AnswerKind::error, .code = Errc::too_many_requests, .reason = reason});
+    wire::ErrorReply reply{.code = Errc::too_many_requests, .reason = std::string_view(reason), .request = {}, .candidates = {}};
+    sent(session, send(session, serial, reply));
     return false;
 }
 
@@ -88,40 +115,37 @@ Session* Server::finish(ClientId id, std::uint64_t serial)
 
 void Server::handle(Session& session, std::uint64_t serial, const wire::Open& request, wire::PacketFds&)
 {
-    const Result<Held> held = broker_->open(session.id, request, now());
-    if (held) answer(session, serial, *held, {}, true);
-    else refuse(session, serial, held.error());
+    answer_once(session, serial, broker_->open(session.id, request, now()), true);
 }
 
 void Server::handle(Session& session, std::uint64_t serial, const wire::Register& request, wire::PacketFds& fds)
 {
     ImageFds memories;
     for (UniqueFd& fd : fds) memories.push_back(std::move(fd));
-    const Result<Held> held = broker_->register_image(session.id, request, std::move(memories), now());
-    if (held) answer(session, serial, *held, {}, false);
-    else refuse(session, serial, held.error());
+    answer_once(session, serial, broker_->register_image(session.id, request, std::move(memories), now()), false);
 }
 
 void Server::handle(Session& session, std::uint64_t serial, const wire::MintToken& request, wire::PacketFds&)
 {
     const Result<wire::TokenReply> reply = broker_->mint(session.id, request, now());
-    if (reply) sent(session, send(session, serial, *reply));
-    else refuse(session, serial, reply.error());
+    if (!reply) return refuse_once(session, serial, reply.error());
+    note(session, serial, {.kind = AnswerKind::token, .token = reply->token, .rights = reply->rights, .reason = {}});
+    sent(session, send(session, serial, *reply));
 }
 
 void Server::handle(Session& session, std::uint64_t serial, const wire::RevokeToken& request, wire::PacketFds&)
 {
-    answer(session, serial, broker_->revoke(session.id, request, now()));
+    answer_once(session, serial, broker_->revoke(session.id, request));
 }
 
 void Server::handle(Session& session, std::uint64_t serial, const wire::RevokeImage& request, wire::PacketFds&)
 {
-    answer(session, serial, broker_->revoke(session.id, request, now()));
+    answer_once(session, serial, broker_->revoke(session.id, request, now()));
 }
 
 void Server::handle(Session& session, std::uint64_t serial, const wire::SetLease& request, wire::PacketFds&)
 {
-    answer(session, serial, broker_->set_lease(session.id, request, now()));
+    answer_once(session, serial, broker_->set_lease(session.id, request, now()));
 }
 
 void Server::handle(Session& session, std::uint64_t, const wire::Release& request, wire::PacketFds&)
@@ -157,7 +181,7 @@ void Server::handle(Session& session, std::uint64_t serial, const wire::Inspect&
 
 void Server::handle(Session& session, std::uint64_t serial, const wire::FindCapabilities& request, wire::PacketFds&)
 {
-    const Result<bool> known = broker_->find_table(session.id, request);
+    const Result<bool> known = broker_->deciding().find_table(session.id, request.digest);
     if (known) sent(session, send(session, serial, wire::CapabilitiesReply{*known}));
     else refuse(session, serial, known.error());
 }
@@ -165,12 +189,12 @@ void Server::handle(Session& session, std::uint64_t serial, const wire::FindCapa
 void Server::handle(Session& session, std::uint64_t serial, const wire::DefineCapabilities& request, wire::PacketFds&)
 {
     const auto known = [&]() -> Result<bool> {
-        const auto whole = TRY(broker_->define_table(session.id, request));
+        const auto whole = TRY(broker_->deciding().define_table(session.id, request));
         if (!whole) return false;
         const Digest digest = wire::digest_of(*whole);
         if (digest != request.digest)
             return fail(Errc::invalid_argument, "the table's digest is {}, not what the client says", to_string(digest));
-        TRY(broker_->keep_table(session.id, digest, TRY(wire::decode_capabilities(*whole))));
+        TRY(broker_->deciding().keep_table(session.id, digest, TRY(wire::decode_capabilities(*whole))));
         return true;
     }();
     if (known) sent(session, send(session, serial, wire::CapabilitiesReply{*known}));
@@ -180,43 +204,47 @@ void Server::handle(Session& session, std::uint64_t serial, const wire::DefineCa
 void Server::handle(Session& session, std::uint64_t serial, const wire::Join& request, wire::PacketFds&)
 {
     if (!begin(session, serial)) return;
-    broker_->join(session.id, request, now(),
-                  [this, id = session.id, serial](const AllocationAnswer& answer) { allocated(id, serial, answer); });
+    broker_->join({session.id, serial}, request, now(),
+                  [this, id = session.id, serial](const OperationAnswer& answer) { allocated(id, serial, answer); });
 }
 
 void Server::handle(Session& session, std::uint64_t serial, const wire::Move& request, wire::PacketFds&)
 {
-    const Result<Held> held = broker_->move(session.id, request, now());
-    if (held) answer(session, serial, *held, {}, true);
-    else refuse(session, serial, held.error());
+    answer_once(session, serial, broker_->move(session.id, request), true);
 }
 
 void Server::handle(Session& session, std::uint64_t serial, const wire::Refresh& request, wire::PacketFds&)
 {
     if (!begin(session, serial)) return;
-    broker_->refresh(session.id, request, now(), [this, id = session.id, serial](const Result<std::uint64_t>& cost) {
+    broker_->refresh({session.id, serial}, request, now(), [this, id = session.id, serial](const OperationAnswer& done) {
         Session* asking = finish(id, serial);
         if (!asking) return;
-        if (cost) sent(*asking, send(*asking, serial, wire::Refreshed{*cost}));
-        else refuse(*asking, serial, cost.error());
+        if (done.held) sent(*asking, send(*asking, serial, wire::Refreshed{done.cost_ns}));
+        else refuse(*asking, serial, done.held.error());
     });
 }
 
 void Server::handle(Session& session, std::uint64_t serial, const wire::Why& request, wire::PacketFds&)
 {
-    Result<Decision> decision = broker_->why(session.id, request, now());
+    Result<Decision> decision = broker_->deciding().why(session.id, request, now());
     if (decision) sent(session, send(session, serial, wire::WhyReply{std::move(*decision)}));
     else refuse(session, serial, decision.error());
 }
 
 void Server::handle(Session& session, std::uint64_t serial, const wire::ManageProofs& request, wire::PacketFds&)
 {
-    answer(session, serial, broker_->manage_proofs(session.id, request, now()));
+    if (!begin(session, serial)) return;
+    broker_->manage_proofs({session.id, serial}, request, now(), [this, id = session.id, serial](const OperationAnswer& done) {
+        Session* asking = finish(id, serial);
+        if (!asking) return;
+        if (done.held) sent(*asking, send(*asking, serial, wire::Done{}));
+        else refuse(*asking, serial, done.held.error());
+    });
 }
 
-void Server::handle(Session& session, std::uint64_t serial, const wire::Cancel&, wire::PacketFds&)
+void Server::handle(Session& session, std::uint64_t serial, const wire::Cancel& request, wire::PacketFds&)
 {
-    refuse(session, serial, {Errc::unsupported, "not yet"});
+    answer_once(session, serial, broker_->cancel(session.id, request.request));
 }
 
 void Server::handle(Session& session, std::uint64_t serial, const wire::OpenChannel&, wire::PacketFds&)

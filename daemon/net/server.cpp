@@ -11,6 +11,7 @@
 
 #include <algorithm>
 #include <boost/asio/error.hpp>
+#include <cstring>
 #include <sys/resource.h>
 #include <sys/socket.h>
 
@@ -18,6 +19,14 @@ namespace dmb {
 namespace {
 
 constexpr int most_drained = 512;
+
+/// Whoever repeats such a request is answered anew.
+template <class Message> constexpr bool changes_nothing = false;
+template <> constexpr bool changes_nothing<wire::Inspect> = true;
+template <> constexpr bool changes_nothing<wire::Why> = true;
+template <> constexpr bool changes_nothing<wire::FindCapabilities> = true;
+template <> constexpr bool changes_nothing<wire::DefineCapabilities> = true;
+template <> constexpr bool changes_nothing<wire::OpenChannel> = true;
 
 std::uint64_t descriptor_limit()
 {
@@ -30,6 +39,21 @@ void fill(wire::Candidates& out, std::span<const wire::Candidate> from)
 {
     out.clear();
     for (const wire::Candidate& c : from.last(std::min(from.size(), out.max_size()))) out.push_back(c);
+}
+
+/// Tells requests apart that have the same number, from honest clients: not cryptographic.
+std::uint64_t fingerprint_of(std::span<const std::byte> packet)
+{
+    std::uint64_t h = packet.size(), word = 0;
+    const auto mix = [&h](std::uint64_t part) { h = (h ^ part) * 0x9e3779b97f4a7c15, h ^= h >> 32; };
+    for (; packet.size() >= sizeof word; packet = packet.subspan(sizeof word)) {
+        std::memcpy(&word, packet.data(), sizeof word);
+        mix(word);
+    }
+    word = 0;
+    std::memcpy(&word, packet.data(), packet.size());
+    mix(word);
+    return h;
 }
 
 /// Unread packets would turn the peer's next read into an error and hide the goodbye.
@@ -57,13 +81,13 @@ Server::Server(asio::io_context& io, const Limits& limits)
 
 Result<> Server::check_cap(const Peer& peer, bool manager)
 {
-    if (manager || connections_[account_key(peer, last_client_)] < limits_.clients_per_uid) return {};
+    if (manager || connections_[account_key(peer, 0)] < limits_.clients_per_uid) return {};
     return fail(Errc::quota_exceeded, "this user has {} connections already; close some", limits_.clients_per_uid);
 }
 
 void Server::admit(UniqueFd connection, bool manager)
 {
-    const ClientId id{++last_client_};
+    const ClientId id = broker_->new_client_id();
     const Result<Peer> peer = peer_of(connection.get());
     if (!peer) return;
     const Result<> allowed = check_cap(*peer, manager);
@@ -74,7 +98,7 @@ void Server::admit(UniqueFd connection, bool manager)
     if (error) return log::warning("a client could not be served: {}", error.message());
     [[maybe_unused]] const int taken_over = connection.release();
     sessions_.emplace(id, std::move(session));
-    ++connections_[account_key(*peer, id.value)];
+    ++connections_[added.user];
     silent_[id] = after(now(), limits::hello_deadline_ns);
     if (allowed) wait(added);
     else goodbye(added, allowed.error());
@@ -105,7 +129,7 @@ void Server::goodbye(Session& session, const Error& error)
 
 void Server::violation(Session& session, const Error& error)
 {
-    if (const auto left_out = log_budget_.spend(account_key(session.peer, session.id.value), now()))
+    if (const auto left_out = log_budget_.spend(session.user, now()))
         log::warning("client {} (pid {}, uid {}) is cut: {}{}", session.id.value, session.peer.pid, session.peer.uid,
                      error.reason.view(), *left_out ? fmt::format(" ({} more not shown)", *left_out) : "");
     goodbye(session, error);
@@ -117,7 +141,7 @@ void Server::bury()
         const ClientId id = ended_.back();
         ended_.pop_back();
         const auto found = sessions_.find(id);
-        const std::uint64_t user = account_key(found->second->peer, id.value);
+        const std::uint64_t user = found->second->user;
         if (--connections_[user] == 0) connections_.erase(user);
         silent_.erase(id);
         sessions_.erase(found);
@@ -209,18 +233,41 @@ void Server::receive(Session& session)
 
 void Server::decode(Session& session, wire::Packet& packet)
 {
-    const Result<> decoded = wire::decode(std::span<const std::byte>(in_).first(packet.size), packet.fds.size(), request_);
+    const std::span<const std::byte> bytes(in_.data(), packet.size);
+    const Result<> decoded = wire::decode(bytes, packet.fds.size(), request_);
     const bool greeted = session.state != Session::State::connected;
     if (decoded ? request_.serial == 0 : decoded.error().code != Errc::unsupported || request_.serial == 0)
         return violation(session, decoded ? Error{Errc::protocol_violation, "a request with serial 0"} : decoded.error());
     if (greeted != (!decoded || request_.message.index() != 0))
         return violation(session, {Errc::protocol_violation, greeted ? "a second hello" : "a request before hello"});
     if (!decoded) return refuse(session, request_.serial, decoded.error());
-    if (request_.has_unknown_value && greeted)
-        return refuse(
-            session, request_.serial,
-            {Errc::unsupported, "the request has a value that this broker does not know; it is older than the client"});
-    std::visit([&](const auto& message) { handle(session, request_.serial, message, packet.fds); }, request_.message);
+    if (!greeted) return handle(session, request_.serial, std::get<wire::Hello>(request_.message), packet.fds);
+    if (request_.has_unknown_value)
+        return refuse(session, request_.serial,
+                      {Errc::unsupported, "the request has a value that this broker does not know; it is older than the client"});
+    fingerprint_ = fingerprint_of(bytes);
+    serve(session, packet.fds);
+}
+
+/// A request is done once, however often its number comes.
+void Server::serve(Session& session, wire::PacketFds& fds)
+{
+    const std::uint64_t serial = request_.serial;
+    const Begun begun = broker_->begin(session.id, serial, fingerprint_);
+    const bool is_release = std::holds_alternative<wire::Release>(request_.message); // which nothing answers
+    switch (begun.begin) {
+    case Begin::fresh:
+        return std::visit(
+            [&](const auto& message) {
+                if constexpr (changes_nothing<std::decay_t<decltype(message)>>)
+                    note(session, serial, {.kind = AnswerKind::again, .reason = {}});
+                handle(session, serial, message, fds);
+            },
+            request_.message);
+    case Begin::pending: return;
+    case Begin::answered: return is_release ? void() : repeat(session, serial, *begun.answer);
+    case Begin::refused: return is_release ? void() : refuse(session, serial, begun.error);
+    }
 }
 
 // --- sending ---------------------------------------------------------------------------------------
@@ -244,30 +291,89 @@ void Server::refuse(Session& session, std::uint64_t serial, const Error& error, 
     sent(session, send(session, serial, reply));
 }
 
-void Server::answer(Session& session, std::uint64_t serial, const Result<>& result)
+/// What is answered at once is noted here; Operations note their answers themselves.
+void Server::note(Session& session, std::uint64_t serial, Answer answer)
 {
-    if (!result) return refuse(session, serial, result.error());
+    broker_->answered(session.id, serial, fingerprint_, std::move(answer));
+}
+
+void Server::refuse_once(Session& session, std::uint64_t serial, const Error& error)
+{
+    note(session, serial, {.kind = AnswerKind::error, .code = error.code, .reason = std::string(error.reason.view())});
+    refuse(session, serial, error);
+}
+
+void Server::answer_once(Session& session, std::uint64_t serial, const Result<>& result)
+{
+    if (!result) return refuse_once(session, serial, result.error());
+    note(session, serial, {.kind = AnswerKind::done, .reason = {}});
     sent(session, send(session, serial, wire::Done{}));
 }
 
-void Server::answer(Session& session, std::uint64_t serial, const Held& held, std::span<const wire::Candidate> candidates,
-                    bool with_fds)
+void Server::answer_once(Session& session, std::uint64_t serial, const Result<Held>& held, bool with_fds)
 {
-    image_reply_.handle = held.handle;
-    image_reply_.image = held.image;
-    image_reply_.request = held.request;
-    image_reply_.source = held.source;
-    image_reply_.rights = held.rights;
-    image_reply_.protection = held.protection;
-    image_reply_.contents_written = held.contents_written;
-    image_reply_.has_fds = with_fds;
-    image_reply_.desc = *held.desc;
+    if (!held) return refuse_once(session, serial, held.error());
+    note(session, serial, {.kind = AnswerKind::holds, .first = held->handle, .number = 1, .reason = {}});
+    answer(session, serial, {&*held, 1}, {}, {}, with_fds);
+}
+
+/// To whoever did not hear it the first time.
+void Server::repeat(Session& session, std::uint64_t serial, const Answer& answer)
+{
+    switch (answer.kind) {
+    case AnswerKind::again: return;
+    case AnswerKind::done: return sent(session, send(session, serial, wire::Done{}));
+    case AnswerKind::token: return sent(session, send(session, serial, wire::TokenReply{answer.token, answer.rights}));
+    case AnswerKind::error:
+        return refuse(session, serial, {answer.code, BoundedText<240>(answer.reason)}, {}, answer.request);
+    case AnswerKind::number:
+        if (!std::holds_alternative<wire::Refresh>(request_.message)) return sent(session, send(session, serial, wire::Done{}));
+        return sent(session, send(session, serial, wire::Refreshed{answer.number}));
+    case AnswerKind::holds: return repeat_holds(session, serial, answer);
+    }
+}
+
+void Server::repeat_holds(Session& session, std::uint64_t serial, const Answer& answered)
+{
+    std::vector<Held> held;
+    for (std::uint32_t i = 0; i < answered.number; ++i) {
+        Result<Held> one = broker_->held(session.id, HandleId{answered.first.value + i});
+        if (!one) return refuse(session, serial, one.error());
+        one->contents_written = answered.contents_written;
+        held.push_back(std::move(*one));
+    }
+    const bool with_fds = !std::holds_alternative<wire::Register>(request_.message);
+    answer(session, serial, held, {}, held[0].request, with_fds);
+}
+
+void Server::describe(wire::HeldImage& out, const Held& held, bool with_fds)
+{
+    out.handle = held.handle;
+    out.image = held.image;
+    out.source = held.source;
+    out.rights = held.rights;
+    out.protection = held.protection;
+    out.contents_written = held.contents_written;
+    out.has_fds = with_fds;
+    out.desc = *held.desc;
+    if (with_fds) reply_fds_.insert(reply_fds_.end(), held.fds.begin(), held.fds.end());
+}
+
+void Server::answer(Session& session, std::uint64_t serial, std::span<const Held> held,
+                    std::span<const wire::Candidate> candidates, RequestId request, bool with_fds)
+{
+    reply_fds_.clear();
+    describe(image_reply_, held[0], with_fds);
+    image_reply_.request = request == RequestId{} ? held[0].request : request;
     fill(image_reply_.candidates, candidates);
-    const std::span<const int> fds(held.fds.data(), with_fds ? held.fds.size() : 0);
-    const Outbox::Sent result = send(session, serial, image_reply_, fds);
+    image_reply_.more.resize(held.size() - 1);
+    for (std::size_t i = 1; i < held.size(); ++i) describe(image_reply_.more[i - 1], held[i], with_fds);
+    const Outbox::Sent result = send(session, serial, image_reply_, reply_fds_);
     if (result != Outbox::Sent::too_many_in_flight) return sent(session, result);
     // Not this client's fault: without its reply it holds nothing.
-    [[maybe_unused]] const auto released = broker_->release(session.id, held.handle, now());
+    for (const Held& one : held) {
+        [[maybe_unused]] const auto released = broker_->release(session.id, one.handle, now());
+    }
     refuse(session, serial,
            {Errc::quota_exceeded, "too many descriptors are on their way to clients that do not take them; try again"});
 }

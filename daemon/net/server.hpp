@@ -74,13 +74,23 @@ private:
     void handle(Session&, std::uint64_t serial, const wire::ManageProofs&, wire::PacketFds&);
     void handle(Session&, std::uint64_t serial, const wire::Cancel&, wire::PacketFds&);
     void handle(Session&, std::uint64_t serial, const wire::OpenChannel&, wire::PacketFds&);
-    void allocated(ClientId, std::uint64_t serial, const AllocationAnswer&);
+    void serve(Session&, wire::PacketFds&);
+    bool take_over(Session&, const wire::Hello&, wire::HelloReply&);
+    void rename(Session&, ClientId);
+    void allocated(ClientId, std::uint64_t serial, const OperationAnswer&);
     bool begin(Session&, std::uint64_t serial);
     Session* finish(ClientId, std::uint64_t serial);
 
     template <class Message> Outbox::Sent send(Session&, std::uint64_t serial, const Message&, std::span<const int> fds = {});
-    void answer(Session&, std::uint64_t serial, const Result<>&);
-    void answer(Session&, std::uint64_t serial, const Held&, std::span<const wire::Candidate>, bool with_fds);
+    void note(Session&, std::uint64_t serial, Answer);
+    void answer_once(Session&, std::uint64_t serial, const Result<>&);
+    void answer_once(Session&, std::uint64_t serial, const Result<Held>&, bool with_fds);
+    void refuse_once(Session&, std::uint64_t serial, const Error&);
+    void repeat(Session&, std::uint64_t serial, const Answer&);
+    void repeat_holds(Session&, std::uint64_t serial, const Answer&);
+    void describe(wire::HeldImage&, const Held&, bool with_fds);
+    void answer(Session&, std::uint64_t serial, std::span<const Held>, std::span<const wire::Candidate>, RequestId,
+                bool with_fds);
     void refuse(Session&, std::uint64_t serial, const Error&, std::span<const wire::Candidate> = {}, RequestId = {});
     void sent(Session&, Outbox::Sent);
 
@@ -107,12 +117,13 @@ private:
     std::unordered_map<std::uint64_t, std::uint32_t> connections_; ///< per user
     std::map<ClientId, Instant> silent_;                           ///< no hello yet: until when
     std::vector<ClientId> ended_;
-    std::uint64_t last_client_ = 0;
     // One packet at a time: the thread's only buffers.
     std::vector<std::byte> in_;
     std::vector<std::byte> out_;
     wire::Decoded<wire::Request> request_;
+    std::uint64_t fingerprint_ = 0; ///< of the request
     wire::ImageReply image_reply_;
+    std::vector<int> reply_fds_;
 };
 
 template <class Message>

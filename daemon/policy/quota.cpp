@@ -1,11 +1,9 @@
 // SPDX-License-Identifier: MIT
-// An Account knows a limit and what is used of it; only Charge changes it. Both tiers are checked before
-// either is changed, so a refusal leaves no trace. A balance that does not come out even is a bug of
-// ours and asserted when the account ends.
+// Two sums per charge: the client's and its user's. Both are checked before either is changed, so a refusal leaves no
+// trace. More given back than was taken is a bug of ours and asserted.
 #include "daemon/policy/quota.hpp"
 
 #include <cassert>
-#include <utility>
 
 namespace dmb {
 namespace {
@@ -17,93 +15,81 @@ template <class T> Result<> check_one(std::string_view whose, std::string_view w
                 what, more);
 }
 
+Result<> check_all(std::string_view whose, const Amount& used, const Amount& more, const Amount& limit)
+{
+    TRY(check_one(whose, "bytes", used.bytes, more.bytes, limit.bytes));
+    TRY(check_one(whose, "images", used.images, more.images, limit.images));
+    TRY(check_one(whose, "descriptors", used.fds, more.fds, limit.fds));
+    return check_one(whose, "tokens", used.tokens, more.tokens, limit.tokens);
+}
+
+void add(Amount& sum, const Amount& a)
+{
+    sum.bytes += a.bytes;
+    sum.images += a.images;
+    sum.fds += a.fds;
+    sum.tokens += a.tokens;
+}
+
+void subtract(Amount& sum, const Amount& a)
+{
+    assert(sum.bytes >= a.bytes && sum.images >= a.images && sum.fds >= a.fds && sum.tokens >= a.tokens);
+    sum.bytes -= a.bytes;
+    sum.images -= a.images;
+    sum.fds -= a.fds;
+    sum.tokens -= a.tokens;
+}
+
 } // namespace
 
-Account::~Account() { assert(used_ == Amount{}); }
-
-Result<> Account::check(const Amount& more) const
+Amount* Accounts::of(ClientId client)
 {
-    TRY(check_one(whose_, "bytes", used_.bytes, more.bytes, limit_.bytes));
-    TRY(check_one(whose_, "images", used_.images, more.images, limit_.images));
-    TRY(check_one(whose_, "descriptors", used_.fds, more.fds, limit_.fds));
-    return check_one(whose_, "tokens", used_.tokens, more.tokens, limit_.tokens);
+    const auto found = clients_.find(client);
+    return found == clients_.end() ? nullptr : &found->second;
 }
 
-void Account::add(const Amount& a)
+Amount Accounts::used(ClientId client) const
 {
-    used_.bytes += a.bytes;
-    used_.images += a.images;
-    used_.fds += a.fds;
-    used_.tokens += a.tokens;
+    const auto found = clients_.find(client);
+    return found == clients_.end() ? Amount{} : found->second;
 }
 
-void Account::subtract(const Amount& a)
+Result<> Accounts::check(const Payer& payer, const Amount& more)
 {
-    assert(used_.bytes >= a.bytes && used_.images >= a.images && used_.fds >= a.fds && used_.tokens >= a.tokens);
-    used_.bytes -= a.bytes;
-    used_.images -= a.images;
-    used_.fds -= a.fds;
-    used_.tokens -= a.tokens;
+    if (const Amount* own = of(payer.client)) TRY(check_all("this client", *own, more, limits_.client));
+    const auto user = users_.find(payer.user);
+    return check_all("this user", user == users_.end() ? Amount{} : user->second, more, limits_.uid);
 }
 
-Result<Charge> Charge::take(std::shared_ptr<Account> client, std::shared_ptr<Account> uid, const Amount& amount)
+Result<> Accounts::take(const Payer& payer, const Amount& amount)
 {
-    TRY(client->check(amount));
-    TRY(uid->check(amount));
-    client->add(amount);
-    uid->add(amount);
-    Charge charge;
-    charge.client_ = std::move(client);
-    charge.uid_ = std::move(uid);
-    charge.amount_ = amount;
-    return charge;
+    TRY(check(payer, amount));
+    restore(payer, amount);
+    return {};
 }
 
-Charge::Charge(Charge&& other) noexcept
-    : client_(std::move(other.client_)), uid_(std::move(other.uid_)), amount_(std::exchange(other.amount_, {}))
+Result<> Accounts::change(const Payer& payer, const Amount& from, const Amount& to)
 {
-}
-
-Charge& Charge::operator=(Charge&& other) noexcept
-{
-    release();
-    client_ = std::move(other.client_);
-    uid_ = std::move(other.uid_);
-    amount_ = std::exchange(other.amount_, {});
-    return *this;
-}
-
-Result<> Charge::resize(const Amount& amount)
-{
-    client_->subtract(amount_);
-    uid_->subtract(amount_);
-    Result<> fits = client_->check(amount);
-    if (fits) fits = uid_->check(amount);
-    if (fits) amount_ = amount;
-    client_->add(amount_);
-    uid_->add(amount_);
+    give_back(payer, from);
+    Result<> fits = check(payer, to);
+    restore(payer, fits ? to : from);
     return fits;
 }
 
-void Charge::release()
+void Accounts::restore(const Payer& payer, const Amount& amount)
 {
-    if (client_) client_->subtract(amount_);
-    if (uid_) uid_->subtract(amount_);
-    client_.reset();
-    uid_.reset();
-    amount_ = {};
+    if (Amount* own = of(payer.client)) add(*own, amount);
+    if (amount != Amount{}) add(users_[payer.user], amount);
 }
 
-std::shared_ptr<Account> UserAccounts::of(std::uint64_t key)
+void Accounts::give_back(const Payer& payer, const Amount& amount)
 {
-    std::weak_ptr<Account>& slot = accounts_[key];
-    std::shared_ptr<Account> account = slot.lock();
-    if (!account) slot = account = std::make_shared<Account>("this user", limit_);
-    if (accounts_.size() >= sweep_at_) {
-        std::erase_if(accounts_, [](const auto& entry) { return entry.second.expired(); });
-        sweep_at_ = 2 * accounts_.size() + 64;
-    }
-    return account;
+    if (Amount* own = of(payer.client)) subtract(*own, amount);
+    if (amount == Amount{}) return;
+    const auto user = users_.find(payer.user);
+    assert(user != users_.end());
+    subtract(user->second, amount);
+    if (user->second == Amount{}) users_.erase(user);
 }
 
 } // namespace dmb

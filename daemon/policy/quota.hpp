@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: MIT
-// Who pays for what. An Account counts what one client or one user holds in the broker; a Charge is one
-// entry in two accounts, taken before the resource exists and returned by its destructor.
+// Who pays for what. Accounts counts what each client and each user holds in the broker, against their limits. Whatever
+// is paid for names its Payer and what it costs, so that the sums can be made anew from what there is.
 #pragma once
 #include "proto/base/result.hpp"
+#include "proto/base/strong.hpp"
 
-#include <memory>
-#include <string_view>
 #include <unordered_map>
 
 namespace dmb {
@@ -25,55 +24,38 @@ struct Limits {
     std::uint32_t clients_per_uid = 1024;
 };
 
-class Account {
-public:
-    Account(std::string_view whose, Amount limit) : whose_(whose), limit_(limit) {}
-    Account(const Account&) = delete;
-    Account& operator=(const Account&) = delete;
-    ~Account();
-
-    const Amount& used() const { return used_; }
-    Result<> check(const Amount& more) const;
-    void add(const Amount&);
-    void subtract(const Amount&);
-
-private:
-    std::string_view whose_; ///< for error texts: "this client", "this user"
-    Amount limit_;
-    Amount used_;
+/// A client, and its user, who goes on paying when the client has left.
+struct Payer {
+    ClientId client;
+    std::uint64_t user = 0; ///< policy/peer.hpp: account_key
+    friend bool operator==(const Payer&, const Payer&) = default;
 };
 
-/// Move-only. It keeps its accounts alive: the owner may be gone before the resource.
-class Charge {
+class Accounts {
 public:
-    Charge() = default;
-    static Result<Charge> take(std::shared_ptr<Account> client, std::shared_ptr<Account> uid, const Amount&);
-    Charge(Charge&&) noexcept;
-    Charge& operator=(Charge&&) noexcept;
-    ~Charge() { release(); }
+    explicit Accounts(const Limits& limits) : limits_(limits) {}
 
-    const Amount& amount() const { return amount_; }
-    /// To another amount; unchanged on failure.
-    Result<> resize(const Amount&);
+    /// Only clients that are known have an account of their own.
+    void open(ClientId client) { clients_.try_emplace(client); }
+    /// What it has not given back is its user's.
+    void close(ClientId client) { clients_.erase(client); }
+    /// Before the resource exists. A refusal changes nothing.
+    Result<> take(const Payer&, const Amount&);
+    /// Another amount instead; unchanged on failure.
+    Result<> change(const Payer&, const Amount& from, const Amount& to);
+    void give_back(const Payer&, const Amount&);
+    /// What is there already, whatever the limits say now.
+    void restore(const Payer&, const Amount&);
+
+    Amount used(ClientId) const;
 
 private:
-    void release();
-    std::shared_ptr<Account> client_;
-    std::shared_ptr<Account> uid_;
-    Amount amount_;
-};
+    Amount* of(ClientId);
+    Result<> check(const Payer&, const Amount& more);
 
-/// The accounts of users, created when first seen and forgotten when nothing is charged to them.
-class UserAccounts {
-public:
-    explicit UserAccounts(Amount limit) : limit_(limit) {}
-    /// `key` is the uid, or something unique where uids cannot be told apart (policy/peer.hpp).
-    std::shared_ptr<Account> of(std::uint64_t key);
-
-private:
-    Amount limit_;
-    std::unordered_map<std::uint64_t, std::weak_ptr<Account>> accounts_;
-    std::size_t sweep_at_ = 64;
+    Limits limits_;
+    std::unordered_map<ClientId, Amount> clients_;
+    std::unordered_map<std::uint64_t, Amount> users_; ///< those who hold something
 };
 
 } // namespace dmb

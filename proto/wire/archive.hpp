@@ -146,7 +146,7 @@ inline constexpr std::uint32_t possible_flags = 0x00ff'ffff;
 template <class T>
 concept WireInteger = std::is_integral_v<T> && !std::is_same_v<T, bool>;
 template <class T>
-concept WireEnum = std::is_enum_v<T>;
+concept WireEnum = std::is_enum_v<T> && !std::is_same_v<T, std::byte>;
 
 } // namespace dmb::wire
 

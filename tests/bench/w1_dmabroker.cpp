@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 // W1, our side: opening a token and allocating from a warm pool, through the public library and the
 // real daemon. Same flags and same rows as the contenders of shared/bench, so that `compare` can
-// interleave them: -k KEY -m open|open_close|allocate -d MILLISECONDS; PLACE=same|split|free.
+// interleave them: -k KEY -m open|open_close|allocate -d MILLISECONDS; PLACE=same|split|free. With -n CLIENTS -i IMAGES
+// so many others are there, too: of four users where this program may choose.
 //
 //   open        dmabroker_open only; holds are ended in batches between the measured calls
 //   open_close  dmabroker_open and dmabroker_image_close, whose message the broker also has to serve
@@ -18,6 +19,8 @@
 #include <sched.h>
 #include <string>
 #include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include <vector>
@@ -52,6 +55,7 @@ struct Broker {
     {
         char pattern[] = "/tmp/dmabroker-bench-XXXXXX";
         folder = ::mkdtemp(pattern);
+        ::chmod(pattern, 0755); // for other users
         socket = folder + "/broker";
         pid = ::fork();
         if (pid != 0) return;
@@ -148,6 +152,49 @@ void measure(Work& work, const std::string& mode, int milliseconds, std::vector<
     dmabroker_image_close(master);
 }
 
+/// Clients that hold images and do nothing.
+class Others {
+public:
+    Others(const Broker& broker, int clients, int images)
+    {
+        for (int i = 0; i < clients; ++i) {
+            if (::geteuid() == 0 && ::seteuid(static_cast<uid_t>(20'000 + i % 4)) != 0) std::exit(3);
+            clients_.push_back({broker.connect(), {}, {}});
+            if (::getuid() == 0 && ::seteuid(0) != 0) std::exit(3);
+        }
+        for (int i = 0; i < images; ++i) allocate(clients_[static_cast<std::size_t>(i % clients)]);
+    }
+    ~Others()
+    {
+        for (Work& work : clients_) {
+            for (dmabroker_image* image : work.held) dmabroker_image_close(image);
+            dmabroker_client_close(work.client);
+        }
+    }
+    Others(const Others&) = delete;
+    Others& operator=(const Others&) = delete;
+
+private:
+    static void allocate(Work& work)
+    {
+        dmabroker_allocation a = Work::shape();
+        a.width = a.height = 16;
+        dmabroker_error error{};
+        dmabroker_image* image = nullptr;
+        if (dmabroker_allocate(work.client, &a, &image, &error) != 0) die("allocate", error);
+        work.held.push_back(image);
+    }
+    std::vector<Work> clients_;
+};
+
+void raise_limit_of_descriptors()
+{
+    rlimit limit{65'536, 65'536};
+    if (::setrlimit(RLIMIT_NOFILE, &limit) == 0 || ::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+    limit.rlim_cur = limit.rlim_max;
+    ::setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 void report(const char* key, std::vector<std::uint32_t>& samples)
 {
     if (samples.empty()) std::exit(3);
@@ -166,19 +213,23 @@ int main(int argc, char** argv)
 {
     const char *key = "?", *binary = std::getenv("DMABROKERD");
     std::string mode = "open";
-    int milliseconds = 250;
-    for (int option; (option = ::getopt(argc, argv, "k:m:f:c:d:")) != -1;) switch (option) {
+    int milliseconds = 250, clients = 0, images = 0;
+    for (int option; (option = ::getopt(argc, argv, "k:m:f:c:d:n:i:")) != -1;) switch (option) {
         case 'k': key = optarg; break;
         case 'm': mode = optarg; break;
         case 'd': milliseconds = std::atoi(optarg); break;
+        case 'n': clients = std::atoi(optarg); break;
+        case 'i': images = std::atoi(optarg); break;
         case 'f':
         case 'c':
             if (std::strcmp(optarg, "1") != 0) return std::fprintf(stderr, "-%c: only 1\n", option), 2;
             break;
         default: return 2;
         }
+    raise_limit_of_descriptors();
     Broker broker(binary ? binary : DMABROKERD_BINARY);
     place(true);
+    const Others others(broker, clients, images);
     Work work{broker.connect(), {}, {}};
     std::vector<std::uint32_t> samples;
     samples.reserve(1u << 20);

@@ -77,8 +77,8 @@ protected:
     Result<Got> allocate(ClientId id, const wire::Allocate& what = request(), UniqueFd contents = {})
     {
         Result<Got> out = fail(Errc::internal, "not answered");
-        broker->allocate(id, what, std::move(contents), now, [&](const AllocationAnswer& answer) {
-            if (answer.held) out = keep(*answer.held);
+        broker->allocate(next(id), what, std::move(contents), now, [&](const OperationAnswer& answer) {
+            if (answer.held) out = keep(answer.held->front());
             else out = std::unexpected(answer.held.error());
         });
         return out;
@@ -96,6 +96,8 @@ protected:
         if (!reply) return std::unexpected(reply.error());
         return reply->token;
     }
+    /// The number of a request that takes time.
+    OperationId next(ClientId id) { return {id, ++serial}; }
     Errc release(ClientId id, Got& got)
     {
         got.fd.reset();
@@ -118,6 +120,7 @@ protected:
 
     const ClientId alice{1}, bob{2};
     Instant now{1'000'000'000};
+    std::uint64_t serial = 0;
     Limits limits;
     Events events;
     MemfdAllocator memfd;

@@ -10,8 +10,11 @@ namespace {
 
 class Decided : public JoiningTest {
 protected:
-    Errc sees(ClientId id, wire::Why what) { return code(broker->why(id, what, now)); }
-    RequestId decision_of(const Got& image) { return broker->why(manager, {.request = {}, .image = image.image}, now)->id; }
+    Errc sees(ClientId id, wire::Why what) { return code(broker->deciding().why(id, what, now)); }
+    RequestId decision_of(const Got& image)
+    {
+        return broker->deciding().why(manager, {.request = {}, .image = image.image}, now)->id;
+    }
     /// That nobody can have. Its request is told with the error.
     RequestId fail_once(ClientId id, std::vector<wire::Participant> parties = {})
     {
@@ -19,7 +22,7 @@ protected:
         what.participants = std::move(parties);
         what.spec.backends.add(Backend::vulkan);
         RequestId out;
-        broker->allocate(id, what, {}, now, [&](const AllocationAnswer& answer) {
+        broker->allocate(next(id), what, {}, now, [&](const OperationAnswer& answer) {
             EXPECT_EQ(code(answer.held), Errc::no_backend);
             out = answer.request;
         });
@@ -46,8 +49,8 @@ TEST_F(Decided, who_asked_who_holds_and_the_manager_may_know_and_nobody_else)
 TEST_F(Decided, what_does_not_exist_and_what_is_not_for_one_s_eyes_are_one_answer)
 {
     const Got image = make_tiled(alice);
-    const auto foreign = broker->why(bob, {.request = {}, .image = image.image}, now);
-    const auto nothing = broker->why(bob, {.request = {}, .image = {999}}, now);
+    const auto foreign = broker->deciding().why(bob, {.request = {}, .image = image.image}, now);
+    const auto nothing = broker->deciding().why(bob, {.request = {}, .image = {999}}, now);
     ASSERT_FALSE(foreign || nothing);
     EXPECT_EQ(foreign.error().reason, nothing.error().reason);
     EXPECT_EQ(sees(alice, {.request = {999}, .image = {}}), Errc::not_found);
@@ -58,8 +61,8 @@ TEST_F(Decided, without_a_number_it_is_the_last_one_that_the_asker_may_see)
     EXPECT_EQ(sees(bob, {}), Errc::not_found);
     const RequestId mine = fail_once(bob);
     const RequestId others = fail_once(alice);
-    EXPECT_EQ(broker->why(bob, {}, now)->id, mine);
-    EXPECT_EQ(broker->why(manager, {}, now)->id, others);
+    EXPECT_EQ(broker->deciding().why(bob, {}, now)->id, mine);
+    EXPECT_EQ(broker->deciding().why(manager, {}, now)->id, others);
 }
 
 TEST_F(Decided, a_failure_is_for_the_asker_and_the_manager)
@@ -92,11 +95,11 @@ TEST_F(Decided, a_failure_names_who_removed_the_last_layout_and_the_nearest_chan
     what.participants = {party(producer, UsageFlag::render, "producer"), party(display, UsageFlag::scanout, "display")};
     what.participants[1].minimum_rung = Rung::tiled;
     RequestId failed;
-    broker->allocate(alice, what, {}, now, [&](const AllocationAnswer& answer) {
+    broker->allocate(next(alice), what, {}, now, [&](const OperationAnswer& answer) {
         EXPECT_EQ(code(answer.held), Errc::no_backend);
         failed = answer.request;
     });
-    const auto decision = broker->why(alice, {.request = failed, .image = {}}, now);
+    const auto decision = broker->deciding().why(alice, {.request = failed, .image = {}}, now);
     ASSERT_TRUE(decision);
     EXPECT_EQ(decision->image, ImageId{});
     EXPECT_EQ(decision->participants.size(), 2u);
@@ -145,17 +148,17 @@ protected:
                 .bytes = {part.begin(), part.end()}};
     }
     static constexpr std::size_t all = SIZE_MAX;
-    Errc define(const wire::DefineCapabilities& what) { return code(broker->define_table(alice, what)); }
-    bool knows(ClientId id, const Digest& digest) { return *broker->find_table(id, {digest}); }
+    Errc define(const wire::DefineCapabilities& what) { return code(broker->deciding().define_table(alice, what)); }
+    bool knows(ClientId id, const Digest& digest) { return *broker->deciding().find_table(id, digest); }
     std::uint64_t bytes(ClientId id) { return used(id).bytes; }
 };
 
 TEST_F(Stated, a_table_comes_in_parts)
 {
     const Capabilities table = large(5000);
-    EXPECT_FALSE(*broker->define_table(alice, part(table, 0, 60'000)));
-    EXPECT_FALSE(*broker->define_table(alice, part(table, 60'000, 60'000)));
-    const auto whole = broker->define_table(alice, part(table, 120'000, all));
+    EXPECT_FALSE(*broker->deciding().define_table(alice, part(table, 0, 60'000)));
+    EXPECT_FALSE(*broker->deciding().define_table(alice, part(table, 60'000, 60'000)));
+    const auto whole = broker->deciding().define_table(alice, part(table, 120'000, all));
     ASSERT_TRUE(whole && *whole);
     EXPECT_EQ(wire::decode_capabilities(**whole).value(), table);
     EXPECT_EQ(define(part(table, 120'000, all)), Errc::invalid_argument) << "the next one starts anew";
@@ -186,7 +189,7 @@ TEST_F(Stated, another_table_may_begin_before_the_first_is_whole)
 {
     const Capabilities first = large(100), other = make_table({tiled}, Api::gbm);
     EXPECT_EQ(define(part(first, 0, 60)), Errc{});
-    const auto whole = broker->define_table(alice, part(other, 0, all));
+    const auto whole = broker->deciding().define_table(alice, part(other, 0, all));
     ASSERT_TRUE(whole && *whole);
     EXPECT_EQ(wire::decode_capabilities(**whole).value(), other);
 }
@@ -195,10 +198,10 @@ TEST_F(Stated, rows_out_of_order_or_twice_are_refused)
 {
     Capabilities table = large(3);
     std::swap(table.rows[0], table.rows[1]);
-    EXPECT_EQ(code(broker->keep_table(alice, {1}, table)), Errc::invalid_argument);
+    EXPECT_EQ(code(broker->deciding().keep_table(alice, {1}, table)), Errc::invalid_argument);
     table = large(3);
     table.rows[1] = table.rows[0];
-    EXPECT_EQ(code(broker->keep_table(alice, {1}, table)), Errc::invalid_argument);
+    EXPECT_EQ(code(broker->deciding().keep_table(alice, {1}, table)), Errc::invalid_argument);
 }
 
 TEST_F(Stated, the_bytes_of_a_table_are_limited)
@@ -218,17 +221,17 @@ TEST_F(Stated, a_device_with_a_name_that_would_harm_a_terminal_is_refused)
 {
     Capabilities table = large(1);
     table.device.driver = "\x1b[2J";
-    EXPECT_EQ(code(broker->keep_table(alice, {1}, table)), Errc::invalid_argument);
+    EXPECT_EQ(code(broker->deciding().keep_table(alice, {1}, table)), Errc::invalid_argument);
 }
 
 TEST_F(Stated, sixty_four_tables_are_the_most_of_a_client)
 {
     for (std::size_t i = 0; i < 64; ++i) state(alice, large(1, i));
     const Capabilities last = large(1, 64);
-    EXPECT_EQ(code(broker->keep_table(alice, *wire::digest_of(last), last)), Errc::quota_exceeded);
+    EXPECT_EQ(code(broker->deciding().keep_table(alice, *wire::digest_of(last), last)), Errc::quota_exceeded);
     state(alice, large(1, 63));
     const Digest bobs = state(bob, last);
-    EXPECT_EQ(code(broker->find_table(alice, {bobs})), Errc::quota_exceeded);
+    EXPECT_EQ(code(broker->deciding().find_table(alice, bobs)), Errc::quota_exceeded);
 }
 
 TEST_F(Stated, each_client_pays_for_the_tables_it_states)
@@ -252,11 +255,12 @@ TEST_F(Stated, a_table_lives_as_long_as_somebody_who_stated_it)
     EXPECT_TRUE(knows(carol, digest));
     broker->disconnect(bob, now);
     broker->disconnect(carol, now);
-    join(bob);
-    EXPECT_FALSE(knows(bob, digest));
+    const ClientId late{5};
+    join(late);
+    EXPECT_FALSE(knows(late, digest));
     wire::Allocate what = request();
     what.participants.push_back(party(digest, UsageFlag::sample, "viewer"));
-    const auto refused = allocate(bob, what);
+    const auto refused = allocate(late, what);
     ASSERT_FALSE(refused);
     EXPECT_EQ(refused.error().code, Errc::invalid_argument);
     EXPECT_NE(refused.error().reason.view().find("viewer"), std::string_view::npos);
@@ -271,7 +275,7 @@ TEST_F(Stated, an_image_keeps_the_tables_it_was_negotiated_with)
     const auto image = allocate(alice, what);
     ASSERT_TRUE(image);
     broker->disconnect(bob, now);
-    EXPECT_EQ(broker->why(alice, {.request = {}, .image = image->image}, now)->participants.at(0).pair_count, 10u);
+    EXPECT_EQ(broker->deciding().why(alice, {.request = {}, .image = image->image}, now)->participants.at(0).pair_count, 10u);
 }
 
 class FewBytes : public Stated {
@@ -287,11 +291,12 @@ TEST_F(FewBytes, tables_count_against_the_quota)
 {
     const std::size_t rows = 16384;
     state(alice, large(rows));
-    EXPECT_EQ(code(broker->keep_table(alice, {1}, large(rows, 1))), Errc::quota_exceeded);
+    EXPECT_EQ(code(broker->deciding().keep_table(alice, {1}, large(rows, 1))), Errc::quota_exceeded);
     broker->disconnect(alice, now);
-    join(alice);
-    EXPECT_EQ(used(alice), Amount{});
-    state(alice, large(rows, 2));
+    const ClientId again{5};
+    join(again);
+    EXPECT_EQ(used(again), Amount{});
+    state(again, large(rows, 2));
 }
 
 TEST_F(FewBytes, a_table_that_is_not_whole_counts_too)
@@ -315,7 +320,7 @@ TEST_F(FewBytes, tables_that_decisions_remember_are_still_paid_for)
         join(visitor);
         const Capabilities table = large(16384, i);
         const Digest digest = *wire::digest_of(table);
-        if (!broker->keep_table(visitor, digest, table)) met = true;
+        if (!broker->deciding().keep_table(visitor, digest, table)) met = true;
         wire::Allocate what = request();
         what.spec.backends.add(Backend::vulkan);
         what.participants.push_back(party(digest));

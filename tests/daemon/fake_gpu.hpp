@@ -53,7 +53,16 @@ struct FakeHelper : Helper {
         const auto found = proofs.find(request.desc.modifier.value);
         Result<wire::WorkerProof> answer = wire::WorkerProof{ProofResult::works, {}};
         if (found != proofs.end() && request.desc.kind != MemoryKind::memfd) answer = found->second;
-        answers.give([answer, now, done = std::move(done)]() mutable { done(answer, now); });
+        answers.give([this, answer, now, done = std::move(done)]() mutable {
+            if (std::exchange(abandoned_, false)) answer = fail(Errc::shutting_down, "abandoned");
+            done(answer, now);
+        });
+    }
+    void abandon(Instant) override
+    {
+        ++times_abandoned;
+        abandoned_ = true;
+        answers.release();
     }
     void read(const ImageDesc&, std::span<const int>, Instant now, Done<Pixels> done) override
     {
@@ -80,9 +89,10 @@ struct FakeHelper : Helper {
     std::vector<wire::WorkerProve> proven;
     std::vector<ino_t> memories; ///< of the images in `proven`
     std::vector<ImageDesc> written;
-    int reads = 0, blits = 0;
+    int reads = 0, blits = 0, times_abandoned = 0;
 
 private:
+    bool abandoned_ = false;
     void count(const Error& error, std::uint64_t cost_ns, Instant now, Done<std::uint64_t> done)
     {
         Result<std::uint64_t> answer = cost_ns;

@@ -13,9 +13,9 @@ TEST_F(ImageLife, an_image_without_lease_ends_with_its_last_holder)
     const auto token = mint(alice, made->handle);
     auto opened = open(bob, *token);
     EXPECT_EQ(release(alice, *made), Errc{});
-    EXPECT_EQ(broker->image_count(), 1u);
+    EXPECT_EQ(broker->state().images().size(), 1u);
     EXPECT_EQ(release(bob, *opened), Errc{});
-    EXPECT_EQ(broker->image_count(), 0u);
+    EXPECT_EQ(broker->state().images().size(), 0u);
     EXPECT_EQ(used(alice), Amount{});
 }
 
@@ -27,19 +27,19 @@ TEST_F(ImageLife, a_lease_keeps_it_until_the_deadline_and_not_longer)
     pass(10 * second - 1);
     EXPECT_TRUE(open(bob, *token));
     broker->disconnect(bob, now);
-    EXPECT_EQ(broker->image_count(), 1u);
+    EXPECT_EQ(broker->state().images().size(), 1u);
     EXPECT_EQ(broker->deadline(), after(now, 1));
     pass(1);
-    EXPECT_EQ(broker->image_count(), 0u);
+    EXPECT_EQ(broker->state().images().size(), 0u);
 }
 
 TEST_F(ImageLife, a_holder_outlives_the_lease)
 {
     auto made = allocate(alice, request({64, 64}, second));
     pass(5 * second);
-    EXPECT_EQ(broker->image_count(), 1u);
+    EXPECT_EQ(broker->state().images().size(), 1u);
     EXPECT_EQ(release(alice, *made), Errc{});
-    EXPECT_EQ(broker->image_count(), 0u);
+    EXPECT_EQ(broker->state().images().size(), 0u);
 }
 
 TEST_F(ImageLife, a_lease_for_ever_lasts_until_it_is_revoked)
@@ -50,10 +50,10 @@ TEST_F(ImageLife, a_lease_for_ever_lasts_until_it_is_revoked)
     EXPECT_EQ(release(alice, *made), Errc{});
     pass(1'000'000 * second);
     EXPECT_EQ(broker->deadline(), never) << "nothing to wake up for";
-    ASSERT_EQ(broker->image_count(), 1u);
+    ASSERT_EQ(broker->state().images().size(), 1u);
     EXPECT_EQ(broker->inspect(manager, {}, now)->images[0].lease_left_ns, UINT64_MAX);
     EXPECT_TRUE(broker->revoke(manager, wire::RevokeImage{made->image}, now));
-    EXPECT_EQ(broker->image_count(), 0u);
+    EXPECT_EQ(broker->state().images().size(), 0u);
 }
 
 TEST_F(ImageLife, changing_a_lease_counts_from_then)
@@ -63,9 +63,9 @@ TEST_F(ImageLife, changing_a_lease_counts_from_then)
     ASSERT_TRUE(broker->set_lease(alice, {made->handle, 3 * second}, now));
     EXPECT_EQ(release(alice, *made), Errc{});
     pass(3 * second - 1);
-    EXPECT_EQ(broker->image_count(), 1u);
+    EXPECT_EQ(broker->state().images().size(), 1u);
     pass(1);
-    EXPECT_EQ(broker->image_count(), 0u);
+    EXPECT_EQ(broker->state().images().size(), 0u);
 }
 
 TEST_F(ImageLife, setting_leases_again_and_again_keeps_one_deadline)
@@ -98,7 +98,7 @@ TEST_F(ImageLife, handles_of_others_mean_nothing)
     EXPECT_EQ(code(broker->release(bob, made->handle, now)), Errc::protocol_violation);
     EXPECT_EQ(code(broker->inspect(bob, made->image, now)), Errc::not_found);
     EXPECT_EQ(broker->inspect(bob, made->image, now).error().reason.view().substr(0, 8), "no image");
-    EXPECT_EQ(broker->image_count(), 1u);
+    EXPECT_EQ(broker->state().images().size(), 1u);
 }
 
 TEST_F(ImageLife, handles_are_never_reused_in_a_session)

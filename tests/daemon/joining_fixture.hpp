@@ -24,7 +24,7 @@ protected:
     void SetUp() override
     {
         pool.emplace(64ULL << 20);
-        broker.emplace(limits, std::vector<Allocator*>{&memfd, &gpu}, *pool, proofs, Helpers{&prover, &system}, events);
+        broker.emplace(limits, std::vector<Allocator*>{&memfd, &gpu}, *pool, proofs, Helpers{{&prover}, &system}, events);
         for (const ClientId id : {alice, bob, carol}) join(id);
         join(manager, true);
     }
@@ -32,7 +32,7 @@ protected:
     Digest state(ClientId id, const Capabilities& table)
     {
         const Digest digest = *wire::digest_of(table);
-        EXPECT_TRUE(broker->keep_table(id, digest, table));
+        EXPECT_TRUE(broker->deciding().keep_table(id, digest, table));
         return digest;
     }
     static wire::Participant party(const Digest& table, Usage usage = UsageFlag::sample, std::string_view name = "")
@@ -59,7 +59,7 @@ protected:
     std::shared_ptr<Joined> come(ClientId id, const Token& token, wire::Participant as, Rights rights = Right::read)
     {
         auto out = std::make_shared<Joined>();
-        broker->join(id, {token, rights, std::move(as)}, now, [out](const AllocationAnswer& answer) {
+        broker->join(next(id), {token, rights, std::move(as)}, now, [out](const OperationAnswer& answer) {
             EXPECT_FALSE(out->answered);
             out->answered = true;
             out->request = answer.request;
@@ -68,27 +68,36 @@ protected:
                 out->reason = answer.held.error().reason.view();
                 return;
             }
-            out->got = keep(*answer.held);
-            out->source = answer.held->source;
+            out->got = keep(answer.held->front());
+            out->source = answer.held->front().source;
         });
         return out;
     }
     Result<std::uint64_t> refresh(ClientId id, HandleId handle)
     {
         Result<std::uint64_t> out = fail(Errc::internal, "not answered");
-        broker->refresh(id, {handle}, now, [&](Result<std::uint64_t> cost) { out = std::move(cost); });
+        broker->refresh(next(id), {handle}, now, [&](const OperationAnswer& answer) {
+            if (answer.held) out = answer.cost_ns;
+            else out = std::unexpected(answer.held.error());
+        });
         return out;
     }
     Result<Got> move(ClientId id, HandleId handle)
     {
-        auto held = broker->move(id, {handle}, now);
+        auto held = broker->move(id, {handle});
         if (!held) return std::unexpected(held.error());
         return keep(*held);
     }
     std::string why(ClientId id, wire::Why what)
     {
-        const auto decision = broker->why(id, what, now);
+        const auto decision = broker->deciding().why(id, what, now);
         return decision ? std::string(decision->outcome.view()) : std::string(name(decision.error().code));
+    }
+    Errc manage_proofs(ClientId id, wire::ProofAction action)
+    {
+        Errc out = Errc::internal;
+        broker->manage_proofs(next(id), {action}, now, [&](const OperationAnswer& answer) { out = code(answer.held); });
+        return out;
     }
     ImageInfo info(ImageId id) { return broker->inspect(manager, id, now)->images.at(0); }
     /// Everything that a client left behind but its connection.

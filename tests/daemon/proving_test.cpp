@@ -5,6 +5,8 @@
 #include "tests/daemon/broker_fixture.hpp"
 #include "tests/daemon/fake_gpu.hpp"
 
+#include <array>
+
 namespace dmb::test {
 namespace {
 
@@ -152,7 +154,7 @@ protected:
     }
     void run(std::vector<Party> importers, Modifier modifier = tiled)
     {
-        proving.run(trial(std::move(importers), modifier), now, [this](Instant) { ++done; });
+        proving.run({trial(std::move(importers), modifier)}, now, [this](Instant) { ++done; });
     }
     const Proof* found(const Party& importer, Modifier modifier = tiled) const
     {
@@ -167,7 +169,7 @@ protected:
     FakeGpu gpu;
     FakeHelper prover, system;
     Proofs proofs;
-    Proving proving{proofs, {&prover, &system}};
+    Proving proving{proofs, {{&prover}, &system}};
     Party first = make_party(make_table({tiled})), other = make_party(make_table({tiled}, Api::vulkan));
     int done = 0;
 };
@@ -269,7 +271,7 @@ TEST_F(ProvingTest, a_trial_that_waited_is_answered_by_the_one_before_it)
     run({first});
     run({first});
     run({other});
-    EXPECT_EQ(prover.proven.size(), 1u) << "one at a time";
+    EXPECT_EQ(prover.proven.size(), 1u) << "one at a time with one device";
     EXPECT_EQ(gpu.asked.size(), 1u);
     prover.answers.release();
     EXPECT_EQ(done, 2);
@@ -315,9 +317,9 @@ TEST_F(ProvingTest, an_exporter_that_ended_otherwise_is_asked_again_next_time)
 
 TEST_F(ProvingTest, without_a_prover_or_for_apis_it_does_not_have_nothing_is_tried)
 {
-    Proving alone(proofs, {nullptr, &system});
+    Proving alone(proofs, {{}, &system});
     EXPECT_TRUE(alone.untried(trial({first})).empty());
-    alone.run(trial({first}), now, [this](Instant) { ++done; });
+    alone.run({trial({first})}, now, [this](Instant) { ++done; });
     EXPECT_EQ(done, 1);
     EXPECT_TRUE(gpu.asked.empty());
     EXPECT_TRUE(proving.untried(trial({make_party(make_table({tiled}, Api::kms)), Party{}})).empty());
@@ -326,8 +328,8 @@ TEST_F(ProvingTest, without_a_prover_or_for_apis_it_does_not_have_nothing_is_tri
 TEST_F(ProvingTest, system_memory_that_nobody_can_fill_gives_no_result)
 {
     gpu.fills = false;
-    Proving alone(proofs, {&prover, nullptr});
-    alone.run(trial({first}), now, [this](Instant) { ++done; });
+    Proving alone(proofs, {{&prover}, nullptr});
+    alone.run({trial({first})}, now, [this](Instant) { ++done; });
     EXPECT_EQ(done, 1);
     EXPECT_TRUE(proofs.empty());
 }
@@ -366,16 +368,339 @@ TEST_F(ProvingTest, a_trial_that_waited_for_another_device_is_not_run_on_its_suc
     EXPECT_EQ(gpu.asked.size(), 1u);
 }
 
-TEST_F(ProvingTest, what_warms_up_lets_those_who_wait_go_first)
+/// Three GPUs and what runs on them; two provers.
+class SideBySide : public FdTest {
+protected:
+    SideBySide()
+    {
+        for (std::size_t i = 0; i < gpus.size(); ++i) {
+            gpus[i].known[0].id.device_uuid = {static_cast<std::uint8_t>(i + 1)};
+            gpus[i].known[0].node.assign(node(i));
+        }
+        for (FakeHelper* prover : {&one, &two}) prover->answers.held = true;
+    }
+    static std::string node(std::size_t number) { return "/dev/dri/renderD" + std::to_string(128 + number); }
+    static Party on(std::size_t number, Api api = Api::egl)
+    {
+        Capabilities table = make_table({tiled}, api, true);
+        table.device.node.assign(node(number));
+        return make_party(std::move(table));
+    }
+    static Trial trial(Allocator& exporter, std::vector<Party> importers, Modifier modifier = tiled)
+    {
+        return {.allocator = &exporter,
+                .device = 0,
+                .format = format,
+                .modifier = modifier,
+                .usage = UsageFlag::sample,
+                .rules = {},
+                .size = {64, 64},
+                .importers = std::move(importers)};
+    }
+    Batch run(Trial wanted, Urgency urgency = Urgency::now)
+    {
+        return proving.run({std::move(wanted)}, now, [this, number = begun++](Instant) { done.push_back(number); }, urgency);
+    }
+    const Proof* found(const Allocator& exporter, const Party& importer, Modifier modifier = tiled) const
+    {
+        return proofs.find(pair_key(exporter.devices()[0], importer, format, modifier, {64, 64}));
+    }
+    std::size_t running() const { return one.answers.waiting() + two.answers.waiting(); }
+
+    Instant now{second};
+    std::array<FakeGpu, 3> gpus;
+    MemfdAllocator memfd;
+    FakeHelper one, two, system;
+    Proofs proofs;
+    Proving proving{proofs, {{&one, &two}, &system}};
+    int begun = 0;
+    std::vector<int> done;
+};
+
+TEST_F(SideBySide, trials_without_a_common_device_overlap)
 {
-    prover.answers.held = true;
-    std::vector<int> order;
-    const auto note = [&](int which) { return [&order, which](Instant) { order.push_back(which); }; };
-    proving.run(trial({first}, tiled), now, note(0), Urgency::background);
-    proving.run(trial({first}, swizzled), now, note(1), Urgency::background);
-    proving.run(trial({first}, modifier_linear), now, note(2));
-    for (int i = 0; i < 3; ++i) prover.answers.release();
-    EXPECT_EQ(order, (std::vector{0, 2, 1}));
+    run(trial(gpus[0], {on(3)}));
+    run(trial(gpus[1], {on(4)}));
+    EXPECT_EQ(one.proven.size(), 1u);
+    EXPECT_EQ(two.proven.size(), 1u);
+    two.answers.release();
+    one.answers.release();
+    EXPECT_EQ(done, (std::vector{1, 0}));
+}
+
+TEST_F(SideBySide, trials_with_a_common_device_do_not)
+{
+    run(trial(gpus[0], {on(3)}));
+    run(trial(gpus[0], {on(4)}));
+    run(trial(gpus[1], {on(3, Api::vulkan)}));
+    run(trial(gpus[1], {on(0)}));
+    run(trial(memfd, {on(0)}, modifier_linear));
+    EXPECT_EQ(running(), 1u) << "exporter, importer, importer that exports, importer of system memory";
+    while (running() > 0) (one.answers.waiting() ? one : two).answers.release();
+    EXPECT_EQ(done.size(), 5u);
+}
+
+TEST_F(SideBySide, two_devices_of_one_worker_are_tried_in_turn)
+{
+    gpus[0].known.push_back(gpus[1].known[0]);
+    run(trial(gpus[0], {on(3)}));
+    Trial second = trial(gpus[0], {on(4)});
+    second.device = 1;
+    run(std::move(second));
+    EXPECT_EQ(gpus[0].asked.size(), 1u);
+    one.answers.release();
+    EXPECT_EQ(gpus[0].asked.size(), 2u);
+    one.answers.release();
+}
+
+TEST_F(SideBySide, a_device_is_known_by_whatever_is_known_of_it)
+{
+    const auto overlap = [&](const Device& a, const Device& b) {
+        Party first = on(3), second = on(4);
+        Capabilities tables[] = {*first.table, *second.table};
+        tables[0].device = a, tables[1].device = b;
+        proofs.clear();
+        run(trial(gpus[0], {make_party(tables[0])}));
+        run(trial(gpus[1], {make_party(tables[1])}));
+        const bool both = running() == 2;
+        while (running() > 0) (one.answers.waiting() ? one : two).answers.release();
+        return both;
+    };
+    const Device plain{.id = {}, .node = {}, .driver = "a", .version = "1", .software = false};
+    const auto with = [&](const auto& change) {
+        Device out = plain;
+        out.driver = "b";
+        change(out);
+        return out;
+    };
+    const Device uuid = with([](Device& d) { d.id.device_uuid = {7}; }), pci = with([](Device& d) { d.id.pci = 7; }),
+                 render = with([](Device& d) { d.id.render_node = 7; }), other = with([](Device& d) { d.id.pci = 8; });
+    const auto in_another_driver = [](Device device) {
+        device.driver = "c";
+        device.id.driver_uuid = {3};
+        return device;
+    };
+    for (const Device& device : {uuid, pci, render}) EXPECT_FALSE(overlap(device, in_another_driver(device)));
+    EXPECT_TRUE(overlap(pci, other));
+    EXPECT_TRUE(overlap(pci, plain));
+    EXPECT_FALSE(overlap(plain, plain)) << "of one driver, and nothing else is known";
+}
+
+TEST_F(SideBySide, one_that_hangs_delays_only_those_with_its_devices)
+{
+    run(trial(gpus[0], {on(3)}));
+    run(trial(gpus[2], {on(3)}));
+    for (const std::size_t importer : {4, 5}) run(trial(gpus[1], {on(importer)}));
+    run(trial(gpus[2], {on(5)}));
+    for (int i = 0; i < 3; ++i) two.answers.release();
+    EXPECT_EQ(done, (std::vector{2, 3, 4}));
+    EXPECT_EQ(one.proven.size(), 1u);
+    one.answers.release();
+    EXPECT_EQ(done.back(), 0);
+    EXPECT_EQ(running(), 1u) << "the one that waited for it";
+}
+
+TEST_F(SideBySide, those_that_wait_for_one_device_go_in_the_order_of_their_coming)
+{
+    for (const Modifier modifier : {tiled, swizzled, modifier_linear}) run(trial(gpus[0], {on(3)}, modifier));
+    for (int i = 0; i < 3; ++i) one.answers.release();
+    EXPECT_EQ(done, (std::vector{0, 1, 2}));
+}
+
+TEST_F(SideBySide, as_many_run_at_once_as_there_are_provers)
+{
+    for (std::size_t i = 0; i < 3; ++i) run(trial(gpus[i], {on(3 + i)}));
+    EXPECT_EQ(running(), 2u);
+    EXPECT_TRUE(gpus[2].asked.empty());
+    two.answers.release();
+    EXPECT_EQ(two.proven.size(), 2u);
+}
+
+TEST_F(SideBySide, a_crash_is_of_the_pair_that_its_worker_had)
+{
+    one.proofs.insert_or_assign(tiled.value, fail(Errc::disconnected, "SIGSEGV"));
+    run(trial(gpus[0], {on(3)}));
+    run(trial(gpus[1], {on(4)}));
+    one.answers.release();
+    two.answers.release();
+    EXPECT_EQ(found(gpus[0], on(3))->result, ProofResult::crashed);
+    EXPECT_EQ(found(gpus[1], on(4))->result, ProofResult::works);
+    EXPECT_EQ(proofs.all().size(), 2u);
+}
+
+TEST_F(SideBySide, system_memory_is_in_nobody_s_way)
+{
+    run(trial(memfd, {on(3)}, modifier_linear));
+    run(trial(memfd, {on(4)}, modifier_linear));
+    EXPECT_EQ(running(), 2u);
+}
+
+TEST_F(SideBySide, the_same_question_is_not_asked_twice_at_once_where_no_device_keeps_it_apart)
+{
+    for (int i = 0; i < 2; ++i) run(trial(memfd, {on(3, Api::cpu)}, modifier_linear));
+    EXPECT_EQ(running(), 1u);
+    one.answers.release();
+    EXPECT_EQ(done.size(), 2u);
+    EXPECT_EQ(one.proven.size() + two.proven.size(), 1u);
+}
+
+TEST_F(SideBySide, the_cpu_is_in_nobody_s_way)
+{
+    run(trial(gpus[0], {on(3, Api::cpu)}));
+    run(trial(gpus[1], {on(3, Api::cpu)}));
+    EXPECT_EQ(running(), 2u);
+}
+
+TEST_F(SideBySide, a_batch_ends_once_with_the_last_of_its_trials)
+{
+    int ended = 0;
+    proving.run({trial(gpus[0], {on(3), on(4)}), trial(gpus[1], {on(5)}), trial(gpus[1], {})}, now, [&](Instant) { ++ended; });
+    two.answers.release();
+    one.answers.release();
+    EXPECT_EQ(ended, 0);
+    one.answers.release();
+    EXPECT_EQ(ended, 1);
+    proving.run({trial(gpus[0], {on(3), on(4)})}, now, [&](Instant) { ++ended; });
+    proving.run({}, now, [&](Instant) { ++ended; });
+    EXPECT_EQ(ended, 3) << "nothing was left to find out";
+    EXPECT_EQ(running(), 0u);
+}
+
+TEST_F(SideBySide, a_batch_that_was_cancelled_ends_with_what_has_begun_and_tells_nobody)
+{
+    const Batch batch = run(trial(gpus[0], {on(3), on(4)}), Urgency::background);
+    run(trial(gpus[0], {on(5)}), Urgency::background);
+    proving.cancel(batch);
+    one.answers.release();
+    EXPECT_NE(found(gpus[0], on(3)), nullptr) << "it is known now";
+    EXPECT_EQ(running(), 1u);
+    one.answers.release();
+    EXPECT_EQ(found(gpus[0], on(4)), nullptr);
+    EXPECT_EQ(done, (std::vector{1}));
+    proving.cancel(batch);
+    EXPECT_EQ(running(), 0u);
+}
+
+TEST_F(SideBySide, what_nobody_waits_for_gives_way_on_a_common_device_and_is_tried_later)
+{
+    run(trial(gpus[0], {on(3)}), Urgency::background);
+    run(trial(gpus[1], {on(4)}), Urgency::background);
+    run(trial(gpus[2], {on(3)}));
+    EXPECT_EQ(one.times_abandoned, 1);
+    EXPECT_EQ(two.times_abandoned, 0) << "it was in nobody's way";
+    EXPECT_EQ(gpus[2].asked.size(), 1u);
+    EXPECT_EQ(found(gpus[0], on(3)), nullptr);
+    one.answers.release();
+    EXPECT_EQ(done, (std::vector{2}));
+    EXPECT_EQ(gpus[0].asked.size(), 2u);
+    one.answers.release();
+    two.answers.release();
+    EXPECT_EQ(done, (std::vector{2, 0, 1}));
+}
+
+TEST_F(SideBySide, what_goes_wrong_where_another_just_gave_way_is_tried_once_more)
+{
+    one.proofs.insert_or_assign(swizzled.value, fail(Errc::timed_out, "no answer"));
+    run(trial(gpus[0], {on(3)}), Urgency::background);
+    run(trial(gpus[1], {on(3)}, swizzled));
+    one.answers.release();
+    EXPECT_EQ(found(gpus[1], on(3), swizzled), nullptr) << "the GPU may have hung before";
+    one.answers.release();
+    ASSERT_NE(found(gpus[1], on(3), swizzled), nullptr);
+    EXPECT_EQ(found(gpus[1], on(3), swizzled)->result, ProofResult::hung);
+    one.answers.release();
+    EXPECT_EQ(done, (std::vector{1, 0}));
+}
+
+TEST_F(SideBySide, an_allocation_that_goes_wrong_where_another_just_gave_way_is_tried_once_more)
+{
+    run(trial(gpus[0], {on(1)}), Urgency::background);
+    gpus[1].broken.insert_or_assign(tiled.value, Error{Errc::disconnected, "SIGSEGV"});
+    gpus[1].answers.held = true;
+    run(trial(gpus[1], {on(3)}));
+    gpus[1].broken.clear();
+    gpus[1].answers.release();
+    gpus[1].answers.release();
+    one.answers.release();
+    ASSERT_NE(found(gpus[1], on(3)), nullptr);
+    EXPECT_EQ(found(gpus[1], on(3))->result, ProofResult::works);
+    one.answers.release();
+    EXPECT_EQ(done, (std::vector{1, 0}));
+}
+
+TEST_F(SideBySide, what_nobody_waits_for_gives_way_where_no_prover_is_left)
+{
+    run(trial(gpus[0], {on(3)}), Urgency::background);
+    run(trial(gpus[1], {on(4)}), Urgency::background);
+    run(trial(gpus[2], {on(5)}));
+    EXPECT_EQ(one.times_abandoned + two.times_abandoned, 1);
+    EXPECT_EQ(gpus[2].asked.size(), 1u);
+}
+
+TEST_F(SideBySide, what_nobody_waits_for_gives_way_while_it_is_allocated)
+{
+    gpus[0].answers.held = true;
+    run(trial(gpus[0], {on(3)}), Urgency::background);
+    run(trial(gpus[1], {on(3)}));
+    EXPECT_EQ(one.times_abandoned, 0);
+    EXPECT_EQ(one.proven.size(), 1u);
+    gpus[0].answers.release();
+    EXPECT_EQ(running(), 1u) << "its importer's device is taken";
+    one.answers.release();
+    EXPECT_EQ(done, (std::vector{1}));
+    gpus[0].answers.release();
+    one.answers.release();
+    EXPECT_EQ(done, (std::vector{1, 0}));
+}
+
+TEST_F(SideBySide, what_gave_way_and_was_cancelled_does_not_come_back)
+{
+    const Batch batch = run(trial(gpus[0], {on(3)}), Urgency::background);
+    proving.cancel(batch);
+    run(trial(gpus[1], {on(3)}));
+    EXPECT_EQ(one.times_abandoned, 1);
+    one.answers.release();
+    EXPECT_EQ(running(), 0u);
+    EXPECT_EQ(done, (std::vector{1}));
+}
+
+TEST_F(SideBySide, what_nobody_waits_for_does_not_take_a_device_that_a_client_waits_for)
+{
+    run(trial(gpus[0], {on(3)}));
+    run(trial(gpus[1], {on(3)}));
+    run(trial(gpus[1], {on(4)}), Urgency::background);
+    EXPECT_EQ(running(), 1u);
+    one.answers.release();
+    EXPECT_EQ(one.proven.size() + two.proven.size(), 2u);
+    (one.answers.waiting() ? one : two).answers.release();
+    EXPECT_EQ(done, (std::vector{0, 1}));
+}
+
+TEST_F(SideBySide, thousands_that_are_answered_at_once_do_not_nest)
+{
+    for (FakeHelper* prover : {&one, &two}) prover->answers.held = false;
+    std::vector<Trial> trials;
+    for (std::uint64_t i = 0; i < 5000; ++i) trials.push_back(trial(gpus[0], {on(3)}, Modifier{0x0100000000001000 + i}));
+    int ended = 0;
+    proving.run(std::move(trials), now, [&](Instant) { ++ended; }, Urgency::background);
+    EXPECT_EQ(ended, 1);
+    EXPECT_EQ(proofs.all().size(), 5000u);
+}
+
+TEST_F(SideBySide, warming_up_ends_once_when_all_that_the_devices_share_is_known)
+{
+    Pool pool(0);
+    Allocations allocations({&gpus[0], &gpus[1]}, pool, proofs, {{&one, &two}, &system});
+    int ended = 0;
+    allocations.warm_up(now, {on(3), on(4)}, [&](Instant) { ++ended; });
+    while (running() > 0) {
+        EXPECT_EQ(ended, 0);
+        (one.answers.waiting() ? one : two).answers.release();
+    }
+    EXPECT_EQ(ended, 1);
+    EXPECT_EQ(proofs.all().size(), 4u) << "one layout of two devices in two importers";
+    allocations.warm_up(now, {on(3), on(4)}, [&](Instant) { ++ended; });
+    EXPECT_EQ(ended, 2);
 }
 
 } // namespace

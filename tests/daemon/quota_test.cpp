@@ -76,33 +76,35 @@ TEST_F(Quotas, handles_are_limited_and_a_refused_open_takes_nothing)
     EXPECT_TRUE(open(bob, *once)) << "the token was not used up by the refusal";
 }
 
-TEST(Charge, moves_and_gives_back_exactly_once)
+TEST(AccountsTest, what_is_taken_counts_for_the_client_and_its_user_until_it_is_given_back)
 {
-    const auto client = std::make_shared<Account>("this client", Amount{.bytes = 10, .images = 1, .fds = 1, .tokens = 1});
-    const auto user = std::make_shared<Account>("this user", Amount{.bytes = 100, .images = 9, .fds = 9, .tokens = 9});
-    {
-        Charge first = *Charge::take(client, user, {.bytes = 10});
-        Charge second = std::move(first);
-        EXPECT_EQ(client->used().bytes, 10u);
-        EXPECT_FALSE(Charge::take(client, user, {.bytes = 1}));
-        EXPECT_FALSE(second.resize({.bytes = 11}));
-        EXPECT_EQ(user->used().bytes, 10u);
-        EXPECT_TRUE(second.resize({.bytes = 4}));
-        EXPECT_EQ(user->used().bytes, 4u);
-    }
-    EXPECT_EQ(client->used(), Amount{});
-    EXPECT_EQ(user->used(), Amount{});
+    Accounts accounts({.client = {.bytes = 10, .images = 1, .fds = 1, .tokens = 1},
+                       .uid = {.bytes = 15, .images = 9, .fds = 9, .tokens = 9}});
+    const Payer one{{1}, 7}, other{{2}, 7};
+    for (const Payer& payer : {one, other}) accounts.open(payer.client);
+    EXPECT_TRUE(accounts.take(one, {.bytes = 10}));
+    EXPECT_FALSE(accounts.take(one, {.bytes = 1})) << "the client's limit";
+    EXPECT_FALSE(accounts.take(other, {.bytes = 6})) << "the user's limit";
+    EXPECT_EQ(accounts.used(other.client), Amount{}) << "a refusal leaves no trace";
+    EXPECT_FALSE(accounts.change(one, {.bytes = 10}, {.bytes = 11}));
+    EXPECT_EQ(accounts.used(one.client).bytes, 10u);
+    EXPECT_TRUE(accounts.change(one, {.bytes = 10}, {.bytes = 4}));
+    EXPECT_TRUE(accounts.take(other, {.bytes = 10}));
+    accounts.close(one.client);
+    EXPECT_FALSE(accounts.take({{3}, 7}, {.bytes = 2})) << "the user goes on paying for whoever left";
+    accounts.give_back(one, {.bytes = 4});
+    EXPECT_TRUE(accounts.take({{3}, 7}, {.bytes = 5}));
 }
 
-TEST(Charge, sums_that_would_wrap_are_refused)
+TEST(AccountsTest, sums_that_would_wrap_are_refused)
 {
-    const auto account = std::make_shared<Account>("this client", Amount{.bytes = UINT64_MAX, .images = UINT32_MAX});
-    const auto all = Charge::take(account, std::make_shared<Account>("u", account->used()), {});
-    ASSERT_TRUE(all);
-    const auto user = std::make_shared<Account>("this user", Amount{.bytes = UINT64_MAX, .images = UINT32_MAX});
-    const auto half = Charge::take(account, user, {.bytes = UINT64_MAX - 1});
-    EXPECT_FALSE(Charge::take(account, user, {.bytes = 2}));
-    EXPECT_TRUE(Charge::take(account, user, {.bytes = 1}));
+    const Amount most{.bytes = UINT64_MAX, .images = UINT32_MAX};
+    Accounts accounts({.client = most, .uid = most});
+    const Payer payer{{1}, 7};
+    accounts.open(payer.client);
+    EXPECT_TRUE(accounts.take(payer, {.bytes = UINT64_MAX - 1}));
+    EXPECT_FALSE(accounts.take(payer, {.bytes = 2}));
+    EXPECT_TRUE(accounts.take(payer, {.bytes = 1}));
 }
 
 } // namespace

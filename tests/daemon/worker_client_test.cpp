@@ -390,6 +390,34 @@ TEST_F(IdleWorker, a_crash_is_followed_by_a_start_only_if_somebody_waits)
     EXPECT_EQ(client->deadline(), never);
 }
 
+TEST_F(IdleWorker, one_that_is_abandoned_ends_and_is_there_again_for_the_next_request)
+{
+    prove();
+    greet();
+    client->abandon(now);
+    EXPECT_EQ(answers, std::vector{Errc::shutting_down});
+    EXPECT_EQ(link.killed, 1);
+    EXPECT_EQ(client->deadline(), never);
+    prove();
+    EXPECT_EQ(link.started, 2);
+    greet();
+    say(wire::WorkerProof{ProofResult::works, {}}, link.serial);
+    EXPECT_EQ(answers, (std::vector{Errc::shutting_down, Errc{}}));
+}
+
+TEST_F(IdleWorker, one_that_is_abandoned_while_it_starts_does_so_and_ends_when_idle)
+{
+    prove();
+    client->abandon(now);
+    EXPECT_EQ(answers, std::vector{Errc::shutting_down});
+    EXPECT_EQ(link.killed, 0);
+    greet();
+    EXPECT_TRUE(link.sent.empty());
+    pass(5 * second);
+    EXPECT_EQ(link.killed, 1);
+    EXPECT_EQ(client->deadline(), never);
+}
+
 TEST_F(IdleWorker, an_answer_to_another_question_is_no_proof)
 {
     prove();

@@ -110,7 +110,7 @@ TEST_F(ImportPixels, vulkan_is_told_how_to_convert)
     const auto told = [&](const Colour& colour) {
         dmabroker_vulkan_images images{.struct_size = sizeof images};
         dmabroker_error error{};
-        const LocalImage image(fourcc("NV12"), {64, 64}, {.colour = colour});
+        const LocalImage image(fourcc("NV12"), {256, 64}, {.colour = colour}); // as wide as its stride
         EXPECT_EQ(dmabroker_vulkan_import(image.get(), &context.handles(), 0, 0, &images, &error), 0) << error.text;
         dmabroker_vulkan_release(&context.handles(), &images);
         return images;

@@ -51,7 +51,15 @@ public:
     explicit LateHelper(Later& later) : later_(later) {}
     void prove(const wire::WorkerProve&, std::span<const int>, Instant now, Done<wire::WorkerProof> done) override
     {
-        add<wire::WorkerProof>(now, std::move(done), [] { return wire::WorkerProof{ProofResult::works, {}}; });
+        proving_ = std::make_shared<Done<wire::WorkerProof>>(std::move(done));
+        const auto once = [proving = proving_](Result<wire::WorkerProof> proof, Instant at) {
+            if (*proving) std::exchange(*proving, nullptr)(std::move(proof), at);
+        };
+        add<wire::WorkerProof>(now, once, [] { return wire::WorkerProof{ProofResult::works, {}}; });
+    }
+    void abandon(Instant now) override
+    {
+        if (proving_ && *proving_) std::exchange(*proving_, nullptr)(fail(Errc::shutting_down, "abandoned"), now);
     }
     void read(const ImageDesc&, std::span<const int>, Instant now, Done<Pixels> done) override
     {
@@ -75,6 +83,7 @@ private:
         });
     }
     Later& later_;
+    std::shared_ptr<Done<wire::WorkerProof>> proving_; ///< the last one; null inside when it has its answer
 };
 
 /// A device whose memory comes late, or not at all.
@@ -455,7 +464,7 @@ private:
     LateAllocator late_;
     Pool pool_{1 << 20};
     Proofs proofs_;
-    Broker broker_{limits_, {&memfd_, &late_}, pool_, proofs_, Helpers{late_.helper(), late_.helper()}, server_};
+    Broker broker_{limits_, {&memfd_, &late_}, pool_, proofs_, Helpers{{late_.helper()}, late_.helper()}, server_};
 };
 
 } // namespace

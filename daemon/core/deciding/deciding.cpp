@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// From what clients state to what is negotiated, and from what came of it to `why`. Every negotiation leaves a
-// record, and one line in the log when it concerned more than one participant or failed.
-#include "daemon/core/serving/broker.hpp"
+// Tables are kept by whoever states them, wishes are made of what requests say and of them, and decisions can be asked
+// for by who asked, who holds the image, and managers.
+#include "daemon/core/deciding/deciding.hpp"
 
 #include "proto/base/log.hpp"
 
@@ -23,71 +23,55 @@ Error unknown_table(const wire::Participant& participant)
 
 // --- tables ----------------------------------------------------------------------------------------
 
-Result<bool> Broker::find_table(ClientId id, const wire::FindCapabilities& request)
+Result<bool> Deciding::find_table(ClientId id, const Digest& digest)
 {
-    ClientRecord& record = client(id);
-    const TablePointer table = tables_.find(request.digest);
+    const TablePointer table = state_.find_table(digest);
     if (!table) return false;
-    TRY(keep_table(record, table));
+    TRY(keep(id, digest, table));
     return true;
 }
 
-Result<std::optional<std::vector<std::byte>>> Broker::define_table(ClientId id, const wire::DefineCapabilities& part)
+Result<std::optional<std::vector<std::byte>>> Deciding::define_table(ClientId id, const wire::DefineCapabilities& part)
 {
-    ClientRecord& record = client(id);
-    StatedTables& stated = record.stated;
-    TRY(add_part(stated, part));
-    if (part.offset == 0) {
-        stated.partial_charge = {};
-        auto charge = Charge::take(record.account, record.uid_account, {.bytes = part.size});
-        if (!charge) {
-            stated.size = 0;
-            stated.partial = {};
-            return std::unexpected(charge.error());
-        }
-        stated.partial_charge = std::move(*charge);
-    }
-    if (stated.partial.size() < stated.size) return std::optional<std::vector<std::byte>>();
-    stated.size = 0;
-    stated.partial_charge = {};
-    return std::exchange(stated.partial, {});
+    PartialTable partial = state_.at(id).partial;
+    const Result<> good = add_part(partial, part);
+    const bool whole = good && partial.bytes.size() == partial.size;
+    TRY(state_.set_partial_table(id, good && !whole ? partial : PartialTable()));
+    TRY(good);
+    if (!whole) return std::optional<std::vector<std::byte>>();
+    return std::move(partial.bytes);
 }
 
-Result<> Broker::keep_table(ClientId id, const Digest& digest, Capabilities table)
+Result<> Deciding::keep_table(ClientId id, const Digest& digest, Capabilities table)
 {
-    ClientRecord& record = client(id);
     if (!is_canonical(table))
         return fail(Errc::invalid_argument,
                     "the rows of a capability table must be sorted by kind, format and modifier, each of these once");
     const Device& device = table.device;
     if (!is_printable(device.node) || !is_printable(device.driver) || !is_printable(device.version))
         return fail(Errc::invalid_argument, "names of devices must be printable UTF-8 without control characters");
-    if (TablePointer known = tables_.find(digest)) return keep_table(record, std::move(known));
-    Charge charge = TRY(charge_table(record, table.rows.size()));
-    record.stated.tables.push_back({tables_.add(digest, std::move(table), std::move(charge)), {}});
-    return {};
+    if (const TablePointer known = state_.find_table(digest)) return keep(id, digest, known);
+    TRY(check_count(id));
+    return state_.add_table(id, digest, std::move(table));
 }
 
-/// Whoever states a table pays for it, also when others stated the same: they may leave first.
-Result<> Broker::keep_table(ClientRecord& record, TablePointer table)
+Result<> Deciding::keep(ClientId id, const Digest& digest, const TablePointer& table)
 {
-    auto& tables = record.stated.tables;
-    if (std::ranges::find(tables, table, &StatedTables::Entry::table) != tables.end()) return {};
-    Charge charge = TRY(charge_table(record, table->rows.size()));
-    tables.push_back({std::move(table), std::move(charge)});
-    return {};
+    const auto& stated = state_.at(id).tables;
+    if (std::ranges::find(stated, digest) != stated.end()) return {};
+    TRY(check_count(id));
+    return state_.keep_table(id, digest, table);
 }
 
-Result<Charge> Broker::charge_table(const ClientRecord& record, std::size_t rows)
+Result<> Deciding::check_count(ClientId id) const
 {
-    if (record.stated.tables.size() >= limits::capability_tables)
-        return fail(Errc::quota_exceeded, "a client states at most {} capability tables", limits::capability_tables);
-    return Charge::take(record.account, record.uid_account, cost_of_table(rows));
+    if (state_.at(id).tables.size() < limits::capability_tables) return {};
+    return fail(Errc::quota_exceeded, "a client states at most {} capability tables", limits::capability_tables);
 }
 
 // --- wishes ----------------------------------------------------------------------------------------
 
-Result<Party> Broker::party_of(const wire::Participant& participant, const ClientRecord* speaker) const
+Result<Party> Deciding::party_of(const wire::Participant& participant, const ClientState* speaker) const
 {
     if (!is_printable(participant.name))
         return fail(Errc::invalid_argument, "names must be printable UTF-8 without control or direction characters");
@@ -98,12 +82,12 @@ Result<Party> Broker::party_of(const wire::Participant& participant, const Clien
         if (party.demands.name.empty()) party.demands.name = speaker->name;
     }
     if (participant.capabilities == Digest{}) return party;
-    party.table = tables_.find(participant.capabilities);
+    party.table = state_.find_table(participant.capabilities);
     if (!party.table) return std::unexpected(unknown_table(participant));
     return party;
 }
 
-Result<Wish> Broker::wish_of(const wire::Allocate& request) const
+Result<Wish> Deciding::wish_of(const wire::Allocate& request) const
 {
     if (request.participants.size() > limits::participants)
         return fail(Errc::invalid_argument, "an image has at most {} participants, this request names {}", limits::participants,
@@ -119,65 +103,53 @@ Result<Wish> Broker::wish_of(const wire::Allocate& request) const
 
 // --- decisions -------------------------------------------------------------------------------------
 
-DecisionPointer Broker::decide(const ClientRecord& asker, DecisionRecord decision, Outcome outcome, const Order& order,
-                               ImageId image)
+DecisionPointer Deciding::note(ClientId asker, DecisionRecord decision, Outcome outcome, const wire::Name& label, Instant now)
 {
-    decision.asker = asker.id;
-    decision.pid = asker.peer.pid;
-    decision.label = order.label;
-    decision.made = order.now;
+    const ClientState& client = state_.at(asker);
+    decision.asker = asker;
+    decision.pid = client.peer.pid;
+    decision.label = label;
+    decision.made = now;
     decision.plan = std::move(outcome.plan);
     decision.candidates = std::move(outcome.candidates);
     decision.wish = std::move(outcome.wish);
-    decision.image = image;
     auto made = std::make_shared<const DecisionRecord>(std::move(decision));
-    decisions_.add(made);
-    const bool matters = !made->wish.parties.empty() || image == ImageId{};
-    if (const auto left_out = matters ? log_budget_.spend(account_key(asker.peer, asker.id.value), order.now) : std::nullopt)
-        log::info("request {} of client {} (pid {}): {}{}", made->id.value, asker.id.value, asker.peer.pid,
-                  summary(dmb::describe(*made, order.now)), *left_out ? fmt::format(" ({} more not shown)", *left_out) : "");
+    state_.add_decision(made);
+    const bool matters = !made->wish.parties.empty() || made->image == ImageId{};
+    if (const auto left_out = matters ? log_budget_.spend(client.payer().user, now) : std::nullopt)
+        log::info("request {} of client {} (pid {}): {}{}", made->id.value, asker.value, client.peer.pid,
+                  summary(dmb::describe(*made, now)), *left_out ? fmt::format(" ({} more not shown)", *left_out) : "");
     return made;
 }
 
-Result<Decision> Broker::why(ClientId id, const wire::Why& request, Instant now) const
+DecisionPointer Deciding::find(const wire::Why& request) const
 {
-    const ClientRecord& asking = clients_.at(id);
+    const ImageRecord* image = state_.find(request.image);
+    if (request.request == RequestId{}) return image ? image->decided : nullptr;
+    if (DecisionPointer recent = state_.decisions().find(request.request)) return recent;
+    for (const auto& [_, other] : state_.images()) // an image keeps its own for longer
+        if (other.decision == request.request) return other.decided;
+    return nullptr;
+}
+
+Result<Decision> Deciding::why(ClientId id, const wire::Why& request, Instant now) const
+{
+    const ClientRecord& asking = state_.at(id);
     const auto may_see = [&](const DecisionRecord& d) {
-        const auto holds = [&](const auto& entry) { return entry.second.image == d.image; };
-        return asking.manager || d.asker == id || (d.image != ImageId{} && std::ranges::any_of(asking.holds, holds));
+        const auto holds = [&](const auto& entry) {
+            const ImageRecord* image = state_.find(image_of(entry.second.object));
+            return image && image->decision == d.id;
+        };
+        return asking.manager || d.asker == id || std::ranges::any_of(asking.holds, holds);
     };
-    DecisionPointer found;
-    if (request.request != RequestId{}) found = decisions_.find(request.request);
-    if (request.request != RequestId{} && !found) // an image keeps its own for longer
-        for (const auto& [_, image] : images_)
-            if (image.decision && image.decision->id == request.request) found = image.decision;
-    if (const auto image = images_.find(request.image); image != images_.end() && (!found || request.request == RequestId{}))
-        if (image->second.decision && (request.request == RequestId{} || image->second.decision->id == request.request))
-            found = image->second.decision;
+    DecisionPointer found = find(request);
     if (request.request == RequestId{} && request.image == ImageId{})
-        for (const DecisionPointer& d : decisions_.all())
+        for (const DecisionPointer& d : state_.decisions().all())
             if (may_see(*d)) found = d;
     if (!found || !may_see(*found))
         return fail(Errc::not_found, "no decision that this client may see: images that were registered have none, and of "
                                      "failed requests only the last ones are kept");
     return dmb::describe(*found, now);
-}
-
-Result<> Broker::manage_proofs(ClientId id, const wire::ManageProofs& request, Instant now)
-{
-    if (!client(id).manager) return fail(Errc::denied, "only a manager connection may clear or warm proofs");
-    if (request.action == wire::ProofAction::clear) {
-        proofs_.clear();
-        for (Allocator* allocator : allocations_.allocators()) allocator->forgive();
-        allocations_.devices_changed(now);
-        return {};
-    }
-    std::vector<Party> importers;
-    for (const auto& [_, other] : clients_)
-        for (const StatedTables::Entry& entry : other.stated.tables)
-            importers.push_back({.demands = {.name = other.name, .usage = UsageFlag::sample}, .table = entry.table});
-    allocations_.warm_up(now, std::move(importers));
-    return {};
 }
 
 } // namespace dmb

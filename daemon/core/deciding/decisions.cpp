@@ -70,6 +70,11 @@ DecisionPointer Decisions::find(RequestId id) const
 
 Decision describe(const DecisionRecord& record, Instant now)
 {
+    if (record.told) {
+        Decision out = *record.told;
+        out.age_ns = time_left(record.made, now);
+        return out;
+    }
     const Wish& wish = record.wish;
     Decision out{.id = record.id, .image = record.image, .pid = record.pid, .label = record.label.view()};
     out.age_ns = time_left(record.made, now);

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 // The record of negotiations: what `why` shows. Kept as found, put into words when somebody asks.
 #pragma once
-#include "daemon/core/serving/allocation.hpp"
+#include "daemon/core/deciding/negotiate.hpp"
+#include "proto/base/instant.hpp"
 
 #include <deque>
 #include <memory>
@@ -18,24 +19,23 @@ struct DecisionRecord {
     Wish wish;
     std::shared_ptr<const Negotiation> plan; ///< null: it did not come to that, see `note`
     std::vector<wire::Candidate> candidates;
-    ImageId image; ///< 0: refused
+    ImageId image; ///< the first that was made; 0: refused
     std::optional<ImageDesc> memory;
-    BoundedText<240> note; ///< instead of, or besides, what the plan says
+    BoundedText<240> note;        ///< instead of, or besides, what the plan says
+    std::optional<Decision> told; ///< of an earlier life of the broker: in words already
 };
 using DecisionPointer = std::shared_ptr<const DecisionRecord>;
 
-/// The last ones; an image keeps its own beyond that.
+/// The last ones, oldest first; an image keeps its own beyond that.
 class Decisions {
 public:
-    RequestId next_id() { return {++last_}; }
     void add(DecisionPointer);
     /// Null: not among the last ones.
     DecisionPointer find(RequestId) const;
     const std::deque<DecisionPointer>& all() const { return last_ones_; }
 
 private:
-    std::uint64_t last_ = 0;
-    std::deque<DecisionPointer> last_ones_; ///< oldest first
+    std::deque<DecisionPointer> last_ones_;
 };
 
 Decision describe(const DecisionRecord&, Instant now);

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: MIT
-// A participant of a negotiation with its table at hand.
+// A participant of a negotiation with its table at hand, and what all of them want together.
 #pragma once
 #include "proto/wire/messages.hpp"
 
 #include <memory>
+#include <vector>
 
 namespace dmb {
 
+/// One copy per content, named by `Participant::capabilities` (state/tables.hpp).
 using TablePointer = std::shared_ptr<const Capabilities>;
 
 struct Party {
@@ -15,6 +17,14 @@ struct Party {
     std::uint32_t pid = 0; ///< 0: named by somebody else
     ClientId client;       ///< 0: named by somebody else
     friend bool operator==(const Party&, const Party&) = default;
+};
+
+/// What is wanted, and by whom.
+struct Wish {
+    wire::AllocateSpec spec;
+    std::vector<FourCC> alternatives;
+    std::vector<Party> parties;
+    friend bool operator==(const Wish&, const Wish&) = default;
 };
 
 } // namespace dmb

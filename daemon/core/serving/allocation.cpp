@@ -90,11 +90,11 @@ const Offer* Allocations::offer_of(const ImageDesc& desc) const
     return found == offers_.end() ? nullptr : &*found;
 }
 
-void Allocations::start(ClientId client, Wish wish, UniqueFd contents, Instant now, Done done)
+void Allocations::start(const OperationId& operation, Wish wish, UniqueFd contents, Instant now, Done done)
 {
-    if (!contents && serve_from_pool(client, wish, now, done)) return;
+    if (!contents && serve_from_pool(operation.client, wish, now, done)) return;
     auto job = std::make_unique<Job>();
-    job->client = client;
+    job->operation = operation;
     job->wish = std::move(wish);
     job->contents = std::move(contents);
     job->began = now;
@@ -102,9 +102,9 @@ void Allocations::start(ClientId client, Wish wish, UniqueFd contents, Instant n
     plan(std::move(job), now);
 }
 
-void Allocations::forget(ClientId client)
+bool Allocations::forget(const OperationId& operation)
 {
-    std::erase_if(waiting_, [&](const JobPointer& job) { return job->client == client; });
+    return std::erase_if(waiting_, [&](const JobPointer& job) { return job->operation == operation; }) > 0;
 }
 
 bool Allocations::must_wait(const wire::AllocateSpec& spec) const
@@ -185,7 +185,7 @@ bool Allocations::prove_first(JobPointer& job, Instant now)
     for (std::size_t i = job->plan->copied.size(); i-- > 0;)
         trial.importers.erase(trial.importers.begin() + static_cast<std::ptrdiff_t>(job->plan->copied[i] - 1));
     if (proving_.untried(trial).empty() || !job->tried.insert({choice.offer, choice.modifiers[0]}).second) return false;
-    proving_.run(std::move(trial), now, [this, job = std::move(job)](Instant at) mutable {
+    proving_.run({std::move(trial)}, now, [this, job = std::move(job)](Instant at) mutable {
         last_plan_.reset();
         plan(std::move(job), at);
     });
@@ -202,7 +202,7 @@ void Allocations::attempt(JobPointer job, Instant now)
     job->device = allocator.devices()[choice.device];
     if (prove_first(job, now)) return;
     if (!job->contents)
-        if (auto pooled = take_pooled(job->client, *job->plan, choice, job->wish))
+        if (auto pooled = take_pooled(job->operation.client, *job->plan, choice, job->wish))
             return succeed(std::move(job), std::move(*pooled), "first choice that works; reused memory", now);
     const wire::AllocateSpec spec = spec_for(job->wish, choice);
     const LayoutRules rules = job->plan->rules;
@@ -272,9 +272,10 @@ void Allocations::give_up(JobPointer job, Instant now)
 }
 
 /// Every layout of every device, for every importer that has it in its table.
-void Allocations::warm_up(Instant now, std::vector<Party> importers)
+Batch Allocations::warm_up(Instant now, std::vector<Party> importers, Proving::Done done)
 {
     constexpr Extent size = {256, 256};
+    std::vector<Trial> trials;
     for (const Offer& offer : offers_)
         for (const FormatSupport& row : offer.formats) {
             if (row.device != offer.index || !offer.device->problem.empty()) continue;
@@ -294,8 +295,9 @@ void Allocations::warm_up(Instant now, std::vector<Party> importers)
                                   row.usage};
             for (const Party& party : importers)
                 if (broken_demands(party, made) == 0) trial.importers.push_back(party);
-            if (!trial.importers.empty()) proving_.run(std::move(trial), now, [](Instant) {}, Urgency::background);
+            if (!trial.importers.empty()) trials.push_back(std::move(trial));
         }
+    return proving_.run(std::move(trials), now, std::move(done), Urgency::background);
 }
 
 } // namespace dmb

@@ -5,20 +5,13 @@
 #include "daemon/alloc/pool.hpp"
 #include "daemon/core/deciding/negotiate.hpp"
 #include "daemon/core/proving/proving.hpp"
+#include "daemon/core/state/records.hpp"
 
 #include <memory>
 #include <set>
 #include <vector>
 
 namespace dmb {
-
-/// What is wanted, and by whom.
-struct Wish {
-    wire::AllocateSpec spec;
-    std::vector<FourCC> alternatives;
-    std::vector<Party> parties;
-    friend bool operator==(const Wish&, const Wish&) = default;
-};
 
 /// What an allocation came to. `candidates`: what was preferred but could not serve, what
 /// was tried and failed, and last the one that served; on failure those tried, then all refused.
@@ -35,14 +28,15 @@ public:
 
     Allocations(std::vector<Allocator*> allocators, Pool& pool, Proofs& proofs, const Helpers&);
 
-    /// `done` is called once, before this returns or later, unless the client is forgotten first.
-    void start(ClientId, Wish, UniqueFd contents, Instant now, Done done);
-    /// Requests of this client that still wait for a device are dropped.
-    void forget(ClientId);
+    /// `done` is called once, before this returns or later, unless the operation is forgotten first.
+    void start(const OperationId&, Wish, UniqueFd contents, Instant now, Done done);
+    /// True: it still waited for a device and is dropped.
+    bool forget(const OperationId&);
     /// An allocator's devices are other ones now.
     void devices_changed(Instant now);
-    /// Tries what the devices here could share with each other, in the background.
-    void warm_up(Instant now, std::vector<Party> importers);
+    /// Tries what the devices here could share with each other, in the background. `done` when the last trial has ended,
+    /// unless it is cancelled (Proving::cancel).
+    Batch warm_up(Instant now, std::vector<Party> importers, Proving::Done done);
 
     /// All devices, in the order of the snapshot.
     const std::vector<Offer>& offers() const { return offers_; }
@@ -56,7 +50,7 @@ public:
 
 private:
     struct Job {
-        ClientId client;
+        OperationId operation;
         Wish wish;
         UniqueFd contents;
         Instant began;

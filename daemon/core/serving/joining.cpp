@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: MIT
-// A participant that comes later. The image as it is, if its table has that layout and a trial does not say otherwise;
-// else one image for everybody, if all holders said what they can import: they are told and may move; else a copy
-// of its own. Between the steps anything may have ended, so each one looks up the client, the token and the
-// image again. Nothing that exists is taken from anybody.
+// Between the steps anything may have ended, so each one looks up the client, the token and the image again. Nothing that
+// exists is taken from anybody.
 #include "daemon/core/serving/joining.hpp"
 
 #include "daemon/core/deciding/reasons.hpp"
@@ -47,16 +45,43 @@ Party for_a_copy(Party party)
 
 } // namespace
 
+struct Joining::Joiner {
+    OperationId operation;
+    Token token;
+    Rights rights;
+    Party party;
+    ImageId image;       ///< the one that the token opens, or its latest successor
+    bool proven = false; ///< the pair was tried, or cannot be
+    BoundedText<160> misfit;
+
+    /// The image that is being made for it.
+    enum class Making : std::uint8_t { nothing, successor, copy } making = Making::nothing;
+    Outcome outcome{std::unexpected(Error{}), {}, nullptr, {}};
+};
+
+Joining::Joining(State& state, Images& images, Operations& operations, Allocations& allocations, Deciding& deciding,
+                 EventSink& events, Helper* system)
+    : state_(state),
+      images_(images),
+      operations_(operations),
+      allocations_(allocations),
+      deciding_(deciding),
+      events_(events),
+      copying_(system, allocations.allocators())
+{
+}
+
 // --- does it fit? ----------------------------------------------------------------------------------
 
 /// In words: why this image is nothing for the party. Empty when it fits.
-BoundedText<160> Broker::misfit(const ImageRecord& image, const Party& party) const
+BoundedText<160> Joining::misfit(const ImageRecord& image, const Party& party) const
 {
-    const ImageDesc& desc = image.memory.desc;
+    const ImageDesc& desc = image.desc;
     const Offer* offer = allocations_.offer_of(desc);
     if (const auto broken = broken_rule(own_rules(party).value_or(party.demands.rules), desc); !broken.empty()) return broken;
     const Demands demands = broken_demands(party, properties(desc));
-    if (demands == 0) return offer ? disproof(proofs_, *offer->device, &party, desc.format, desc.modifier, desc.size) : "";
+    if (demands == 0)
+        return offer ? disproof(allocations_.proofs(), *offer->device, &party, desc.format, desc.modifier, desc.size) : "";
     const DeviceInfo stranger{.id = desc.device, .backend = desc.backend, .name = "a client"};
     const FormatSupport row{0, desc.format, desc.modifier, static_cast<std::uint8_t>(desc.planes.size()), usable(desc)};
     const Offer shown{offer ? offer->device : &stranger, {&row, 1}, 0, 0};
@@ -64,306 +89,311 @@ BoundedText<160> Broker::misfit(const ImageRecord& image, const Party& party) co
     return reason_for({spec, {}, {&party, 1}, {&shown, 1}, {}, {}}, {0, &row, desc.rung, 2}, 1, first_of(demands));
 }
 
-/// True: a trial was started and goes on with the joining.
-bool Broker::prove_for(JoiningPointer& joining, const ImageRecord& image, Instant now)
+/// True: a trial was started and goes on with the joiner.
+bool Joining::prove_for(JoinerPointer& joiner, const ImageRecord& image, Instant now)
 {
-    const ImageDesc& desc = image.memory.desc;
+    const ImageDesc& desc = image.desc;
     const Offer* offer = allocations_.offer_of(desc);
-    if (joining->proven || !offer) return false;
-    joining->proven = true;
+    if (joiner->proven || !offer) return false;
+    joiner->proven = true;
     Trial trial{.allocator = &allocations_.allocator_of(*offer),
                 .device = offer->index,
                 .format = desc.format,
                 .modifier = desc.modifier,
                 .usage = desc.usage,
                 .size = desc.size,
-                .importers = {joining->party}};
+                .importers = {joiner->party}};
     if (allocations_.proving().untried(trial).empty()) return false;
-    allocations_.proving().run(std::move(trial), now, [this, joining = std::move(joining)](Instant at) mutable {
-        join_image(std::move(joining), at);
-    });
+    allocations_.proving().run({std::move(trial)}, now,
+                               [this, joiner = std::move(joiner)](Instant at) mutable { join_image(std::move(joiner), at); });
     return true;
 }
 
 // --- the steps -------------------------------------------------------------------------------------
 
-Result<Broker::JoiningPointer> Broker::begin_joining(ClientId id, const wire::Join& request, Instant now)
+Result<Joining::JoinerPointer> Joining::begin(const OperationId& operation, const wire::Join& request, Instant now)
 {
-    ClientRecord& record = client(id);
-    if (tokens_.deadline() <= now) expire(now);
-    const TokenRecord* token = find_token(request.token);
-    if (!token) return std::unexpected(wrong_token(record, request.token));
-    const ImageRecord& image = images_.at(token->image);
-    TRY(check_token(*token, {request.token, request.rights, request.participant.usage}, image.memory.desc));
-    auto joining = std::make_unique<Joining>();
-    joining->client = id;
-    joining->token = request.token;
-    joining->rights = request.rights;
-    joining->party = TRY(party_of(request.participant, &record));
-    joining->image = image.id;
-    return joining;
+    const TokenRecord* token = TRY(images_.find_token(operation.client, request.token, now));
+    const ImageRecord& image = state_.at(image_of(token->object));
+    TRY(Images::check_token(*token, {request.token, request.rights, request.participant.usage}, image.desc));
+    auto joiner = std::make_unique<Joiner>();
+    joiner->operation = operation;
+    joiner->token = request.token;
+    joiner->rights = request.rights;
+    joiner->party = TRY(deciding_.party_of(request.participant, &state_.at(operation.client)));
+    joiner->image = image.id;
+    return joiner;
 }
 
-void Broker::join(ClientId id, const wire::Join& request, Instant now, AllocationDone done)
+void Joining::join(const OperationId& operation, const wire::Join& request, Instant now)
 {
-    auto joining = begin_joining(id, request, now);
-    if (!joining) return done({std::unexpected(joining.error()), {}, {}});
-    (*joining)->done = std::move(done);
-    join_image(std::move(*joining), now);
+    auto joiner = begin(operation, request, now);
+    if (joiner) join_image(std::move(*joiner), now);
+    else operations_.finish(operation, {std::unexpected(joiner.error()), {}, {}});
 }
 
-void Broker::join_image(JoiningPointer joining, Instant now)
+void Joining::join_image(JoinerPointer joiner, Instant now)
 {
-    if (!clients_.contains(joining->client)) return;
-    const auto found = images_.find(joining->image);
-    if (found == images_.end()) return finish_joining(std::move(joining), fail(Errc::not_found, "the image is gone"), now);
-    ImageRecord& image = latest(found->second);
-    if (image.revoked) return finish_joining(std::move(joining), fail(Errc::token_revoked, "the image was revoked"), now);
-    joining->image = image.id;
-    joining->misfit = misfit(image, joining->party);
-    if (!joining->misfit.empty()) return renegotiate(std::move(joining), image, now);
-    if (prove_for(joining, image, now)) return;
-    Result<Held> held = hold_joined(*joining, image);
-    finish_joining(std::move(joining), std::move(held), now);
+    if (!operations_.is_wanted(joiner->operation)) return finish(std::move(joiner), std::unexpected(Error{}), now);
+    const ImageRecord* found = images_.find(joiner->image, now);
+    if (!found) return finish(std::move(joiner), fail(Errc::not_found, "the image is gone"), now);
+    const ImageRecord& image = images_.latest(*found);
+    if (image.revoked) return finish(std::move(joiner), fail(Errc::token_revoked, "the image was revoked"), now);
+    joiner->image = image.id;
+    joiner->misfit = misfit(image, joiner->party);
+    if (!joiner->misfit.empty()) return renegotiate(std::move(joiner), image, now);
+    if (prove_for(joiner, image, now)) return;
+    const Result<Held> held = hold_joined(*joiner, image.id, now);
+    finish(std::move(joiner), held, now);
 }
 
 /// Everybody who has to do with the image, if all of them are known. What it looks like stays.
-std::optional<Wish> Broker::wish_of_all(const ImageRecord& image, const Party& joiner) const
+std::optional<Wish> Joining::wish_of_all(const ImageRecord& image, const Party& joiner) const
 {
-    if (!image.decision || image.copy.source != ImageId{} || image.revoked) return std::nullopt;
-    Wish wish = image.decision->wish;
-    wish.spec.format = image.memory.desc.format;
-    wish.spec.colour = image.memory.desc.colour;
-    wish.alternatives.clear();
-    std::erase_if(wish.parties, [&](const Party& p) { return p.client != ClientId{} && !clients_.contains(p.client); });
-    for (const Hold* hold : image.holds) {
-        if (!hold->party) return std::nullopt;
-        if (hold->party->client != ClientId{}) add_party(wish.parties, *hold->party);
+    if (!image.wanted || image.copy.source != ImageId{} || image.revoked) return std::nullopt;
+    Wish wish{image.wanted->spec, {}, image.wanted->parties};
+    wish.spec.format = image.desc.format;
+    wish.spec.colour = image.desc.colour;
+    std::erase_if(wish.parties, [&](const Party& p) { return p.client != ClientId{} && !state_.find(p.client); });
+    for (const HoldId& id : image.holds) {
+        const auto& party = state_.find(id.client, id.handle)->party;
+        if (!party) return std::nullopt;
+        if (party->client != ClientId{}) add_party(wish.parties, *party);
     }
     add_party(wish.parties, joiner);
     if (wish.parties.size() > limits::participants) return std::nullopt;
     return wish;
 }
 
-void Broker::renegotiate(JoiningPointer joining, ImageRecord& image, Instant now)
+void Joining::renegotiate(JoinerPointer joiner, const ImageRecord& image, Instant now)
 {
-    std::optional<Wish> wish = wish_of_all(image, joining->party);
-    if (!wish) return make_copy(std::move(joining), image, now);
+    std::optional<Wish> wish = wish_of_all(image, joiner->party);
+    if (!wish) return make_copy(std::move(joiner), image, now);
     const Negotiation plan = allocations_.negotiated_now(*wish);
-    if (plan.choices.empty() || !plan.copied.empty()) return make_copy(std::move(joining), image, now);
-    joining->making = Joining::Making::successor;
-    make_image(std::move(joining), image, std::move(*wish), now);
+    if (plan.choices.empty() || !plan.copied.empty()) return make_copy(std::move(joiner), image, now);
+    joiner->making = Joiner::Making::successor;
+    make_image(std::move(joiner), image, std::move(*wish), now);
 }
 
-void Broker::make_copy(JoiningPointer joining, const ImageRecord& image, Instant now)
+void Joining::make_copy(JoinerPointer joiner, const ImageRecord& image, Instant now)
 {
-    const ImageDesc& desc = image.memory.desc;
+    const ImageDesc& desc = image.desc;
     const auto refuse = [&](std::string_view why) {
-        const std::string reason(joining->misfit.view());
-        Result<Held> refused = fail(Errc::no_backend, "it cannot use the image ({}): {}; {}", shape(desc), reason, why);
-        finish_joining(std::move(joining), std::move(refused), now);
+        const Result<Held> refused =
+            fail(Errc::no_backend, "it cannot use the image ({}): {}; {}", shape(desc), joiner->misfit.view(), why);
+        finish(std::move(joiner), refused, now);
     };
-    if (joining->party.demands.minimum_rung > Rung::blit)
-        return refuse(fmt::format("a copy is below the rung {} that it demands", name(joining->party.demands.minimum_rung)));
-    if (joining->rights.has(Right::write)) return refuse("in a copy, what it writes would reach nobody");
-    Wish wish{.spec = {.size = desc.size, .format = desc.format, .usage = joining->party.demands.usage, .colour = desc.colour},
+    if (joiner->party.demands.minimum_rung > Rung::blit)
+        return refuse(fmt::format("a copy is below the rung {} that it demands", name(joiner->party.demands.minimum_rung)));
+    if (joiner->rights.has(Right::write)) return refuse("in a copy, what it writes would reach nobody");
+    Wish wish{.spec = {.size = desc.size, .format = desc.format, .usage = joiner->party.demands.usage, .colour = desc.colour},
               .alternatives = {},
-              .parties = {for_a_copy(joining->party)}};
-    joining->making = Joining::Making::copy;
-    make_image(std::move(joining), image, std::move(wish), now);
+              .parties = {for_a_copy(joiner->party)}};
+    joiner->making = Joiner::Making::copy;
+    make_image(std::move(joiner), image, std::move(wish), now);
 }
 
-void Broker::make_image(JoiningPointer joining, const ImageRecord& image, Wish wish, Instant now)
+void Joining::make_image(JoinerPointer joiner, const ImageRecord& image, Wish wish, Instant now)
 {
-    ClientRecord& record = client(joining->client);
-    const Amount amount{.bytes = image.memory.desc.total_size(), .images = 1, .fds = 1, .tokens = 0};
-    Result<Charge> charge = Charge::take(record.account, record.uid_account, amount);
-    if (!charge) return finish_joining(std::move(joining), std::unexpected(charge.error()), now);
-    joining->charge = std::move(*charge);
-    const ClientId id = joining->client;
-    allocations_.start(id, std::move(wish), {}, now, [this, joining = std::move(joining)](Outcome outcome, Instant at) mutable {
-        image_made(std::move(joining), std::move(outcome), at);
-    });
+    const Amount amount{.bytes = image.desc.total_size(), .images = 1, .fds = 1, .tokens = 0};
+    if (const Result<> charged = state_.charge(joiner->operation, amount); !charged)
+        return finish(std::move(joiner), std::unexpected(charged.error()), now);
+    const OperationId operation = joiner->operation;
+    allocations_.start(operation, std::move(wish), {}, now,
+                       [this, joiner = std::move(joiner)](Outcome outcome, Instant at) mutable {
+                           image_made(std::move(joiner), std::move(outcome), at);
+                       });
 }
 
 /// Allocated; now the pixels.
-void Broker::image_made(JoiningPointer joining, Outcome outcome, Instant now)
+void Joining::image_made(JoinerPointer joiner, Outcome outcome, Instant now)
 {
-    const auto image = images_.find(joining->image);
-    if (image == images_.end()) return finish_joining(std::move(joining), fail(Errc::not_found, "the image is gone"), now);
-    if (!clients_.contains(joining->client)) return;
-    if (was_overtaken(*joining)) return start_again(std::move(joining), now);
-    joining->outcome = std::move(outcome);
-    if (!joining->outcome.memory) {
-        const Error error = joining->outcome.memory.error();
-        return image_failed(std::move(joining), error, now);
+    if (!operations_.is_wanted(joiner->operation)) return finish(std::move(joiner), std::unexpected(Error{}), now);
+    const ImageRecord* image = images_.find(joiner->image, now);
+    if (!image) return finish(std::move(joiner), fail(Errc::not_found, "the image is gone"), now);
+    if (was_overtaken(*joiner)) return start_again(std::move(joiner), now);
+    joiner->outcome = std::move(outcome);
+    if (!joiner->outcome.memory) {
+        const Error error = joiner->outcome.memory.error();
+        return image_failed(std::move(joiner), error, now);
     }
-    const bool for_everybody = !joining->outcome.plan || joining->outcome.plan->copied.empty();
-    if (!for_everybody) return image_failed(std::move(joining), {Errc::no_backend, "nothing serves everybody"}, now);
-    const CopyEnd from = end_of(image->second.memory), to = end_of(*joining->outcome.memory);
-    copying_.run(from, to, {}, now, [this, joining = std::move(joining)](const Result<Copied>& copied, Instant at) mutable {
-        image_filled(std::move(joining), copied, at);
+    const bool for_everybody = !joiner->outcome.plan || joiner->outcome.plan->copied.empty();
+    if (!for_everybody) return image_failed(std::move(joiner), {Errc::no_backend, "nothing serves everybody"}, now);
+    const Allocated& memory = *joiner->outcome.memory;
+    const CopyEnd from = end_of(image->desc, image->fds), to = end_of(memory.desc, memory.fds);
+    copying_.run(from, to, {}, now, [this, joiner = std::move(joiner)](const Result<Copied>& copied, Instant at) mutable {
+        image_filled(std::move(joiner), copied, at);
     });
 }
 
 /// Another joiner had the image replaced meanwhile. Its successor may do for this one, too; two of them would
 /// part those who are to see the same pixels.
-bool Broker::was_overtaken(const Joining& joining) const
+bool Joining::was_overtaken(const Joiner& joiner) const
 {
-    const auto image = images_.find(joining.image);
-    return joining.making == Joining::Making::successor && image != images_.end() && images_.contains(image->second.successor);
+    const ImageRecord* image = state_.find(joiner.image);
+    return joiner.making == Joiner::Making::successor && image && state_.find(image->successor);
 }
 
-void Broker::start_again(JoiningPointer joining, Instant now)
+void Joining::start_again(JoinerPointer joiner, Instant now)
 {
-    joining->making = Joining::Making::nothing;
-    joining->charge = {};
-    joining->outcome = {std::unexpected(Error{}), {}, nullptr, {}};
-    join_image(std::move(joining), now);
+    joiner->making = Joiner::Making::nothing;
+    drop_charge(*joiner);
+    joiner->outcome = {std::unexpected(Error{}), {}, nullptr, {}};
+    join_image(std::move(joiner), now);
 }
+
+void Joining::drop_charge(const Joiner& joiner) { (void)state_.charge(joiner.operation, {}); }
 
 /// One for everybody could not be had after all: then one for the joiner.
-void Broker::image_failed(JoiningPointer joining, const Error& error, Instant now)
+void Joining::image_failed(JoinerPointer joiner, const Error& error, Instant now)
 {
-    const auto image = images_.find(joining->image);
-    joining->charge = {};
-    if (joining->making == Joining::Making::successor && image != images_.end())
-        return make_copy(std::move(joining), image->second, now);
-    Result<Held> refused =
-        fail(error.code, "it cannot use the image: {}; and a copy failed: {}", joining->misfit.view(), error.reason.view());
-    finish_joining(std::move(joining), std::move(refused), now);
+    drop_charge(*joiner);
+    const ImageRecord* image = images_.find(joiner->image, now);
+    if (joiner->making == Joiner::Making::successor && image) return make_copy(std::move(joiner), *image, now);
+    const Result<Held> refused =
+        fail(error.code, "it cannot use the image: {}; and a copy failed: {}", joiner->misfit.view(), error.reason.view());
+    finish(std::move(joiner), refused, now);
 }
 
-void Broker::image_filled(JoiningPointer joining, const Result<Copied>& copied, Instant now)
+void Joining::image_filled(JoinerPointer joiner, const Result<Copied>& copied, Instant now)
 {
-    if (!clients_.contains(joining->client)) return;
-    if (was_overtaken(*joining)) return start_again(std::move(joining), now);
-    if (!copied) return image_failed(std::move(joining), copied.error(), now);
-    Result<Held> held = add_joined(*joining, *copied, now);
-    finish_joining(std::move(joining), std::move(held), now);
+    if (!operations_.is_wanted(joiner->operation)) return finish(std::move(joiner), std::unexpected(Error{}), now);
+    if (was_overtaken(*joiner)) return start_again(std::move(joiner), now);
+    if (!copied) return image_failed(std::move(joiner), copied.error(), now);
+    const Result<Held> held = add_joined(*joiner, *copied, now);
+    finish(std::move(joiner), held, now);
 }
 
 /// The new image enters the books, and its holder with it.
-Result<Held> Broker::add_joined(Joining& joining, const Copied& copied, Instant now)
+Result<Held> Joining::add_joined(Joiner& joiner, const Copied& copied, Instant now)
 {
-    ClientRecord& record = client(joining.client);
-    const auto found = images_.find(joining.image);
-    if (found == images_.end()) return fail(Errc::not_found, "the image is gone");
-    ImageRecord& source = found->second;
-    const bool is_copy = joining.making == Joining::Making::copy;
-    if (const Rung demanded = joining.party.demands.minimum_rung; is_copy && copied.route.rung() < demanded)
+    const ImageRecord* source = images_.find(joiner.image, now);
+    if (!source) return fail(Errc::not_found, "the image is gone");
+    const bool is_copy = joiner.making == Joiner::Making::copy;
+    if (const Rung demanded = joiner.party.demands.minimum_rung; is_copy && copied.route.rung() < demanded)
         return fail(Errc::no_backend,
                     "it cannot use the image: {}; and a copy through the CPU is below the rung {} that it demands",
-                    joining.misfit.view(), name(demanded));
-    Allocated memory = std::move(*joining.outcome.memory);
-    const Rung memory_rung = memory.desc.rung;
+                    joiner.misfit.view(), name(demanded));
+    Allocated memory = std::move(*joiner.outcome.memory);
+    CopyState copy;
+    if (is_copy) copy = {source->id, {1, copied.cost_ns, copied.cost_ns}, memory.desc.rung};
     if (is_copy) memory.desc.rung = copied.route.rung();
-    const Order order{source.label, 0, now};
-    DecisionRecord decision{.id = decisions_.next_id(), .memory = memory.desc};
+    DecisionRecord decision{.id = state_.new_decision_id(), .memory = memory.desc};
     decision.note.assign(fmt::format("{} {}x{}, rung {}: {}; {}", shape(memory.desc), memory.desc.size.width,
                                      memory.desc.size.height, name(memory.desc.rung),
-                                     is_copy ? fmt::format("a copy of image {}", source.id.value)
-                                             : fmt::format("replaces image {}", source.id.value),
-                                     joining.misfit.view()));
-    ImageRecord* image = TRY(add_image(record, std::move(memory), std::move(joining.charge), order));
-    std::vector<wire::Candidate> candidates = joining.outcome.candidates; // for the answer
-    image->decision = decide(record, std::move(decision), std::move(joining.outcome), order, image->id);
-    joining.outcome.candidates = std::move(candidates);
-    if (is_copy) image->copy = {joining.image, copied.route, {1, copied.cost_ns, copied.cost_ns}, memory_rung};
-    Result<Held> held = hold_joined(joining, *image);
-    if (!held) free_if_unused(*image, now);
-    else if (!is_copy) replace(source, *image);
+                                     is_copy ? fmt::format("a copy of image {}", source->id.value)
+                                             : fmt::format("replaces image {}", source->id.value),
+                                     joiner.misfit.view()));
+    drop_charge(joiner);
+    const ClientId client = joiner.operation.client;
+    Wanted wanted{joiner.outcome.wish.spec, joiner.outcome.wish.parties};
+    const ImageId id = TRY(images_.add(client, std::move(memory), {source->label, 0, now}, std::move(wanted), copy));
+    decision.image = id;
+    std::vector<wire::Candidate> candidates = joiner.outcome.candidates; // for the answer
+    state_.set_decision(id, deciding_.note(client, std::move(decision), std::move(joiner.outcome), source->label, now));
+    joiner.outcome.candidates = std::move(candidates);
+    if (is_copy) remember(id, source->id, copied.route);
+    Result<Held> held = hold_joined(joiner, id, now);
+    if (!held) images_.free_if_unused(id, now);
+    else if (!is_copy) replace(*source, id);
     return held;
 }
 
-void Broker::replace(ImageRecord& old, const ImageRecord& successor)
+void Joining::replace(const ImageRecord& old, ImageId successor)
 {
-    old.successor = successor.id;
-    for (const Hold* hold : old.holds) events_.image_replaced(hold->client, hold->handle, successor.id, successor.decision->id);
+    state_.set_successor(old.id, successor);
+    const RequestId decision = state_.at(successor).decision;
+    for (const HoldId& hold : old.holds) events_.image_replaced(hold.client, hold.handle, successor, decision);
 }
 
 /// The token is looked at once more: it may have been used, revoked or expired since.
-Result<Held> Broker::hold_joined(const Joining& joining, ImageRecord& image)
+Result<Held> Joining::hold_joined(const Joiner& joiner, ImageId image, Instant now)
 {
-    ClientRecord& record = client(joining.client);
-    const TokenRecord* token = find_token(joining.token);
-    if (!token) return std::unexpected(wrong_token(record, joining.token));
-    Held held = TRY(hold_as(record, image, {joining.rights, joining.party.demands.usage, token->enforced, token->lineage}));
-    record.holds.at(held.handle).party = std::make_shared<const Party>(joining.party);
-    if (token->one_shot) end_token(images_.at(token->image), joining.token, TokenEnd::used);
+    const ClientId client = joiner.operation.client;
+    const TokenRecord* token = TRY(images_.find_token(client, joiner.token, now));
+    const Grant grant{joiner.rights, joiner.party.demands.usage, token->enforced, token->lineage};
+    Held held = TRY(images_.hold_as(client, image, grant, std::make_shared<const Party>(joiner.party)));
+    images_.use_up(*token);
     return held;
 }
 
-void Broker::finish_joining(JoiningPointer joining, Result<Held> held, Instant now)
+void Joining::finish(JoinerPointer joiner, const Result<Held>& held, Instant now)
 {
-    const auto found = clients_.find(joining->client);
-    if (found == clients_.end()) return;
-    AllocationAnswer answer{std::move(held), std::move(joining->outcome.candidates), {}};
-    if (answer.held) answer.request = answer.held->request;
-    else {
-        DecisionRecord refused{.id = decisions_.next_id(), .note = answer.held.error().reason};
-        answer.request = refused.id;
-        if (joining->outcome.wish.parties.empty()) joining->outcome.wish.parties.push_back(joining->party);
-        joining->outcome.candidates = answer.candidates;
-        decide(found->second, std::move(refused), std::move(joining->outcome), {{}, 0, now}, {});
-    }
-    joining->done(answer);
+    const OperationId operation = joiner->operation;
+    if (!operations_.is_wanted(operation)) return operations_.finish(operation, {std::unexpected(Error{}), {}, {}});
+    std::vector<wire::Candidate> candidates = joiner->outcome.candidates;
+    if (held) return operations_.finish(operation, {std::vector{*held}, std::move(candidates), held->request});
+    DecisionRecord refused{.id = state_.new_decision_id(), .note = held.error().reason};
+    const RequestId request = refused.id;
+    if (joiner->outcome.wish.parties.empty()) joiner->outcome.wish.parties.push_back(joiner->party);
+    deciding_.note(operation.client, std::move(refused), std::move(joiner->outcome), {}, now);
+    operations_.finish(operation, {std::unexpected(held.error()), std::move(candidates), request});
 }
 
 // --- afterwards ------------------------------------------------------------------------------------
 
-CopyEnd Broker::end_of(const Allocated& memory) const
+CopyEnd Joining::end_of(const ImageDesc& desc, const ImageFds& fds) const
 {
-    const Offer* offer = allocations_.offer_of(memory.desc);
-    return {&memory.desc, &memory.fds, offer ? allocations_.allocator_of(*offer).helper() : nullptr};
+    const Offer* offer = allocations_.offer_of(desc);
+    return {&desc, &fds, offer ? allocations_.allocator_of(*offer).helper() : nullptr};
 }
 
-Result<Held> Broker::move(ClientId id, const wire::Move& request, Instant)
+Result<Held> Joining::move(ClientId id, const wire::Move& request)
 {
-    ClientRecord& record = client(id);
-    const auto found = record.holds.find(request.handle);
-    if (found == record.holds.end()) return fail(Errc::not_found, "no such handle");
-    const Hold old = found->second;
-    ImageRecord& left = images_.at(old.image);
-    ImageRecord& successor = latest(left);
+    const Hold old = *TRY(images_.find_hold(id, request.handle));
+    const ImageRecord& left = state_.at(image_of(old.object));
+    const ImageRecord& successor = images_.latest(left);
     if (&left == &successor) return fail(Errc::not_found, "the image has no successor; it is as good as ever");
-    if (left.revoked || successor.revoked || is_revoked(old.origin.get()))
+    if (left.revoked || successor.revoked || state_.is_revoked(old.origin))
         return fail(Errc::token_revoked, "the image, or the token it was opened with, was revoked; what is held remains");
-    Held held = TRY(hold_as(record, successor, {old.rights, old.usage, old.enforced, old.origin}));
-    record.holds.at(held.handle).party = old.party;
-    return held;
+    return images_.hold_as(id, successor.id, {old.rights, old.usage, old.enforced, old.origin}, old.party);
 }
 
-void Broker::refresh(ClientId id, const wire::Refresh& request, Instant now, RefreshDone done)
+/// Of a copy: where its pixels are now.
+Result<ImageId> Joining::source_of(ClientId id, HandleId handle, Instant now)
 {
-    ClientRecord& record = client(id);
-    const auto found = record.holds.find(request.handle);
-    if (found == record.holds.end()) return done(fail(Errc::not_found, "no such handle"));
-    const ImageId copy_id = found->second.image;
-    ImageRecord& copy = images_.at(copy_id);
-    if (copy.copy.source == ImageId{})
-        return done(fail(Errc::invalid_argument, "this image is no copy; it is always up to date"));
-    const auto first = images_.find(copy.copy.source);
-    if (first == images_.end()) return done(fail(Errc::not_found, "the image that this is a copy of is gone"));
-    ImageRecord& source = latest(first->second); // those who draw have moved there
-    if (first->second.revoked || source.revoked || is_revoked(found->second.origin.get()))
-        return done(
-            fail(Errc::token_revoked, "the image that this is a copy of, or the token it was joined with, was revoked"));
-    if (source.id != copy.copy.source) copy.copy.source = source.id, copy.copy.route = {};
-    copying_.run(end_of(source.memory), end_of(copy.memory), copy.copy.route, now,
-                 [this, id, copy_id, done = std::move(done)](const Result<Copied>& copied, Instant) mutable {
-                     if (const auto image = images_.find(copy_id); copied && image != images_.end()) {
-                         CopyInfo& info = image->second.copy.info;
-                         image->second.copy.route = copied->route;
-                         ++info.count;
-                         info.last_ns = copied->cost_ns;
-                         info.total_ns += copied->cost_ns;
-                         image->second.memory.desc.rung = copied->route.rung();
+    const Hold& hold = *TRY(images_.find_hold(id, handle));
+    const ImageRecord& copy = state_.at(image_of(hold.object));
+    if (copy.copy.source == ImageId{}) return fail(Errc::invalid_argument, "this image is no copy; it is always up to date");
+    const ImageRecord* first = images_.find(copy.copy.source, now);
+    if (!first) return fail(Errc::not_found, "the image that this is a copy of is gone");
+    const ImageRecord& source = images_.latest(*first); // those who draw have moved there
+    if (first->revoked || source.revoked || state_.is_revoked(hold.origin))
+        return fail(Errc::token_revoked, "the image that this is a copy of, or the token it was joined with, was revoked");
+    return source.id;
+}
+
+void Joining::refresh(const OperationId& operation, const wire::Refresh& request, Instant now)
+{
+    const Result<ImageId> source_id = source_of(operation.client, request.handle, now);
+    if (!source_id) return operations_.finish(operation, {std::unexpected(source_id.error()), {}, {}});
+    const ImageRecord& copy = state_.at(image_of(state_.find(operation.client, request.handle)->object));
+    const ImageRecord& source = state_.at(*source_id);
+    if (source.id != copy.copy.source) state_.set_source(copy.id, source.id);
+    copying_.run(end_of(source.desc, source.fds), end_of(copy.desc, copy.fds), route_of(copy.id, source.id), now,
+                 [this, operation, copy_id = copy.id, source_id = source.id](const Result<Copied>& copied, Instant) {
+                     if (!copied) return operations_.finish(operation, {std::unexpected(copied.error()), {}, {}});
+                     if (state_.find(copy_id)) {
+                         remember(copy_id, source_id, copied->route);
+                         state_.note_copied(copy_id, copied->cost_ns, copied->route.rung());
                      }
-                     if (!clients_.contains(id)) return;
-                     if (copied) done(copied->cost_ns);
-                     else done(std::unexpected(copied.error()));
+                     operations_.finish(operation, {std::vector<Held>(), {}, {}, copied->cost_ns});
                  });
+}
+
+CopyRoute Joining::route_of(ImageId copy, ImageId source) const
+{
+    const auto found = routes_.find(copy);
+    return found == routes_.end() || found->second.source != source ? CopyRoute{} : found->second.route;
+}
+
+void Joining::remember(ImageId copy, ImageId source, const CopyRoute& route)
+{
+    if (routes_.size() >= purge_at_) {
+        std::erase_if(routes_, [&](const auto& entry) { return !state_.find(entry.first); });
+        purge_at_ = 2 * routes_.size() + 64;
+    }
+    routes_[copy] = {source, route};
 }
 
 } // namespace dmb

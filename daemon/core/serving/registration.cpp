@@ -53,7 +53,7 @@ Result<Image> Broker::check_registration(ClientId id, const wire::Register& requ
     }
     Image image = TRY(Image::validate(desc, std::move(fds)));
     const Offer* device = TRY(find_modifier(desc, allocations_.offers()));
-    if (!memory_.may_register(keys, id))
+    if (!state_.may_register(keys, id))
         return fail(Errc::already_registered,
                     "this memory belongs to an image of the broker or of another client; open that by its token");
     desc = image.desc();
@@ -64,18 +64,15 @@ Result<Image> Broker::check_registration(ClientId id, const wire::Register& requ
 
 Result<Held> Broker::register_image(ClientId id, const wire::Register& request, ImageFds fds, Instant now)
 {
-    ClientRecord& record = client(id);
     MemoryKeys keys;
     Image image = TRY(check_registration(id, request, std::move(fds), keys));
     Allocated memory;
     memory.desc = image.desc();
     memory.fds = std::move(image).take_fds();
     memory.keys = keys;
-    const Amount amount{.bytes = memory.desc.total_size(), .images = 1, .fds = memory.fd_count(), .tokens = 0};
-    Charge charge = TRY(Charge::take(record.account, record.uid_account, amount));
-    ImageRecord* added = TRY(add_image(record, std::move(memory), std::move(charge), {request.label, request.lease_ns, now}));
-    Result<Held> held = hold(record, *added, Rights::all(), {});
-    if (!held) free_if_unused(*added, now);
+    const ImageId added = TRY(images_.add(id, std::move(memory), {request.label, request.lease_ns, now}, std::nullopt));
+    Result<Held> held = images_.hold_own(id, added);
+    if (!held) images_.free_if_unused(added, now);
     return held;
 }
 

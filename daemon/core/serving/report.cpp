@@ -22,7 +22,7 @@ void add_holder(std::vector<HolderInfo>& holders, const Hold& hold)
 std::set<ImageId> images_held_by(const ClientRecord& record)
 {
     std::set<ImageId> out;
-    for (const auto& [_, hold] : record.holds) out.insert(hold.image);
+    for (const auto& [_, hold] : record.holds) out.insert(image_of(hold.object));
     return out;
 }
 
@@ -43,14 +43,14 @@ void add_devices(Snapshot& out, std::span<const Offer> offers)
 
 ImageInfo Broker::describe(const ImageRecord& image, Instant now) const
 {
-    ImageInfo out{.id = image.id, .owner_uid = image.owner_uid, .label = image.label, .desc = image.memory.desc};
-    if (clients_.contains(image.owner)) out.owner = image.owner;
-    for (const Hold* hold : image.holds) add_holder(out.holders, *hold);
+    ImageInfo out{.id = image.id, .owner_uid = image.owner_uid, .label = image.label, .desc = image.desc};
+    if (state_.find(image.owner.client)) out.owner = image.owner.client;
+    for (const HoldId& id : image.holds) add_holder(out.holders, *state_.find(id.client, id.handle));
     std::ranges::sort(out.holders, {}, &HolderInfo::client);
-    out.tokens = static_cast<std::uint32_t>(image.tokens.size());
+    out.tokens = static_cast<std::uint32_t>(state_.tokens().of(object_of(image.id)).size());
     out.lease_left_ns = time_left(now, image.lease_end);
     out.age_ns = time_left(image.created, now);
-    if (image.decision) out.request = image.decision->id;
+    out.request = image.decision;
     out.source = image.copy.source;
     out.copying = image.copy.info;
     return out;
@@ -58,7 +58,7 @@ ImageInfo Broker::describe(const ImageRecord& image, Instant now) const
 
 ClientInfo Broker::describe(const ClientRecord& record) const
 {
-    const Amount& used = record.account->used();
+    const Amount used = state_.used(record.id);
     return {.id = record.id,
             .pid = record.peer.pid,
             .uid = record.peer.uid,
@@ -71,18 +71,19 @@ ClientInfo Broker::describe(const ClientRecord& record) const
 
 Result<Snapshot> Broker::inspect(ClientId id, ImageId wanted, Instant now) const
 {
-    const ClientRecord& asking = clients_.at(id);
+    const ClientRecord& asking = state_.at(id);
     Snapshot out;
     out.pool = pool_.info();
-    for (const auto& [_, record] : clients_)
+    for (const auto& [_, record] : state_.clients())
         if (asking.manager || record.id == id) out.clients.push_back(describe(record));
     const auto add = [&](const ImageRecord& image) {
-        if (wanted == ImageId{} || wanted == image.id) out.images.push_back(describe(image, now));
+        const bool is_over = image.holds.empty() && !image.has_lease(now); // and not swept yet
+        if (!is_over && (wanted == ImageId{} || wanted == image.id)) out.images.push_back(describe(image, now));
     };
     if (asking.manager)
-        for (const auto& [_, image] : images_) add(image);
+        for (const auto& [_, image] : state_.images()) add(image);
     else
-        for (const ImageId held : images_held_by(asking)) add(images_.at(held));
+        for (const ImageId held : images_held_by(asking)) add(state_.at(held));
     if (wanted != ImageId{} && out.images.empty())
         return fail(Errc::not_found, "no image {} that this client may see", wanted.value);
     std::ranges::sort(out.clients, {}, &ClientInfo::id);

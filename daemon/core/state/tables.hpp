@@ -15,34 +15,47 @@ struct DigestHash {
     std::size_t operator()(const Digest&) const;
 };
 
+Amount cost_of_table(std::size_t rows);
+
 class Tables {
 public:
+    /// `accounts`: null where nobody pays.
+    explicit Tables(std::shared_ptr<Accounts> accounts = {}) : accounts_(std::move(accounts)) {}
+
     /// Null when nobody has stated it, or those who did are gone.
     TablePointer find(const Digest&) const;
-    /// `digest` is the table's, `charge` what it costs (cost_of_table). It must not be there yet.
-    TablePointer add(const Digest& digest, Capabilities table, Charge charge);
+    /// Who pays for a table that is there.
+    Payer payer(const Digest&) const;
+    /// `digest` is the table's. It must not be there yet, and what it costs be taken.
+    TablePointer add(const Digest& digest, Capabilities table, const Payer&);
+    std::vector<Digest> all() const;
 
 private:
-    std::unordered_map<Digest, std::weak_ptr<const Capabilities>, DigestHash> tables_;
+    struct Kept {
+        Kept(Capabilities whole, const Payer& who, std::shared_ptr<Accounts> where)
+            : table(std::move(whole)), payer(who), accounts(std::move(where))
+        {
+        }
+        Kept(const Kept&) = delete;
+        Kept& operator=(const Kept&) = delete;
+        ~Kept();
+        Capabilities table;
+        Payer payer;
+        std::shared_ptr<Accounts> accounts;
+    };
+    std::shared_ptr<Accounts> accounts_;
+    std::unordered_map<Digest, std::weak_ptr<const Kept>, DigestHash> tables_;
     std::size_t purge_at_ = 64;
 };
 
-Amount cost_of_table(std::size_t rows);
-
-/// What one client stated, and what it has sent of the table that it is stating.
-struct StatedTables {
-    struct Entry {
-        TablePointer table;
-        Charge charge; ///< empty for whoever pays for the table itself
-    };
-    std::vector<Entry> tables;
-    Digest digest{};                ///< of the one that is being stated
-    std::uint32_t size = 0;         ///< bytes of that; 0: none
-    std::vector<std::byte> partial; ///< what came of them
-    Charge partial_charge;          ///< for all that are expected
+/// A table that a client is stating, as far as it has come.
+struct PartialTable {
+    Digest digest{};
+    std::uint32_t size = 0; ///< bytes of the whole; 0: none is being stated
+    std::vector<std::byte> bytes;
 };
 
 /// Adds a part. Fails when it does not follow the one before; then the whole table must be sent again.
-Result<> add_part(StatedTables&, const wire::DefineCapabilities&);
+Result<> add_part(PartialTable&, const wire::DefineCapabilities&);
 
 } // namespace dmb

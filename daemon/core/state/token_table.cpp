@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: MIT
-// Tokens are 128 random bits from the kernel; there is no fallback generator. The hash is keyed and mixes
-// all bytes, so that how long a wrong guess takes says nothing about how much of it was right. Ended
-// tokens are remembered in a ring, for an honest error to those who still have them.
+// The hash is keyed with random bits and mixes all bytes, so that how long a wrong guess takes says nothing about how
+// much of it was right. Ended tokens are remembered in a ring, for an honest error to those who still have them.
 #include "daemon/core/state/token_table.hpp"
 
+#include "daemon/core/state/life.hpp"
+
 #include <cassert>
-#include <cerrno>
 #include <cstring>
-#include <sys/random.h>
 
 namespace dmb {
 namespace {
@@ -15,14 +14,7 @@ namespace {
 constexpr std::size_t most_ended = 1024;
 __extension__ using Wide = unsigned __int128;
 
-Result<> fill_random(void* bytes, std::size_t size)
-{
-    ssize_t got;
-    do got = ::getrandom(bytes, size, 0);
-    while (got < 0 && errno == EINTR);
-    if (got == static_cast<ssize_t>(size)) return {};
-    return fail_errno(Errc::internal, "getrandom", got < 0 ? errno : EIO);
-}
+} // namespace
 
 Error describe(TokenEnd why)
 {
@@ -31,26 +23,18 @@ Error describe(TokenEnd why)
     case TokenEnd::revoked:
         return {Errc::token_revoked, "the token was revoked by somebody with the right to manage the image"};
     case TokenEnd::used: return {Errc::token_used, "the token was for one use and has been used; ask for a new one"};
-    case TokenEnd::image_gone:
+    case TokenEnd::object_gone:
         return {Errc::not_found, "the image of this token is gone: its last holder left and no lease kept it"};
     }
     return {};
 }
 
-} // namespace
-
-bool is_revoked(const Lineage* lineage)
-{
-    for (; lineage; lineage = lineage->parent.get())
-        if (lineage->revoked) return true;
-    return false;
-}
-
 TokenTable::TokenTable() : tokens_(0, hash_), ended_(0, hash_)
 {
     // Before the first client; a machine without entropy waits here, as getrandom(2) does.
-    const Result<> seeded = fill_random(&hash_, sizeof hash_);
-    assert(seeded);
+    const Result<Token> seed = make_token({});
+    assert(seed);
+    std::memcpy(&hash_, seed->bytes.data(), sizeof hash_);
     tokens_ = decltype(tokens_)(64, hash_);
     ended_ = decltype(ended_)(64, hash_);
 }
@@ -63,68 +47,94 @@ std::size_t TokenTable::Hash::operator()(const Token& token) const
     return static_cast<std::size_t>(product >> 64) ^ static_cast<std::size_t>(product);
 }
 
-Result<Token> TokenTable::add(TokenRecord record)
+void TokenTable::link(Entry& entry)
 {
-    Token token;
-    TRY(fill_random(token.bytes.data(), token.bytes.size()));
-    if (record.expires != never) expiries_.insert({record.expires, token.bytes});
-    [[maybe_unused]] const bool added = tokens_.emplace(token, std::move(record)).second;
-    assert(added);
-    return token;
+    std::vector<Token>& tokens = by_object_[entry.record.object];
+    entry.position = tokens.size();
+    tokens.push_back(entry.record.token);
+}
+
+void TokenTable::unlink(const Entry& entry)
+{
+    const auto found = by_object_.find(entry.record.object);
+    std::vector<Token>& tokens = found->second;
+    if (entry.position + 1 != tokens.size()) {
+        tokens[entry.position] = tokens.back();
+        tokens_.at(tokens.back()).position = entry.position;
+    }
+    tokens.pop_back();
+    if (tokens.empty()) by_object_.erase(found);
+}
+
+void TokenTable::add(TokenRecord record)
+{
+    const Token token = record.token;
+    if (record.expires != never) expiries_.insert({record.expires, token});
+    const auto [added, is_new] = tokens_.try_emplace(token, std::move(record), 0);
+    assert(is_new);
+    link(added->second);
 }
 
 const TokenRecord* TokenTable::find(const Token& token) const
 {
     const auto found = tokens_.find(token);
-    return found == tokens_.end() ? nullptr : &found->second;
+    return found == tokens_.end() ? nullptr : &found->second.record;
 }
 
-Error TokenTable::explain(const Token& token, bool& existed) const
+const EndedToken* TokenTable::find_ended(const Token& token) const
 {
     const auto found = ended_.find(token);
-    existed = found != ended_.end();
-    if (existed) return describe(found->second.why);
-    return {Errc::not_found, "no image has this token; check that it was copied whole"};
+    return found == ended_.end() ? nullptr : &found->second;
 }
 
-LineagePointer TokenTable::lineage_of(const Token& token) const
+void TokenTable::lead(Token token, const ObjectId& object)
 {
-    if (const TokenRecord* record = find(token)) return record->lineage;
-    const auto found = ended_.find(token);
-    return found == ended_.end() ? nullptr : found->second.lineage;
+    Entry& entry = tokens_.at(token);
+    unlink(entry);
+    entry.record.object = object;
+    link(entry);
 }
 
-ImageId TokenTable::image_of(const Token& token) const
-{
-    if (const TokenRecord* record = find(token)) return record->image;
-    const auto found = ended_.find(token);
-    return found == ended_.end() ? ImageId{} : found->second.image;
-}
-
-void TokenTable::lead(const Token& token, ImageId image) { tokens_.at(token).image = image; }
-
-void TokenTable::end(const Token& token, TokenEnd why)
+LineageId TokenTable::end(Token token, TokenEnd why)
 {
     const auto found = tokens_.find(token);
-    if (found == tokens_.end()) return;
-    const TokenRecord& record = found->second;
-    if (record.expires != never) expiries_.erase({record.expires, token.bytes});
-    ended_.insert_or_assign(token, Ended{record.lineage, record.image, why});
-    ended_order_.push_back(token);
+    const TokenRecord& record = found->second.record;
+    if (record.expires != never) expiries_.erase({record.expires, token});
+    unlink(found->second);
+    restore({token, record.lineage, record.object, why});
     tokens_.erase(found);
-    if (ended_order_.size() <= most_ended) return;
-    ended_.erase(ended_order_.front());
+    if (ended_order_.size() <= most_ended) return {};
+    const auto oldest = ended_.find(ended_order_.front());
+    const LineageId forgotten = oldest->second.lineage;
+    ended_.erase(oldest);
     ended_order_.pop_front();
+    return forgotten;
 }
 
-std::vector<std::pair<ImageId, Token>> TokenTable::expire(Instant now)
+void TokenTable::restore(const EndedToken& ended)
 {
-    std::vector<std::pair<ImageId, Token>> out;
-    while (!expiries_.empty() && expiries_.begin()->first <= now) {
-        const Token token{expiries_.begin()->second};
-        out.emplace_back(tokens_.at(token).image, token);
-        end(token, TokenEnd::expired);
-    }
+    ended_.insert_or_assign(ended.token, ended);
+    ended_order_.push_back(ended.token);
+}
+
+const std::vector<Token>& TokenTable::of(const ObjectId& object) const
+{
+    static const std::vector<Token> none;
+    const auto found = by_object_.find(object);
+    return found == by_object_.end() ? none : found->second;
+}
+
+std::vector<TokenRecord> TokenTable::all() const
+{
+    std::vector<TokenRecord> out;
+    for (const auto& [_, entry] : tokens_) out.push_back(entry.record);
+    return out;
+}
+
+std::vector<EndedToken> TokenTable::all_ended() const
+{
+    std::vector<EndedToken> out;
+    for (const Token& token : ended_order_) out.push_back(ended_.at(token));
     return out;
 }
 
