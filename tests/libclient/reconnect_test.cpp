@@ -1,11 +1,9 @@
 // SPDX-License-Identifier: MIT
 // The library after its broker went away, against fake brokers that know it again or do not: what is asked once
 // more, under which number, and what becomes of images and operations.
-#include "tests/libclient/fake_broker.hpp"
-#include "tests/support/fixture.hpp"
+#include "tests/libclient/client_fixture.hpp"
 
 #include <future>
-#include <poll.h>
 #include <sys/socket.h>
 
 namespace dmb::test {
@@ -18,53 +16,13 @@ using dmabroker::Operation;
 using dmabroker::Rights;
 using namespace std::chrono_literals;
 
-constexpr const char* some_token = "00112233445566778899aabbccddeeff";
-const FourCC ab24 = fourcc("AB24");
-const dmabroker::Allocation small_image{.size = {16, 16}, .format = ab24.value};
-
-class ReconnectTest : public FdTest {
+class ReconnectTest : public ClientTest {
 protected:
-    template <class Action> static int code_of(Action action)
-    {
-        try {
-            action();
-            return 0;
-        } catch (const dmabroker::Error& error) {
-            EXPECT_STRNE(error.what(), "");
-            return error.code();
-        }
-    }
-    static bool readable(const Client& client, int wait_ms = 0)
-    {
-        pollfd p{client.fd(), POLLIN, 0};
-        return ::poll(&p, 1, wait_ms) == 1;
-    }
     /// Until the end is seen. Its event is left.
     static void lose(Client& client)
     {
         do EXPECT_TRUE(readable(client, 10'000));
         while (code_of([&] { client.dispatch(); }) != DMABROKER_DISCONNECTED);
-    }
-    /// The next event, waited for. What was read before the end is told before it.
-    static Event wait_event(Client& client)
-    {
-        for (;;) {
-            if (auto event = client.next_event()) return std::move(*event);
-            EXPECT_TRUE(readable(client, 10'000)) << "no event in time";
-            dmabroker_dispatch(client.native(), nullptr);
-        }
-    }
-    static void give(Peer& peer, std::uint64_t serial, std::uint32_t handle)
-    {
-        const ImageDesc desc = linear_desc({16, 16}, ab24);
-        const UniqueFd memory = sealed_memfd(desc.memories[0].size);
-        const int fd = memory.get();
-        peer.send(image_reply(desc, handle), serial, {&fd, 1});
-    }
-    template <class T> static std::uint64_t serial_of(Peer& peer)
-    {
-        peer.expect<T>();
-        return peer.serial();
     }
     static wire::ResumeKey key(std::uint8_t byte)
     {
@@ -72,7 +30,6 @@ protected:
         out.fill(byte);
         return out;
     }
-    static void deny(Peer& peer) { peer.reply(wire::ErrorReply{Errc::not_found, "no such token", {}, {}}); }
 };
 
 // ---- known again -----------------------------------------------------------------------------------------
@@ -141,7 +98,6 @@ TEST_F(ReconnectTest, what_was_outstanding_is_asked_again_under_its_number_and_c
 
 TEST_F(ReconnectTest, a_register_is_asked_again_with_its_descriptors)
 {
-    const ImageDesc desc = linear_desc({16, 16}, ab24);
     FakeBroker broker({[&](Peer& peer) {
                            peer.greet_with_key(1);
                            peer.expect<wire::Register>();
@@ -155,14 +111,8 @@ TEST_F(ReconnectTest, a_register_is_asked_again_with_its_descriptors)
                            peer.drain();
                        }});
     Client client = broker.connect();
-    dmabroker_image_info info{};
-    info.width = info.height = 16;
-    info.format = ab24.value;
-    info.kind = DMABROKER_MEMFD;
-    info.plane_count = info.memory_count = 1;
-    info.planes[0].stride = desc.planes[0].stride;
-    info.memory_size[0] = desc.memories[0].size;
-    UniqueFd memory = sealed_memfd(desc.memories[0].size);
+    const dmabroker_image_info info = small_info();
+    UniqueFd memory = sealed_memfd(small_desc.memories[0].size);
     const int fd = memory.get();
     const Operation operation = client.register_start(info, &fd);
     memory.reset();
