@@ -75,6 +75,8 @@ GTEST_LANES = {
     "tests/tools/": ("host", "asan"),
     # Its workers crash on purpose, with everything open.
     "tests/integration/worker_fault_test": ("host", "asan"),
+    # Starts a process per step and field of a session, hundreds.
+    "tests/daemon/state_test": ("host", "asan"),
     "tests/": ("host", "asan", "valgrind"),
 }
 GTEST_TIMEOUT = 120

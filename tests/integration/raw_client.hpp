@@ -3,6 +3,7 @@
 #pragma once
 #include "proto/wire/channel.hpp"
 
+#include <algorithm>
 #include <string>
 
 namespace dmb::test {
@@ -40,6 +41,7 @@ public:
     {
         std::vector<std::byte> bytes(limits::packet_bytes);
         if (serial == 0) serial = ++serial_;
+        serial_ = std::max(serial_, serial); // numbers never repeat
         bytes.resize(wire::encode(message, serial, bytes).value());
         return say_bytes(bytes, fds);
     }

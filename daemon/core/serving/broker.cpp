@@ -4,6 +4,7 @@
 #include "daemon/core/serving/broker.hpp"
 
 #include <algorithm>
+#include <bit>
 #include <cassert>
 #include <sha2.h>
 
@@ -49,9 +50,11 @@ Result<> Broker::connect(ClientId id, const Peer& peer, bool manager, const wire
 
 Result<wire::ResumeKey> Broker::make_resume_key(ClientId id)
 {
-    const Token random = TRY(make_token({}));
-    state_.set_resume_key(id, hash_of(random.bytes));
-    return random.bytes;
+    std::array<std::uint64_t, 2> random;
+    for (std::uint64_t& part : random) part = TRY(make_key());
+    const auto key = std::bit_cast<wire::ResumeKey>(random);
+    state_.set_resume_key(id, hash_of(key));
+    return key;
 }
 
 Result<Resumed> Broker::resume(const wire::ResumeKey& key, const Peer& peer, bool manager)
@@ -125,22 +128,26 @@ Result<> Broker::cancel(ClientId id, std::uint64_t serial)
 
 // --- operations ------------------------------------------------------------------------------------
 
-void Broker::begin_operation(const OperationId& id, OperationKind kind, OperationDone done)
+/// False: it has been refused.
+bool Broker::begin_operation(const OperationId& id, OperationKind kind, OperationDone done)
 {
+    if (state_.find(id)) { // whoever asks begin() first never comes here
+        done({fail(Errc::invalid_argument, "another request has this number; numbers never repeat"), {}, {}});
+        return false;
+    }
     const std::uint64_t fingerprint = begun_.id == id ? begun_.fingerprint : 0;
     operations_.begin({id, fingerprint, kind}, std::move(done));
+    return true;
 }
 
 void Broker::join(const OperationId& id, const wire::Join& request, Instant now, OperationDone done)
 {
-    begin_operation(id, OperationKind::join, std::move(done));
-    joining_.join(id, request, now);
+    if (begin_operation(id, OperationKind::join, std::move(done))) joining_.join(id, request, now);
 }
 
 void Broker::refresh(const OperationId& id, const wire::Refresh& request, Instant now, OperationDone done)
 {
-    begin_operation(id, OperationKind::refresh, std::move(done));
-    joining_.refresh(id, request, now);
+    if (begin_operation(id, OperationKind::refresh, std::move(done))) joining_.refresh(id, request, now);
 }
 
 void Broker::clear_proofs(Instant now)
@@ -152,7 +159,7 @@ void Broker::clear_proofs(Instant now)
 
 void Broker::manage_proofs(const OperationId& id, const wire::ManageProofs& request, Instant now, OperationDone done)
 {
-    begin_operation(id, OperationKind::warm_up, std::move(done));
+    if (!begin_operation(id, OperationKind::warm_up, std::move(done))) return;
     if (!state_.at(id.client).manager)
         return operations_.finish(id, {fail(Errc::denied, "only a manager connection may clear or warm proofs"), {}, {}});
     if (request.action == wire::ProofAction::clear) {

@@ -84,7 +84,7 @@ private:
     struct Batch;
     using BatchPointer = std::unique_ptr<Batch>;
     void clear_proofs(Instant now);
-    void begin_operation(const OperationId&, OperationKind, OperationDone);
+    bool begin_operation(const OperationId&, OperationKind, OperationDone);
     Result<> check_allocation(const OperationId&, const wire::Allocate&, const UniqueFd& contents);
     void make_next(BatchPointer, Instant now);
     void made(BatchPointer, Outcome, Instant now);

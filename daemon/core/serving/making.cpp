@@ -80,7 +80,7 @@ Result<> Broker::check_allocation(const OperationId& id, const wire::Allocate& r
 
 void Broker::allocate(const OperationId& id, const wire::Allocate& request, UniqueFd contents, Instant now, OperationDone done)
 {
-    begin_operation(id, OperationKind::allocate, std::move(done));
+    if (!begin_operation(id, OperationKind::allocate, std::move(done))) return;
     Result<Wish> wish = deciding_.wish_of(request);
     const Result<> good = wish ? check_allocation(id, request, contents) : Result<>(std::unexpected(wish.error()));
     if (!good) return operations_.finish(id, {std::unexpected(good.error()), {}, {}});

@@ -32,9 +32,11 @@ Error describe(TokenEnd why)
 TokenTable::TokenTable() : tokens_(0, hash_), ended_(0, hash_)
 {
     // Before the first client; a machine without entropy waits here, as getrandom(2) does.
-    const Result<Token> seed = make_token({});
-    assert(seed);
-    std::memcpy(&hash_, seed->bytes.data(), sizeof hash_);
+    for (std::uint64_t& part : hash_.key) {
+        const Result<std::uint64_t> random = make_key();
+        assert(random);
+        part = *random;
+    }
     tokens_ = decltype(tokens_)(64, hash_);
     ended_ = decltype(ended_)(64, hash_);
 }
