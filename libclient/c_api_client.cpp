@@ -82,7 +82,13 @@ int dmabroker_reconnect(dmabroker_client* client, dmabroker_error* error)
     });
 }
 
-int dmabroker_get_fd(const dmabroker_client* client) { return client ? client->fd() : -EINVAL; }
+int dmabroker_get_fd(dmabroker_client* client)
+{
+    return guard(nullptr, [&]() -> Result<int> {
+        TRY(require(client, "client"));
+        return client->fd();
+    });
+}
 
 int dmabroker_dispatch(dmabroker_client* client, dmabroker_error* error)
 {

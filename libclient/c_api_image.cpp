@@ -30,12 +30,12 @@ Result<std::unique_ptr<dmabroker_image>> allocate_with_contents(Client& client, 
     wire::Allocate request = TRY(to_request(wanted));
     if (writes_itself(request.spec)) {
         const dmabroker_pixels pixels = TRY(check_contents(request.spec.size, request.spec.format, *wanted.contents));
-        auto image = TRY(client.ask_for_image(std::move(request), {}));
+        auto image = TRY(client.ask_for_image({.question = std::move(request)}, {}));
         if (write_contents(*image, pixels)) return image;
         // A driver chose a layout that the CPU cannot write after all: its worker can.
     }
     Asked asked = TRY(asked_allocation(&wanted));
-    return client.ask_for_image(std::move(asked.question), std::move(asked.fds));
+    return client.ask_for_image({.question = std::move(asked.question)}, std::move(asked.fds));
 }
 
 constexpr std::uint64_t adopted_timeout_ns = 30'000'000'000; // as the default of a connection
@@ -75,8 +75,8 @@ int dmabroker_allocate(dmabroker_client* client, const dmabroker_allocation* all
         TRY(require(image, "image"));
         *image = nullptr;
         const dmabroker_allocation wanted = TRY(read_struct(allocation));
-        auto made =
-            wanted.contents ? allocate_with_contents(*client, wanted) : client->ask_for_image(TRY(to_request(wanted)), {});
+        auto made = wanted.contents ? allocate_with_contents(*client, wanted)
+                                    : client->ask_for_image({.question = TRY(to_request(wanted))}, {});
         *image = TRY(std::move(made)).release();
         return {};
     });
@@ -106,7 +106,7 @@ int dmabroker_register(dmabroker_client* client, const dmabroker_image_info* inf
         TRY(require(image, "image"));
         *image = nullptr;
         Asked asked = TRY(asked_registration(info, fds, label, lease_ns));
-        *image = TRY(client->ask_for_image(std::move(asked.question), std::move(asked.fds))).release();
+        *image = TRY(client->ask_for_image({.question = std::move(asked.question)}, std::move(asked.fds))).release();
         return {};
     });
 }
@@ -131,7 +131,7 @@ int dmabroker_register_from_process(dmabroker_client* client, const dmabroker_im
         TRY(require(image, "image"));
         *image = nullptr;
         Asked asked = TRY(asked_registration(info, pid, remote_fds, label, lease_ns));
-        *image = TRY(client->ask_for_image(std::move(asked.question), std::move(asked.fds))).release();
+        *image = TRY(client->ask_for_image({.question = std::move(asked.question)}, std::move(asked.fds))).release();
         return {};
     });
 }

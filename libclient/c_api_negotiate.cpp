@@ -29,7 +29,7 @@ int dmabroker_join(dmabroker_client* client, const char* token, uint32_t rights,
         TRY(require(image, "image"));
         *image = nullptr;
         Asked asked = TRY(asked_join(token, rights, participant));
-        *image = TRY(client->ask_for_image(std::move(asked.question), {})).release();
+        *image = TRY(client->ask_for_image({.question = std::move(asked.question)}, {})).release();
         return {};
     });
 }

@@ -35,8 +35,7 @@ Result<Snapshot> read_snapshot(int fd, std::uint64_t size)
 
 Result<std::unique_ptr<dmabroker_client>> Client::create(UniqueFd socket, Address address)
 {
-    Readiness readiness = TRY(Readiness::create());
-    auto client = std::make_unique<dmabroker_client>(std::move(address), std::move(readiness));
+    auto client = std::make_unique<dmabroker_client>(std::move(address));
     TRY(client->connection_.open(std::move(socket)));
     return client;
 }

@@ -19,7 +19,7 @@ public:
 
     // Slow: asked and waited for, or started.
     /// The image, if that is what the question gives. `fds`: what goes with the message.
-    Result<std::unique_ptr<dmabroker_image>> ask_for_image(Question, std::vector<UniqueFd> fds);
+    Result<std::unique_ptr<dmabroker_image>> ask_for_image(Operation&&, std::vector<UniqueFd> fds);
     /// Nanoseconds that the copy took.
     Result<std::uint64_t> refresh(const wire::Refresh&);
     Result<> manage_proofs(const wire::ManageProofs&);
@@ -51,14 +51,14 @@ public:
     Result<bool> reconnect();
 
     /// For the application to wait for; the same as long as the client lives.
-    int fd() const { return connection_.readiness().fd(); }
+    Result<int> fd() { return connection_.readiness().fd(); }
     /// JSON; valid until the next allocation.
     const char* explanation() const;
     /// Of the last allocation or join, whatever became of it; 0: nothing was negotiated.
     RequestId last_request() const { return last_request_; }
 
     /// For create(): without the hello it serves nothing.
-    Client(Address address, Readiness readiness) : connection_(std::move(address), std::move(readiness)) {}
+    explicit Client(Address address) : connection_(std::move(address)) {}
 
 private:
     using Event = std::variant<wire::ImageRevoked, wire::ImageReplaced, std::unique_ptr<Operation>>;

@@ -106,9 +106,9 @@ Result<> Connection::resend_releases(std::uint64_t after, std::uint64_t before)
 
 Result<bool> Connection::transmit(std::span<const std::byte> packet, std::span<const UniqueFd> fds, wire::Wait wait)
 {
-    std::array<int, limits::packet_fds> borrowed{};
-    for (std::size_t i = 0; i < fds.size(); ++i) borrowed[i] = fds[i].get();
-    auto sent = socket_.send(packet, std::span(borrowed).first(fds.size()), wait);
+    std::vector<int> borrowed;
+    for (const UniqueFd& fd : fds) borrowed.push_back(fd.get());
+    auto sent = socket_.send(packet, borrowed, wait);
     if (!sent && sent.error().code != Errc::too_many_requests) return end(sent.error());
     return sent;
 }
@@ -236,7 +236,7 @@ std::unexpected<Error> Connection::end(const Error& reason)
 {
     if (!end_) {
         end_ = Error{Errc::disconnected, reason.reason};
-        readiness_.unwatch(socket_.fd());
+        readiness_.unwatch();
         readiness_.ring();
         socket_.close();
         fds().clear();

@@ -21,7 +21,7 @@ struct Address {
 /// and the reason.
 class Connection {
 public:
-    Connection(Address address, Readiness readiness) : address_(std::move(address)), readiness_(std::move(readiness)) {}
+    explicit Connection(Address address) : address_(std::move(address)) {}
     Connection(const Connection&) = delete;
     Connection& operator=(const Connection&) = delete;
 
@@ -67,7 +67,6 @@ public:
     /// Why it ended. Only when ended().
     const Error& reason() const { return *end_; }
     Readiness& readiness() { return readiness_; }
-    const Readiness& readiness() const { return readiness_; }
 
 private:
     Result<wire::HelloReply> greet(UniqueFd socket);

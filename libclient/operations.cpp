@@ -55,9 +55,8 @@ Result<> Client::run(Operation& operation, std::vector<UniqueFd> fds)
     return {};
 }
 
-Result<std::unique_ptr<dmabroker_image>> Client::ask_for_image(Question question, std::vector<UniqueFd> fds)
+Result<std::unique_ptr<dmabroker_image>> Client::ask_for_image(Operation&& operation, std::vector<UniqueFd> fds)
 {
-    Operation operation{.question = std::move(question)};
     TRY(run(operation, std::move(fds)));
     return std::move(operation.image);
 }

@@ -8,18 +8,19 @@ namespace dmb {
 /// Readable when the watched socket is, or after ring() until silence().
 class Readiness {
 public:
-    static Result<Readiness> create();
-
+    /// Made when it is asked for the first time, and the same from then on.
+    Result<int> fd();
+    /// Borrows it until unwatch().
     Result<> watch(int socket);
     /// Before the socket is closed: a child made by fork may still have it open, and would keep it watched.
-    void unwatch(int socket) noexcept;
+    void unwatch() noexcept;
     void ring() noexcept;
     void silence() noexcept;
-    int fd() const { return epoll_.get(); }
 
 private:
-    Readiness(UniqueFd epoll, UniqueFd bell) : epoll_(std::move(epoll)), bell_(std::move(bell)) {}
+    Result<> make();
     UniqueFd epoll_, bell_;
+    int socket_ = -1;
     bool rung_ = false;
 };
 

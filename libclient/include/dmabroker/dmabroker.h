@@ -143,8 +143,8 @@ DMABROKER_API void dmabroker_client_close(dmabroker_client* client);
 DMABROKER_API int dmabroker_reconnect(dmabroker_client* client, dmabroker_error* error);
 
 /** Readable when dmabroker_dispatch or dmabroker_next_event has something to do. The same number as long as the
- *  client lives. Borrowed, only to be waited for: an epoll instance. */
-DMABROKER_API int dmabroker_get_fd(const dmabroker_client* client);
+ *  client lives. Borrowed, only to be waited for: an epoll instance. Negative: out of descriptors. */
+DMABROKER_API int dmabroker_get_fd(dmabroker_client* client);
 /** Reads what the broker sent, without blocking. 0, or negative when the connection is gone. */
 DMABROKER_API int dmabroker_dispatch(dmabroker_client* client, dmabroker_error* error);
 
