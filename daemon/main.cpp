@@ -11,6 +11,7 @@
 #include "daemon/net/life_file.hpp"
 #include "daemon/net/listener.hpp"
 #include "daemon/net/proof_file.hpp"
+#include "daemon/net/receivers.hpp"
 #include "daemon/net/server.hpp"
 #include "daemon/net/worker_process.hpp"
 #include "daemon/options.hpp"
@@ -148,7 +149,9 @@ Result<> run(const Options& options)
     Broker broker(options.limits, allocators, pool, proofs, helpers, server, life_file.life());
     broker.state().on_numbers([&](std::uint64_t highest) { return life_file.count_on_from(highest); });
     broker_pointer = &broker;
-    server.serve(broker);
+    Receivers receivers(io, server, options.receiver, options.limits.clients_per_uid);
+    server.add(receivers);
+    server.serve(broker, receivers);
 
     std::vector<std::unique_ptr<Listener>> listeners;
     for (HandedSocket& socket : sockets.listening) {
@@ -168,6 +171,8 @@ Result<> run(const Options& options)
         child.async_wait([&](error_code error, int) {
             if (error) return;
             for (const auto& worker : workers) worker->child_ended();
+            receivers.child_changed(now());
+            server.settle();
             wait_for_child();
         });
     };

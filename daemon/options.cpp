@@ -36,14 +36,15 @@ std::string default_socket()
     return "/run/dmabroker/0";
 }
 
-std::string find_worker()
+std::string find_program(const std::string& kind)
 {
     namespace fs = std::filesystem;
+    const std::string name = "dmabroker-" + kind;
     std::error_code error;
     const fs::path folder = fs::read_symlink("/proc/self/exe", error).parent_path();
-    for (const fs::path& place : {folder / "dmabroker-worker", folder / "worker" / "dmabroker-worker"})
+    for (const fs::path& place : {folder / name, folder / kind / name})
         if (::access(place.c_str(), X_OK) == 0) return place;
-    return DMB_LIBEXECDIR "/dmabroker-worker";
+    return DMB_LIBEXECDIR "/" + name;
 }
 
 std::optional<Options> parse_options(int argc, char** argv, int& exit_code)
@@ -62,6 +63,7 @@ std::optional<Options> parse_options(int argc, char** argv, int& exit_code)
         ->transform(CLI::CheckedTransformer(levels));
     app.add_flag("!--no-gpu", options.gpu, "start no workers: system memory only");
     app.add_option("--worker", options.worker, "the dmabroker-worker program");
+    app.add_option("--receiver", options.receiver, "the dmabroker-receiver program");
     app.add_option("--worker-timeout", options.worker_timeout_s, "seconds a worker has for one request")
         ->check(CLI::Range(1, 3600));
     app.add_option("--pool-bytes", options.pool_bytes, "freed memory kept for reuse")->transform(CLI::AsSizeValue(false));
@@ -74,7 +76,8 @@ std::optional<Options> parse_options(int argc, char** argv, int& exit_code)
         exit_code = app.exit(error) == 0 ? 0 : 2;
         return std::nullopt;
     }
-    if (options.worker.empty()) options.worker = find_worker();
+    if (options.worker.empty()) options.worker = find_program("worker");
+    if (options.receiver.empty()) options.receiver = find_program("receiver");
     return options;
 }
 

@@ -13,7 +13,8 @@ struct Options {
     std::string socket; ///< the clients' path; the managers' is beside it
     log::Level log_level = log::Level::info;
     bool gpu = true;
-    std::string worker; ///< empty: found by find_worker()
+    std::string worker;   ///< empty: found by find_program()
+    std::string receiver; ///< likewise
     std::uint32_t worker_timeout_s = 10;
     Limits limits;
     std::uint64_t pool_bytes = 256ULL << 20;
@@ -26,7 +27,7 @@ std::optional<Options> parse_options(int argc, char** argv, int& exit_code);
 
 /// $XDG_RUNTIME_DIR/dmabroker/0, or /run/dmabroker/0 for a system service.
 std::string default_socket();
-/// Beside this program, in `worker/` beside it (the build folder), or where it was to be installed.
-std::string find_worker();
+/// dmabroker-KIND: beside this program, in `KIND/` beside it (the build folder), or where it was to be installed.
+std::string find_program(const std::string& kind);
 
 } // namespace dmb

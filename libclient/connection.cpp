@@ -63,9 +63,26 @@ Result<bool> Connection::send(const Message& message, std::uint64_t serial, std:
 {
     std::array<std::byte, request_bytes<Message>> packet;
     const std::size_t size = TRY(wire::encode(message, serial, packet));
-    auto sent = wire::send(socket_.get(), std::span(packet).first(size), fds, wait);
+    auto sent = wire::send(fds.empty() ? socket_.get() : channel_.get(), std::span(packet).first(size), fds, wait);
+    if (!sent && !fds.empty()) return channel_failed(sent.error());
     if (!sent) return lost(sent.error());
     return sent;
+}
+
+/// The socket for requests with descriptors, which the broker does not take on its own.
+Result<> Connection::open_channel()
+{
+    TRY(ask<wire::ChannelReply>(wire::OpenChannel{}));
+    channel_ = std::move(fds_[0]);
+    return wire::set_timeout(channel_.get(), 0, timeout_ns_);
+}
+
+std::unexpected<Error> Connection::channel_failed(const Error& cause)
+{
+    if (cause.code == Errc::too_many_requests)
+        return fail(Errc::quota_exceeded, "too many descriptors of this user are on their way; try again");
+    channel_.reset();
+    return fail(Errc::interrupted, "the process that takes descriptors for the broker has ended; repeat the request");
 }
 
 template <class Expected, class Message> Result<Expected*> Connection::ask(const Message& message, std::span<const int> fds)
@@ -73,10 +90,12 @@ template <class Expected, class Message> Result<Expected*> Connection::ask(const
     refused_ = false;
     if (end_) return std::unexpected(*end_);
     if (!unsent_releases_.empty()) TRY(flush_releases(wire::Wait::yes));
+    if (!fds.empty() && !channel_) TRY(open_channel());
+    channel_loss_.reset();
     const std::uint64_t serial = next_serial();
     if (!TRY(send(message, serial, fds, wire::Wait::yes)))
         return fail(Errc::timed_out, "the broker did not read the request in time; is it stopped?");
-    TRY(await(serial));
+    TRY(await(serial, !fds.empty()));
     if (auto* expected = std::get_if<Expected>(&reply_.message)) return expected;
     return unexpected_answer();
 }
@@ -116,13 +135,15 @@ Result<bool> Connection::receive(wire::Wait wait)
     return true;
 }
 
-Result<> Connection::await(std::uint64_t serial)
+Result<> Connection::await(std::uint64_t serial, bool on_channel)
 {
     const std::uint64_t deadline = timeout_ns_ ? now_ms() + timeout_ns_ / 1'000'000 + 1 : UINT64_MAX;
     for (;;) {
         if (!TRY(receive(wire::Wait::yes))) return abandon(serial);
         if (reply_.serial == serial) return {};
         TRY(take_unasked());
+        if (on_channel && channel_loss_ && std::ranges::find(channel_loss_->arrived, serial) == channel_loss_->arrived.end())
+            return std::unexpected(Error{channel_loss_->code, shown(channel_loss_->reason)});
         if (!wait_readable(socket_.get(), deadline)) return abandon(serial);
     }
 }
@@ -140,6 +161,11 @@ Result<> Connection::take_unasked()
     }
     if (reply_.serial != 0) return end(Error{Errc::protocol_violation, "an answer to nothing that was asked"});
     if (const auto* goodbye = std::get_if<wire::Goodbye>(&reply_.message)) return said_goodbye(*goodbye);
+    if (const auto* gone = std::get_if<wire::ChannelLost>(&reply_.message)) {
+        channel_.reset();
+        channel_loss_ = *gone;
+        return {};
+    }
     if (events_.size() == most_events) return end(Error{Errc::protocol_violation, "more events than images can be held"});
     if (const auto* revoked = std::get_if<wire::ImageRevoked>(&reply_.message)) events_.push_back(*revoked);
     else if (const auto* replaced = std::get_if<wire::ImageReplaced>(&reply_.message)) events_.push_back(*replaced);
@@ -248,6 +274,7 @@ REQUEST(Move, ImageReply)
 REQUEST(Refresh, Refreshed)
 REQUEST(Why, WhyReply)
 REQUEST(ManageProofs, Done)
+REQUEST(OpenChannel, ChannelReply)
 #undef REQUEST
 
 } // namespace dmb

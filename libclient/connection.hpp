@@ -50,7 +50,9 @@ private:
     template <class Message> Result<bool> send(const Message&, std::uint64_t serial, std::span<const int> fds, wire::Wait);
     std::uint64_t next_serial();
     Result<> flush_releases(wire::Wait);
-    Result<> await(std::uint64_t serial);
+    Result<> await(std::uint64_t serial, bool on_channel);
+    Result<> open_channel();
+    std::unexpected<Error> channel_failed(const Error& cause);
     Result<bool> receive(wire::Wait);
     Result<> take_unasked();
     std::unexpected<Error> abandon(std::uint64_t serial);
@@ -59,6 +61,8 @@ private:
     std::unexpected<Error> said_goodbye(const wire::Goodbye&);
 
     UniqueFd socket_;
+    UniqueFd channel_; ///< for requests with descriptors, once there were any
+    std::optional<wire::ChannelLost> channel_loss_; ///< since the last request was sent
     std::uint64_t timeout_ns_;
     std::uint64_t serial_ = 0;
     wire::Decoded<wire::Reply> reply_;

@@ -53,6 +53,7 @@ RULES = {
     # The broker's state as bytes: with the wire's bounded archives, because it may be torn or forged as a packet may.
     "daemon/net/state_codec": (PROTO + ["daemon/net/", "daemon/core/state/"], ["cereal"]),
     "daemon/worker/": (PROTO + [PUBLIC, "daemon/worker/", "libclient/convert.hpp", "libclient/headless/"], SYSTEM + ["gpu", "drm"]),
+    "daemon/receiver/": (PROTO + ["daemon/receiver/"], SYSTEM),
     "daemon/": (PROTO + ["daemon/net/", "daemon/core/", "daemon/policy/", "daemon/alloc/", "daemon/device/", "daemon/options.hpp"],
                 SYSTEM + ["asio", "systemd", "cli"]),
     "libclient/include/": ([PUBLIC], ["gpu", "clock"]),

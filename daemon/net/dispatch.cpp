@@ -5,6 +5,7 @@
 
 #include "daemon/alloc/memfd.hpp"
 #include "daemon/net/clock.hpp"
+#include "daemon/net/receivers.hpp"
 #include "proto/wire/digest.hpp"
 
 #include <algorithm>
@@ -250,7 +251,13 @@ void Server::handle(Session& session, std::uint64_t serial, const wire::Cancel& 
 
 void Server::handle(Session& session, std::uint64_t serial, const wire::OpenChannel&, wire::PacketFds&)
 {
-    refuse(session, serial, {Errc::unsupported, "not yet"});
+    if (session.channel_hangs)
+        return refuse(session, serial, {Errc::denied, "descriptors that this client sent cannot be closed; it gets no other channel"});
+    Result<Channel> channel = receivers_->open(session.user, session.id, now());
+    if (!channel) return refuse(session, serial, channel.error());
+    session.channel_life = std::move(channel->life);
+    const int fd = channel->client_end.get();
+    sent(session, send(session, serial, wire::ChannelReply{}, {&fd, 1}));
 }
 
 } // namespace dmb

@@ -15,6 +15,10 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#if !defined SO_PASSRIGHTS && !defined __sparc__ && !defined __hppa__
+#define SO_PASSRIGHTS 83
+#endif
+
 namespace dmb {
 namespace {
 
@@ -38,6 +42,16 @@ Result<> remove_stale(const std::string& path)
         return fail(Errc::invalid_argument, "{} exists and is not a socket; choose another path", path);
     ::unlink(path.c_str());
     return {};
+}
+
+/// Connections inherit it: sending them a descriptor fails with EPERM. Kernels before 6.16 do not have it; there
+/// receive_plain() drops descriptors.
+void refuse_descriptors([[maybe_unused]] int listening)
+{
+#ifdef SO_PASSRIGHTS
+    const int no = 0;
+    ::setsockopt(listening, SOL_SOCKET, SO_PASSRIGHTS, &no, sizeof no);
+#endif
 }
 
 } // namespace
@@ -86,6 +100,7 @@ Listener::Listener(asio::io_context& io, UniqueFd listening, bool manager, Accep
     : socket_(io, listening.release()), manager_(manager), accepted_(std::move(accepted)), spare_(open_spare())
 {
     ::fcntl(socket_.native_handle(), F_SETFL, O_NONBLOCK);
+    refuse_descriptors(socket_.native_handle());
 }
 
 void Listener::start()

@@ -19,6 +19,8 @@ namespace dmb {
 namespace {
 
 constexpr int most_drained = 512;
+/// A peer whose packets take longer to drop put there what makes others wait.
+constexpr std::uint64_t longest_drain_ns = 5'000'000;
 
 /// Whoever repeats such a request is answered anew.
 template <class Message> constexpr bool changes_nothing = false;
@@ -54,14 +56,6 @@ std::uint64_t fingerprint_of(std::span<const std::byte> packet)
     std::memcpy(&word, packet.data(), packet.size());
     mix(word);
     return h;
-}
-
-/// Unread packets would turn the peer's next read into an error and hide the goodbye.
-void drain(int socket)
-{
-    ::shutdown(socket, SHUT_RD);
-    std::byte ignored[1];
-    for (int i = 0; i < most_drained && ::recv(socket, ignored, sizeof ignored, MSG_DONTWAIT) > 0; ++i) {}
 }
 
 } // namespace
@@ -118,6 +112,18 @@ void Server::end(Session& session)
     ended_.push_back(session.id);
 }
 
+/// Unread packets would turn the peer's next read into an error and hide the goodbye.
+void Server::drain(int socket)
+{
+    ::shutdown(socket, SHUT_RD);
+    std::byte ignored[1];
+    const Instant end = after(now(), longest_drain_ns);
+    for (int i = 0; i < most_drained && now() < end; ++i) {
+        interrupter_.expect_wait();
+        if (::recv(socket, ignored, sizeof ignored, MSG_DONTWAIT) <= 0) return;
+    }
+}
+
 void Server::goodbye(Session& session, const Error& error)
 {
     if (session.state == Session::State::ended) return;
@@ -144,6 +150,7 @@ void Server::bury()
         const std::uint64_t user = found->second->user;
         if (--connections_[user] == 0) connections_.erase(user);
         silent_.erase(id);
+        interrupter_.expect_wait();
         sessions_.erase(found);
         broker_->disconnect(id, now());
     }
@@ -222,41 +229,69 @@ void Server::timer_fired()
 
 void Server::receive(Session& session)
 {
-    Result<std::optional<wire::Packet>> packet = wire::receive(session.fd(), in_, wire::Wait::no);
-    if (!packet) {
-        if (packet.error().code == Errc::protocol_violation) violation(session, packet.error());
+    interrupter_.expect_wait();
+    const Result<std::optional<std::size_t>> size = wire::receive_plain(session.fd(), in_);
+    if (!size) {
+        if (size.error().code == Errc::protocol_violation) violation(session, size.error());
         else end(session);
         return;
     }
-    if (*packet) decode(session, **packet);
+    wire::PacketFds none;
+    if (*size) decode(session, std::span(in_).first(**size), 0, none);
 }
 
-void Server::decode(Session& session, wire::Packet& packet)
+void Server::channel_packet(const wire::Parcel& parcel, std::span<const std::byte> packet, wire::PacketFds& fds)
 {
-    const std::span<const std::byte> bytes(in_.data(), packet.size);
-    const Result<> decoded = wire::decode(bytes, packet.fds.size(), request_);
+    Session* session = find(parcel.client);
+    if (!session) return;
+    if (parcel.descriptors == 0)
+        return violation(*session, {Errc::protocol_violation, "a packet without descriptors on the channel for those with"});
+    const bool refused = parcel.kind == wire::Parcel::Kind::refused;
+    try {
+        decode(*session, packet, parcel.descriptors, fds, refused ? &parcel.error : nullptr);
+    } catch (const std::exception& error) { // out of memory
+        violation(*session, {Errc::out_of_memory, error.what()});
+    }
+}
+
+void Server::channel_lost(ClientId id, const Error& why)
+{
+    Session* session = find(id);
+    if (!session || !session->channel_life) return;
+    if (why.code == Errc::protocol_violation) return violation(*session, why);
+    session->channel_life.reset();
+    session->channel_hangs |= why.code == Errc::bad_descriptor;
+    sent(*session, send(*session, 0, wire::ChannelLost{why.code, why.reason, session->pending}));
+}
+
+/// `refusal`: why its descriptors did not come along.
+void Server::decode(Session& session, std::span<const std::byte> packet, std::size_t descriptors, wire::PacketFds& fds,
+                    const Error* refusal)
+{
+    const Result<> decoded = wire::decode(packet, descriptors, request_);
     const bool greeted = session.state != Session::State::connected;
     if (decoded ? request_.serial == 0 : decoded.error().code != Errc::unsupported || request_.serial == 0)
         return violation(session, decoded ? Error{Errc::protocol_violation, "a request with serial 0"} : decoded.error());
     if (greeted != (!decoded || request_.message.index() != 0))
         return violation(session, {Errc::protocol_violation, greeted ? "a second hello" : "a request before hello"});
     if (!decoded) return refuse(session, request_.serial, decoded.error());
-    if (!greeted) return handle(session, request_.serial, std::get<wire::Hello>(request_.message), packet.fds);
+    if (!greeted) return handle(session, request_.serial, std::get<wire::Hello>(request_.message), fds);
     if (request_.has_unknown_value)
         return refuse(session, request_.serial,
                       {Errc::unsupported, "the request has a value that this broker does not know; it is older than the client"});
-    fingerprint_ = fingerprint_of(bytes);
-    serve(session, packet.fds);
+    fingerprint_ = fingerprint_of(packet);
+    serve(session, fds, refusal);
 }
 
 /// A request is done once, however often its number comes.
-void Server::serve(Session& session, wire::PacketFds& fds)
+void Server::serve(Session& session, wire::PacketFds& fds, const Error* refusal)
 {
     const std::uint64_t serial = request_.serial;
     const Begun begun = broker_->begin(session.id, serial, fingerprint_);
     const bool is_release = std::holds_alternative<wire::Release>(request_.message); // which nothing answers
     switch (begun.begin) {
     case Begin::fresh:
+        if (refusal) return refuse_once(session, serial, *refusal);
         return std::visit(
             [&](const auto& message) {
                 if constexpr (changes_nothing<std::decay_t<decltype(message)>>)

@@ -3,10 +3,12 @@
 #pragma once
 #include "daemon/core/serving/broker.hpp"
 #include "daemon/net/asio.hpp"
+#include "daemon/net/interrupter.hpp"
 #include "daemon/net/session.hpp"
 #include "daemon/policy/log_budget.hpp"
 #include "proto/base/log.hpp"
 #include "proto/wire/channel.hpp"
+#include "proto/wire/parcel.hpp"
 
 #include <map>
 #include <memory>
@@ -14,6 +16,8 @@
 #include <vector>
 
 namespace dmb {
+
+class Receivers;
 
 /// What hello and inspect say about this program.
 inline constexpr std::string_view server_name = "dmabrokerd " DMB_VERSION;
@@ -31,7 +35,11 @@ public:
     /// The broker is given later, because it needs its EventSink first.
     Server(asio::io_context&, const Limits&);
 
-    void serve(Broker& broker) { broker_ = &broker; }
+    void serve(Broker& broker, Receivers& receivers)
+    {
+        broker_ = &broker;
+        receivers_ = &receivers;
+    }
     /// Looked at whenever the timer is set.
     void add(Timed& timed) { timed_.push_back(&timed); }
 
@@ -45,6 +53,11 @@ public:
     void image_revoked(ClientId, HandleId) override;
     void image_replaced(ClientId, HandleId, ImageId successor, RequestId) override;
 
+    /// What a receiver process read on a client's channel.
+    void channel_packet(const wire::Parcel&, std::span<const std::byte> packet, wire::PacketFds&);
+    /// What the client sent there and was not answered is lost.
+    void channel_lost(ClientId, const Error& why);
+
     /// For other sockets of this thread: limits::packet_bytes, contents die with the handler.
     std::span<std::byte> buffer() { return in_; }
 
@@ -53,7 +66,8 @@ private:
     void readable(ClientId);
     void peer_ended(ClientId);
     void receive(Session&);
-    void decode(Session&, wire::Packet&);
+    void decode(Session&, std::span<const std::byte> packet, std::size_t descriptors, wire::PacketFds&,
+                const Error* refusal = nullptr);
 
     void handle(Session&, std::uint64_t serial, const wire::Hello&, wire::PacketFds&);
     void handle(Session&, std::uint64_t serial, const wire::Allocate&, wire::PacketFds&);
@@ -74,7 +88,7 @@ private:
     void handle(Session&, std::uint64_t serial, const wire::ManageProofs&, wire::PacketFds&);
     void handle(Session&, std::uint64_t serial, const wire::Cancel&, wire::PacketFds&);
     void handle(Session&, std::uint64_t serial, const wire::OpenChannel&, wire::PacketFds&);
-    void serve(Session&, wire::PacketFds&);
+    void serve(Session&, wire::PacketFds&, const Error* refusal);
     bool take_over(Session&, const wire::Hello&, wire::HelloReply&);
     void rename(Session&, ClientId);
     void allocated(ClientId, std::uint64_t serial, const OperationAnswer&);
@@ -96,6 +110,7 @@ private:
 
     void violation(Session&, const Error&);
     void goodbye(Session&, const Error&);
+    void drain(int socket);
     void end(Session&);
     void bury();
     void arm();
@@ -107,6 +122,8 @@ private:
     asio::io_context& io_;
     Limits limits_;
     Broker* broker_ = nullptr;
+    Receivers* receivers_ = nullptr;
+    Interrupter interrupter_;
     Timer timer_;
     Instant armed_ = never;
     Instant started_;

@@ -3,10 +3,10 @@
 #pragma once
 #include "daemon/alloc/worker_client.hpp"
 #include "daemon/net/asio.hpp"
+#include "daemon/net/child_process.hpp"
 #include "daemon/net/server.hpp"
 
 #include <optional>
-#include <sys/types.h>
 
 namespace dmb {
 
@@ -32,8 +32,6 @@ private:
     void readable();
     void wait_for_end(const Error& why);
     void look_for_end();
-    /// Takes the exit status of those that were killed, so that they do not stay as zombies.
-    void collect();
 
     asio::io_context& io_;
     Server& server_;
@@ -42,8 +40,7 @@ private:
     std::optional<Socket> socket_;
     std::optional<Error> ending_;  ///< why the socket ended, until the process has
     std::uint64_t generation_ = 0; ///< handlers of an earlier process's socket do nothing
-    pid_t pid_ = -1;
-    std::vector<pid_t> dying_;
+    ChildProcess child_;
 };
 
 } // namespace dmb

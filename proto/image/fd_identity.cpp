@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Reads /proc/self/fdinfo/N: the kernel prints flags, mnt_id and ino for every descriptor, and exp_name
-// only for dma-bufs. Neither this nor F_GET_SEALS calls into the file system behind the descriptor.
+// Reads /proc/thread-self/fdinfo/N: the kernel prints flags, mnt_id and ino for every descriptor, and exp_name only for
+// dma-bufs. Neither this nor F_GET_SEALS calls into the file system behind the descriptor. Not /proc/self: that is the
+// table of the first thread, and in a receiver each thread has its own.
 #include "proto/image/fd_identity.hpp"
 
 #include <charconv>
@@ -17,7 +18,7 @@ namespace {
 std::string_view read_fdinfo(int fd, std::array<char, 1024>& buffer)
 {
     std::array<char, 40> path;
-    *fmt::format_to(path.data(), "/proc/self/fdinfo/{}", fd) = '\0';
+    *fmt::format_to(path.data(), "/proc/thread-self/fdinfo/{}", fd) = '\0';
     const UniqueFd info = UniqueFd::adopt(::open(path.data(), O_RDONLY | O_CLOEXEC));
     if (!info) return {};
     const ssize_t size = ::read(info.get(), buffer.data(), buffer.size());

@@ -32,7 +32,7 @@ void adopt_fds(msghdr& header, PacketFds& out)
 
 } // namespace
 
-Result<std::optional<Packet>> receive(int socket, std::span<std::byte> buffer, Wait wait)
+RawPacket receive_raw(int socket, std::span<std::byte> buffer, Wait wait)
 {
     alignas(cmsghdr) std::byte control[CMSG_SPACE(sizeof(int) * limits::packet_fds)];
     iovec data{buffer.data(), buffer.size()};
@@ -41,20 +41,47 @@ Result<std::optional<Packet>> receive(int socket, std::span<std::byte> buffer, W
     header.msg_iovlen = 1;
     header.msg_control = control;
     header.msg_controllen = sizeof control;
+    RawPacket packet;
+    do packet.size = ::recvmsg(socket, &header, MSG_CMSG_CLOEXEC | (wait == Wait::no ? MSG_DONTWAIT : 0));
+    while (packet.size < 0 && errno == EINTR);
+    if (packet.size < 0) return packet;
+    adopt_fds(header, packet.fds);
+    packet.truncated = header.msg_flags & (MSG_TRUNC | MSG_CTRUNC | MSG_OOB);
+    return packet;
+}
+
+Result<std::optional<Packet>> receive(int socket, std::span<std::byte> buffer, Wait wait)
+{
+    RawPacket packet = receive_raw(socket, buffer, wait);
+    if (packet.size < 0) {
+        if (errno == EAGAIN || errno == EWOULDBLOCK) return std::nullopt;
+        return fail_errno(Errc::disconnected, "receive", errno);
+    }
+    if (packet.truncated)
+        return fail(Errc::protocol_violation, "packet larger than {} bytes or its descriptors did not fit", buffer.size());
+    if (packet.size == 0) return fail(Errc::disconnected, "the peer closed the connection");
+    return Packet{static_cast<std::size_t>(packet.size), std::move(packet.fds)};
+}
+
+Result<std::optional<std::size_t>> receive_plain(int socket, std::span<std::byte> buffer)
+{
+    iovec data{buffer.data(), buffer.size()};
+    msghdr header{};
+    header.msg_iov = &data;
+    header.msg_iovlen = 1;
     ssize_t size;
-    do size = ::recvmsg(socket, &header, MSG_CMSG_CLOEXEC | (wait == Wait::no ? MSG_DONTWAIT : 0));
+    do size = ::recvmsg(socket, &header, MSG_DONTWAIT);
     while (size < 0 && errno == EINTR);
     if (size < 0) {
         if (errno == EAGAIN || errno == EWOULDBLOCK) return std::nullopt;
         return fail_errno(Errc::disconnected, "receive", errno);
     }
-    std::optional<Packet> packet(std::in_place);
-    packet->size = static_cast<std::size_t>(size);
-    adopt_fds(header, packet->fds);
-    if (header.msg_flags & (MSG_TRUNC | MSG_CTRUNC | MSG_OOB))
-        return fail(Errc::protocol_violation, "packet larger than {} bytes or its descriptors did not fit", buffer.size());
+    if (header.msg_flags & MSG_CTRUNC)
+        return fail(Errc::protocol_violation, "descriptors on this socket; send such requests on the one that open_channel gives");
+    if (header.msg_flags & (MSG_TRUNC | MSG_OOB))
+        return fail(Errc::protocol_violation, "packet larger than {} bytes", buffer.size());
     if (size == 0) return fail(Errc::disconnected, "the peer closed the connection");
-    return packet;
+    return static_cast<std::size_t>(size);
 }
 
 Result<bool> send(int socket, std::span<const std::byte> packet, std::span<const int> fds, Wait wait)

@@ -23,6 +23,18 @@ struct Packet {
 /// Errc::disconnected: the peer is gone. Errc::protocol_violation: drop the peer.
 Result<std::optional<Packet>> receive(int socket, std::span<std::byte> buffer, Wait);
 
+/// As it came, not judged: for whoever must have said so before it closes a descriptor that may never close.
+struct RawPacket {
+    ssize_t size = 0; ///< below 0: errno says why
+    bool truncated = false;
+    PacketFds fds;
+};
+RawPacket receive_raw(int socket, std::span<std::byte> buffer, Wait);
+
+/// For a socket that takes no descriptors, without waiting: the packet's size. Descriptors that come all the same are
+/// dropped by the kernel without becoming this process's, so that it never has to close them, and are a violation.
+Result<std::optional<std::size_t>> receive_plain(int socket, std::span<std::byte> buffer);
+
 /// Borrows `fds`, at most limits::packet_fds. False: the socket's buffer is full (Wait::no only). Never raises SIGPIPE.
 /// Errc::too_many_requests: too many descriptors are in flight for this user; without them it would go.
 Result<bool> send(int socket, std::span<const std::byte> packet, std::span<const int> fds, Wait);

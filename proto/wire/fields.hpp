@@ -180,6 +180,7 @@ template <class A> void serialize(A& a, SnapshotReply& v) { a(FIELD(size)); }
 template <class A> void serialize(A&, Done&) {}
 template <class A> void serialize(A& a, ImageRevoked& v) { a(FIELD(handle)); }
 template <class A> void serialize(A& a, Goodbye& v) { a(FIELD(code), FIELD(reason)); }
+template <class A> void serialize(A& a, ChannelLost& v) { a(FIELD(code), FIELD(reason), FIELD(arrived)); }
 template <class A> void serialize(A& a, WorkerHello& v) { a(FIELD(devices), FIELD(formats)); }
 template <class A> void serialize(A& a, WorkerAllocate& v) { a(FIELD(device), FIELD(spec), FIELD(rules), FIELD(has_contents)); }
 template <class A> void serialize(A& a, WorkerImage& v) { a(FIELD(desc), FIELD(contents_written)); }

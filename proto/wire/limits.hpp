@@ -8,6 +8,7 @@ namespace dmb::limits {
 
 inline constexpr std::size_t packet_bytes = 64 * 1024; ///< one message, header included
 inline constexpr std::size_t packet_fds = 253;         ///< descriptors with one message: SCM_MAX_FD of the kernel
+inline constexpr std::size_t request_fds = 16;         ///< with one request; newer clients may send what is not understood
 inline constexpr std::size_t pool_images = 60;         ///< made by one request: 240 descriptors at most
 inline constexpr std::size_t snapshot_bytes = 64 * 1024 * 1024;
 inline constexpr std::size_t name_bytes = 64;           ///< client names and image labels

@@ -49,6 +49,7 @@ enum class Opcode : std::uint16_t {
     cancel,
     open_channel,
     channel_reply,
+    channel_lost,
     worker_hello = 64,
     worker_allocate,
     worker_image,
@@ -380,6 +381,16 @@ struct ChannelReply {
     friend bool operator==(const ChannelReply&, const ChannelReply&) = default;
 };
 
+/// Event (serial 0): the channel is gone. What was said there and is not answered has this error, but for what had arrived.
+struct ChannelLost {
+    static constexpr Opcode opcode = Opcode::channel_lost;
+    Errc code = Errc::interrupted;
+    BoundedText<240> reason;
+    BoundedVector<std::uint64_t, limits::pending_requests> arrived; ///< serials of what is being served and will be answered
+    std::size_t fd_count() const { return 0; }
+    friend bool operator==(const ChannelLost&, const ChannelLost&) = default;
+};
+
 /// Event (serial 0): the image was revoked. What the client holds stays mapped; nobody new can open it.
 struct ImageRevoked {
     static constexpr Opcode opcode = Opcode::image_revoked;
@@ -488,7 +499,7 @@ struct WorkerDone {
 using Request = std::variant<Hello, Allocate, Open, Register, MintToken, RevokeToken, RevokeImage, SetLease, Release, Inspect,
                              FindCapabilities, DefineCapabilities, Join, Move, Refresh, Why, ManageProofs, Cancel, OpenChannel>;
 using Reply = std::variant<HelloReply, ErrorReply, ImageReply, TokenReply, SnapshotReply, Done, ImageRevoked, Goodbye,
-                           CapabilitiesReply, Refreshed, WhyReply, ImageReplaced, ChannelReply>;
+                           CapabilitiesReply, Refreshed, WhyReply, ImageReplaced, ChannelReply, ChannelLost>;
 using WorkerRequest = std::variant<WorkerAllocate, WorkerProve, WorkerRead, WorkerWrite, WorkerBlit>;
 using WorkerReply = std::variant<WorkerHello, WorkerImage, ErrorReply, WorkerProof, WorkerPixels, WorkerDone>;
 

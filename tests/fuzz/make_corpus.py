@@ -12,7 +12,7 @@ HERE = Path(__file__).resolve().parent
 GOLDEN = HERE.parent / "proto" / "golden"
 REQUEST, REPLY, WORKER_REQUEST, WORKER_REPLY, SNAPSHOT, JSON, TABLE = range(7)
 REPLIES = ("hello_reply", "error_reply", "image_reply", "token_reply", "snapshot_reply", "done", "image_revoked", "goodbye",
-           "capabilities_reply", "refreshed", "why_reply", "image_replaced", "channel_reply")
+           "capabilities_reply", "refreshed", "why_reply", "image_replaced", "channel_reply", "channel_lost")
 WORKER_REQUESTS = ("worker_allocate", "worker_prove", "worker_read", "worker_write", "worker_blit")
 WORKER_REPLIES = ("worker_hello", "worker_image", "worker_proof", "worker_pixels", "worker_done")
 DIRECTION = {**dict.fromkeys(REPLIES, REPLY), **dict.fromkeys(WORKER_REQUESTS, WORKER_REQUEST),

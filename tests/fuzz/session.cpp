@@ -6,8 +6,9 @@
 // byte, descriptor.
 #include "daemon/alloc/memfd.hpp"
 #include "daemon/core/serving/broker.hpp"
-#include "daemon/net/server.hpp"
+#include "daemon/net/receivers.hpp"
 #include "proto/base/log.hpp"
+#include "proto/image/fd_identity.hpp"
 #include "proto/image/format_table.hpp"
 #include "proto/wire/digest.hpp"
 
@@ -179,7 +180,7 @@ Limits small_limits()
 
 class World {
 public:
-    explicit World(FuzzedDataProvider& input) : in_(input) { server_.serve(broker_); }
+    explicit World(FuzzedDataProvider& input) : in_(input) { server_.serve(broker_, receivers_); }
 
     void run()
     {
@@ -240,6 +241,7 @@ private:
         int ends[2];
         require(::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) == 0);
         clients_[who] = UniqueFd::adopt(ends[0]);
+        ids_[who] = ClientId{++connections_};
         server_.admit(UniqueFd::adopt(ends[1]), in_.ConsumeIntegralInRange(0, 7) == 0);
         if (in_.ConsumeIntegralInRange(0, 7) != 0) say(who, wire::Hello{.name = "fuzz"});
     }
@@ -252,7 +254,24 @@ private:
         if (in_.ConsumeIntegralInRange(0, 15) == 0)
             bytes[in_.ConsumeIntegralInRange<std::size_t>(0, bytes.size() - 1)] =
                 static_cast<std::byte>(in_.ConsumeIntegral<std::uint8_t>());
-        (void)wire::send(clients_[who].get(), bytes, fds, wire::Wait::no);
+        transmit(who, bytes, fds);
+    }
+
+    /// Descriptors come through a receiver process, for which this stands.
+    void transmit(std::size_t who, std::span<const std::byte> bytes, std::span<const int> fds)
+    {
+        if (fds.empty()) return (void)wire::send(clients_[who].get(), bytes, fds, wire::Wait::no);
+        wire::Parcel parcel{wire::Parcel::Kind::packet, ids_[who], static_cast<std::uint16_t>(fds.size()), {}};
+        wire::PacketFds passed;
+        for (const int fd : fds) {
+            if (identify(fd, FdUse::contents).type == FdType::other) {
+                parcel.kind = wire::Parcel::Kind::refused;
+                parcel.error = {Errc::bad_descriptor, "it is something else"};
+            } else passed.push_back(UniqueFd::adopt(::fcntl(fd, F_DUPFD_CLOEXEC, 0)));
+        }
+        if (parcel.kind == wire::Parcel::Kind::refused) passed.clear();
+        server_.channel_packet(parcel, bytes, passed);
+        server_.settle();
     }
 
     void allocate(std::size_t who)
@@ -329,7 +348,7 @@ private:
         std::vector<UniqueFd> owned;
         std::vector<int> fds;
         for (int i = in_.ConsumeIntegralInRange(0, 4); i > 0; --i) fds.push_back(descriptor(owned, 4096));
-        (void)wire::send(clients_[who].get(), std::as_bytes(std::span(bytes)), fds, wire::Wait::no);
+        transmit(who, std::as_bytes(std::span(bytes)), fds);
     }
 
     // --- what it hears -----------------------------------------------------------------------------
@@ -451,6 +470,8 @@ private:
 
     FuzzedDataProvider& in_;
     std::array<UniqueFd, client_count> clients_;
+    std::array<ClientId, client_count> ids_;
+    std::uint64_t connections_ = 0;
     std::vector<UniqueFd> kept_;
     std::vector<Token> tokens_;
     std::vector<HandleId> handles_;
@@ -460,6 +481,7 @@ private:
     const Limits limits_ = small_limits();
     asio::io_context io_{BOOST_ASIO_CONCURRENCY_HINT_UNSAFE};
     Server server_{io_, limits_};
+    Receivers receivers_{io_, server_, "no such program", client_count};
     MemfdAllocator memfd_;
     LateAllocator late_;
     Pool pool_{1 << 20};

@@ -42,6 +42,9 @@ protected:
         image = bystander.get<wire::ImageReply>(make_allocate({64, 64}));
         token = bystander.get<wire::TokenReply>(wire::MintToken{image.handle, Right::read}).token;
         bystander_is_served();
+        // Its user's receiver process stays for as long as somebody has a channel.
+        EXPECT_GE(bystander.channel(), 0);
+        bystander_is_served();
         fds = broker.fds();
         images = count_images();
         pid = broker.pid();

@@ -11,6 +11,7 @@ namespace {
 using test::eventually;
 using test::Hostile;
 using test::make_allocate;
+using test::make_definition;
 using test::RawClient;
 using test::rounds;
 

@@ -27,9 +27,9 @@ HELLO, HELLO_REPLY, ERROR_REPLY, ALLOCATE, IMAGE_REPLY, OPEN, REGISTER, MINT_TOK
 REVOKE_TOKEN, REVOKE_IMAGE, SET_LEASE, RELEASE, INSPECT, SNAPSHOT_REPLY, DONE, IMAGE_REVOKED, GOODBYE = range(10, 19)
 FIND_CAPABILITIES, DEFINE_CAPABILITIES, CAPABILITIES_REPLY, JOIN = range(19, 23)
 WHY, WHY_REPLY = 26, 27
-CANCEL, OPEN_CHANNEL, CHANNEL_REPLY = 30, 31, 32
+CANCEL, OPEN_CHANNEL, CHANNEL_REPLY, CHANNEL_LOST = 30, 31, 32, 33
 FEATURE_RESUME = 1
-EVENTS = (IMAGE_REVOKED, GOODBYE, 29)
+EVENTS = (IMAGE_REVOKED, GOODBYE, 29, CHANNEL_LOST)
 READ, WRITE, MANAGE = 1, 2, 4
 CPU_READ, CPU_WRITE, SAMPLE = 1, 2, 4
 API_OTHER, KIND_MEMFD = 9, 3
@@ -193,19 +193,30 @@ class Client:
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.socket.settimeout(30)
         self.socket.connect(path)
-        self.serial, self.events = 0, []
+        self.serial, self.events, self.channel = 0, [], None
         if greet:
             self.hello(name)
 
     def close(self):
         self.socket.close()
+        if self.channel:
+            self.channel.close()
+
+    def open_channel(self):
+        """The socket that takes requests with descriptors; the ordinary one takes none."""
+        reader, fds = self.request(OPEN_CHANNEL, expect=CHANNEL_REPLY)
+        reader.end()
+        self.channel = socket.socket(fileno=fds[0])
 
     def send(self, opcode, body=b"", fds=(), serial=None):
+        if fds and not self.channel:
+            self.open_channel()
         if serial is None:
             self.serial += 1
             serial = self.serial
         rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
-        self.socket.sendmsg([struct.pack(HEADER, opcode, len(fds), 0, serial), body], rights)
+        to = self.channel if fds else self.socket
+        to.sendmsg([struct.pack(HEADER, opcode, len(fds), 0, serial), body], rights)
         return serial
 
     def receive(self):

@@ -70,7 +70,7 @@ RawClient::RawClient(const std::string& socket, Greeting greeting, std::string_v
     get<wire::HelloReply>(hello);
 }
 
-bool RawClient::say_bytes(std::span<const std::byte> bytes, const Fds& fds, bool wait)
+bool RawClient::say_on(int socket, std::span<const std::byte> bytes, const Fds& fds, bool wait)
 {
     std::vector<std::byte> control(fds.empty() ? 0 : CMSG_SPACE(fds.size() * sizeof(int)));
     iovec data{const_cast<std::byte*>(bytes.data()), bytes.size()};
@@ -86,7 +86,26 @@ bool RawClient::say_bytes(std::span<const std::byte> bytes, const Fds& fds, bool
         c->cmsg_len = CMSG_LEN(fds.size() * sizeof(int));
         std::memcpy(CMSG_DATA(c), fds.data(), fds.size() * sizeof(int));
     }
-    return ::sendmsg(socket_.get(), &header, MSG_NOSIGNAL | (wait ? 0 : MSG_DONTWAIT)) >= 0;
+    return ::sendmsg(socket, &header, MSG_NOSIGNAL | (wait ? 0 : MSG_DONTWAIT)) >= 0;
+}
+
+int RawClient::channel()
+{
+    if (channel_) return channel_.get();
+    std::optional<Answer> answer = ask(wire::OpenChannel{});
+    if (answer && std::holds_alternative<wire::ChannelReply>(answer->message)) channel_ = std::move(answer->fds[0]);
+    return channel_.get();
+}
+
+Errc RawClient::next_channel_loss()
+{
+    while (const std::optional<Answer> answer = hear()) {
+        const auto* lost = std::get_if<wire::ChannelLost>(&answer->message);
+        if (!lost) continue;
+        channel_.reset();
+        return lost->code;
+    }
+    return Errc{};
 }
 
 std::optional<RawClient::Answer> RawClient::hear(double seconds)

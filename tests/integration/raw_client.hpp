@@ -40,13 +40,24 @@ public:
     template <class Message> bool say(const Message& message, const Fds& fds = {}, std::uint64_t serial = 0)
     {
         std::vector<std::byte> bytes(limits::packet_bytes);
+        if (!fds.empty() && serial_ != 0) channel(); // which is a request too
         if (serial == 0) serial = ++serial_;
         serial_ = std::max(serial_, serial); // numbers never repeat
         bytes.resize(wire::encode(message, serial, bytes).value());
         return say_bytes(bytes, fds);
     }
-    /// As many descriptors as the kernel takes. False: the connection is gone.
-    bool say_bytes(std::span<const std::byte> bytes, const Fds& fds = {}, bool wait = true);
+    /// As many descriptors as the kernel takes, on the channel for those with: opened when first needed. Before hello there
+    /// is none, and they go to the ordinary socket. False: it is gone, or takes none.
+    bool say_bytes(std::span<const std::byte> bytes, const Fds& fds = {}, bool wait = true)
+    {
+        return say_on(fds.empty() || serial_ == 0 ? fd() : channel(), bytes, fds, wait);
+    }
+    /// On whatever socket, whether it belongs there or not.
+    static bool say_on(int socket, std::span<const std::byte> bytes, const Fds& fds = {}, bool wait = true);
+    /// -1 when the broker gives none.
+    int channel();
+    /// Waits for the event that says that the channel is gone, and for why.
+    Errc next_channel_loss();
 
     /// The next packet; empty when the connection ended or nothing came for `seconds`.
     std::optional<Answer> hear(double seconds = 5);
@@ -86,7 +97,7 @@ private:
     std::optional<Answer> hear_serial(std::uint64_t serial);
     static void report(const std::optional<Answer>&);
 
-    UniqueFd socket_;
+    UniqueFd socket_, channel_;
     std::uint64_t serial_ = 0;
     bool ended_ = false;
     std::vector<std::byte> buffer_ = std::vector<std::byte>(limits::packet_bytes);

@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <filesystem>
 #include <gtest/gtest.h>
+#include <poll.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -13,16 +14,37 @@
 
 namespace dmb::test {
 
+/// The socket that has one.
+int Peer::wait_for_packet() const
+{
+    pollfd waiting[] = {{channel_.get(), POLLIN, 0}, {socket_.get(), POLLIN, 0}};
+    ::poll(waiting, std::size(waiting), -1);
+    return waiting[0].revents & POLLIN ? channel_.get() : socket_.get();
+}
+
+void Peer::open_channel()
+{
+    int ends[2];
+    if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0) throw std::runtime_error("socketpair");
+    channel_ = UniqueFd::adopt(ends[0]);
+    const UniqueFd theirs = UniqueFd::adopt(ends[1]);
+    const int fd = theirs.get();
+    reply(wire::ChannelReply{}, {&fd, 1});
+}
+
 wire::Decoded<wire::Request> Peer::next()
 {
     std::array<std::byte, limits::packet_bytes> buffer;
-    auto packet = wire::receive(socket_.get(), buffer, wire::Wait::yes);
+    auto packet = wire::receive(wait_for_packet(), buffer, wire::Wait::yes);
     if (!packet || !*packet) throw std::runtime_error("the client is gone");
     fds_ = std::move((*packet)->fds);
     wire::Decoded<wire::Request> request;
     const auto decoded = wire::decode(std::span(buffer).first((*packet)->size), fds_.size(), request);
     if (!decoded) throw std::runtime_error(std::string(decoded.error().reason.view()));
-    return request;
+    if (!std::holds_alternative<wire::OpenChannel>(request.message)) return request;
+    serial_ = request.serial;
+    open_channel();
+    return next();
 }
 
 void Peer::send_bytes(std::span<const std::byte> packet, std::span<const int> with)

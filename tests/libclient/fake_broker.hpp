@@ -46,11 +46,17 @@ public:
     void greet(bool manager = false);
     /// Until the client closes; true when nothing more came.
     bool wait_for_end();
-    void close() { socket_.reset(); }
+    void close() { socket_.reset(), channel_.reset(); }
+    /// As when the broker's receiver process ends.
+    void lose_channel(const wire::ChannelLost& why) { channel_.reset(), event(why); }
     int socket() const { return socket_.get(); }
 
 private:
+    int wait_for_packet() const;
+    void open_channel();
+
     UniqueFd socket_;
+    UniqueFd channel_; ///< for requests with descriptors; opened when the client asks for it, which no script sees
     wire::PacketFds fds_;
     std::uint64_t serial_ = 0;
 };

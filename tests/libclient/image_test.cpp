@@ -382,6 +382,32 @@ TEST_F(ImageTest, a_registered_image_keeps_its_own_descriptors)
     image.map(Rights::read);
 }
 
+TEST_F(ImageTest, a_lost_channel_ends_what_was_sent_there_but_not_what_had_arrived)
+{
+    const ImageDesc desc = linear_desc({5, 3}, fourcc("NV12"));
+    FakeBroker broker([&](Peer& peer) {
+        peer.greet();
+        peer.expect<wire::Register>();
+        peer.lose_channel({Errc::interrupted, "the receiver ended", {}});
+        const auto request = peer.expect<wire::Register>();
+        peer.lose_channel({Errc::interrupted, "the receiver ended", {peer.serial()}});
+        wire::ImageReply reply = image_reply(request.desc, 4);
+        reply.has_fds = false;
+        peer.reply(reply);
+        peer.expect<wire::Release>();
+    });
+    auto client = broker.connect();
+    const UniqueFd memory = sealed_memfd(desc.memories[0].size);
+    const int fd = memory.get();
+    try {
+        client.register_image(info_of(desc), &fd);
+        ADD_FAILURE() << "nothing answered it";
+    } catch (const dmabroker::Error& error) {
+        EXPECT_EQ(error.code(), DMABROKER_INTERRUPTED);
+    }
+    client.register_image(info_of(desc), &fd);
+}
+
 TEST_F(ImageTest, an_adopted_image_works_without_any_broker)
 {
     const ImageDesc desc = linear_desc({5, 3}, fourcc("NV12"));

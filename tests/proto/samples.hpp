@@ -260,6 +260,7 @@ template <class Visit> void for_each_sample(Visit visit)
     visit("why_reply", WhyReply{sample_decision()});
     visit("image_replaced", ImageReplaced{{3}, {42}, {18}});
     visit("channel_reply", ChannelReply{});
+    visit("channel_lost", ChannelLost{Errc::interrupted, "the receiver process ended", {11, 12}});
     visit("worker_hello", WorkerHello{{sample_device()}, {{0, fourcc("XR24"), modifier_linear, 1, UsageFlag::render}}});
     visit("worker_allocate", WorkerAllocate{2, sample_spec(), {64, 4096, true}, true});
     visit("worker_image", WorkerImage{sample_opaque_desc(), true});
@@ -276,7 +277,8 @@ template <class Visit> void for_each_sample(Visit visit)
 template <class Message> constexpr std::uint64_t sample_serial()
 {
     using enum wire::Opcode;
-    return Message::opcode == image_revoked || Message::opcode == goodbye || Message::opcode == image_replaced ? 0 : 5;
+    constexpr std::array events{image_revoked, goodbye, image_replaced, channel_lost};
+    return std::ranges::find(events, Message::opcode) != events.end() ? 0 : 5;
 }
 
 template <class Message, class Variant> inline constexpr bool is_in = false;

@@ -81,7 +81,7 @@ enum dmabroker_code {
     DMABROKER_SHUTTING_DOWN,
     DMABROKER_CANCELLED,        /**< you cancelled it */
     DMABROKER_BROKER_RESTARTED, /**< a token from before the broker's restart: ask for a new one */
-    DMABROKER_INTERRUPTED       /**< the broker restarted meanwhile: ask again */
+    DMABROKER_INTERRUPTED       /**< the broker or a part of it ended meanwhile: ask again */
 };
 
 typedef struct dmabroker_error {
