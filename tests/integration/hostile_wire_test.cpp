@@ -71,8 +71,9 @@ TEST_F(Hostile, w02_messages_in_pieces_are_refused_with_the_descriptors_of_every
                     const std::size_t second = std::min(size + third, bytes.size());
                     const std::span<const std::byte> pieces[] = {whole.first(size), whole.subspan(size, second - size),
                                                                  whole.subspan(second)};
+                    const int to = message.fd_count() > 0 ? attacker.channel() : attacker.fd();
                     for (std::size_t i = 0; i < 3; ++i)
-                        attacker.say_bytes(pieces[i], repeat(memfd.get(), i == with_fds ? message.fd_count() : 0), false);
+                        RawClient::say_on(to, pieces[i], repeat(memfd.get(), i == with_fds ? message.fd_count() : 0), false);
                     ASSERT_TRUE(attacker.ends()) << name << " split at " << size;
                     EXPECT_EQ(attacker.goodbye, Errc::protocol_violation) << name << " split at " << size;
                 }
@@ -192,6 +193,7 @@ TEST_F(Hostile, w08_replies_and_unknown_messages_from_a_client_are_unsupported)
     for (const std::uint16_t opcode : std::initializer_list<std::uint16_t>{0, 40, 63, 74, 0xffff}) {
         std::vector<std::byte> bytes = encoded(wire::Done{});
         std::memcpy(bytes.data(), &opcode, sizeof opcode);
+        bytes[2] = std::byte{1}; // descriptors
         ASSERT_TRUE(attacker.say_bytes(bytes, {memfd.get()}));
         const auto answer = attacker.hear();
         ASSERT_TRUE(answer) << opcode;
