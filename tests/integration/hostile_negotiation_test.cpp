@@ -126,7 +126,7 @@ TEST_F(HostileNegotiation, rights_and_participants_beyond_the_rules_are_refused)
     wire::Allocate crowd = make_allocate({16, 16});
     crowd.participants.resize(17);
     EXPECT_EQ(attacker.error(crowd), Errc::invalid_argument);
-    crowd.participants.resize(1000);
+    crowd.participants.resize(500);
     EXPECT_EQ(attacker.error(crowd), Errc::invalid_argument);
     crowd.participants.resize(1);
     crowd.participants[0].capabilities = random_digest();

@@ -116,7 +116,7 @@ TEST_F(Hostile, w04_huge_counts_cost_the_broker_nothing)
     const auto attack = [&](int i) {
         RawClient attacker = client();
         std::vector<std::byte> bytes = encoded(wire::Allocate{});
-        std::memset(bytes.data() + wire::header_bytes + 12, 0xff, i % 2 ? 2 : bytes.size() - wire::header_bytes - 12);
+        std::memset(bytes.data() + wire::header_bytes + 16, 0xff, i % 2 ? 2 : bytes.size() - wire::header_bytes - 16);
         const auto start = Clock::now();
         attacker.say_bytes(bytes);
         EXPECT_TRUE(attacker.ends());
