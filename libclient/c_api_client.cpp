@@ -47,10 +47,13 @@ int dmabroker_connect(const dmabroker_connect_options* options, dmabroker_client
         *client = nullptr;
         dmabroker_connect_options wanted = DMABROKER_CONNECT_OPTIONS_INIT;
         if (options) wanted = TRY(read_struct(options));
-        const wire::Name name = TRY(client_name(wanted.name));
-        const std::uint64_t limit = time_limit(wanted.timeout_ns);
-        UniqueFd socket = TRY(find_broker(wanted.remote, wanted.manager != 0, limit));
-        *client = TRY(Client::create(std::move(socket), name, limit, wanted.manager != 0)).release();
+        Address address;
+        address.name = TRY(client_name(wanted.name));
+        address.timeout_ns = time_limit(wanted.timeout_ns);
+        address.manager = wanted.manager != 0;
+        Found found = TRY(find_broker(wanted.remote, address.manager, address.timeout_ns));
+        address.path = std::move(found.path);
+        *client = TRY(Client::create(std::move(found.socket), std::move(address))).release();
         return {};
     });
 }
@@ -61,21 +64,37 @@ int dmabroker_connect_fd(int socket, const char* name, dmabroker_client** client
         UniqueFd owned = TRY(adopt_socket(socket));
         TRY(require(client, "client"));
         *client = nullptr;
-        const wire::Name checked = TRY(client_name(name));
-        *client = TRY(Client::create(std::move(owned), checked, default_timeout_ns, false)).release();
+        Address address;
+        address.name = TRY(client_name(name));
+        address.timeout_ns = default_timeout_ns;
+        *client = TRY(Client::create(std::move(owned), std::move(address))).release();
         return {};
     });
 }
 
 void dmabroker_client_close(dmabroker_client* client) { delete client; }
 
-int dmabroker_get_fd(const dmabroker_client* client) { return client ? client->connection().fd() : -EINVAL; }
+int dmabroker_reconnect(dmabroker_client* client, dmabroker_error* error)
+{
+    return guard(error, [&]() -> Result<int> {
+        TRY(require(client, "client"));
+        return TRY(client->reconnect()) ? 1 : 0;
+    });
+}
+
+int dmabroker_get_fd(dmabroker_client* client)
+{
+    return guard(nullptr, [&]() -> Result<int> {
+        TRY(require(client, "client"));
+        return client->fd();
+    });
+}
 
 int dmabroker_dispatch(dmabroker_client* client, dmabroker_error* error)
 {
     return guard(error, [&]() -> Result<> {
         TRY(require(client, "client"));
-        return client->connection().dispatch();
+        return client->dispatch();
     });
 }
 

@@ -4,11 +4,10 @@
 #include "libclient/contents.hpp"
 #include "libclient/convert.hpp"
 #include "libclient/error.hpp"
-#include "libclient/export/process.hpp"
 #include "libclient/import/cpu_map.hpp"
+#include "libclient/questions.hpp"
 
 #include <cerrno>
-#include <fcntl.h>
 
 using namespace dmb;
 
@@ -25,54 +24,18 @@ bool writes_itself(const wire::AllocateSpec& spec)
     return system_only || spec.usage.has(UsageFlag::cpu_write);
 }
 
-Result<std::unique_ptr<dmabroker_image>> allocate_with(Client& client, wire::Allocate& request, const dmabroker_pixels& given)
+/// The initial pixels as they are, if the memory may be the CPU's; else a driver's worker writes them.
+Result<std::unique_ptr<dmabroker_image>> allocate_with_contents(Client& client, const dmabroker_allocation& wanted)
 {
-    const dmabroker_pixels pixels = TRY(check_contents(request.spec.size, request.spec.format, given));
-    bool written = false;
+    wire::Allocate request = TRY(to_request(wanted));
     if (writes_itself(request.spec)) {
-        auto image = TRY(client.allocate(request, UniqueFd(), written));
+        const dmabroker_pixels pixels = TRY(check_contents(request.spec.size, request.spec.format, *wanted.contents));
+        auto image = TRY(client.ask_for_image({.question = std::move(request)}, {}));
         if (write_contents(*image, pixels)) return image;
         // A driver chose a layout that the CPU cannot write after all: its worker can.
     }
-    request.has_contents = true;
-    const UniqueFd packed = TRY(pack_contents(request.spec.size, request.spec.format, pixels));
-    auto image = TRY(client.allocate(request, packed, written));
-    if (!written) TRY(write_contents(*image, pixels));
-    return image;
-}
-
-Result<ImageFds> duplicate_all(const int* fds, std::size_t count)
-{
-    ImageFds copies;
-    for (std::size_t i = 0; i < count; ++i) {
-        const int copy = ::fcntl(fds[i], F_DUPFD_CLOEXEC, 0);
-        if (copy < 0) return fail_errno(Errc::bad_descriptor, "duplicate a descriptor of the image", errno);
-        copies.push_back(UniqueFd::adopt(copy));
-    }
-    return copies;
-}
-
-/// Out of another process.
-Result<ImageFds> take_all(int pid, const int* fds, std::size_t count)
-{
-    ImageFds taken;
-    const UniqueFd process = TRY(exporting::open_process(pid));
-    for (std::size_t i = 0; i < count; ++i) taken.push_back(TRY(exporting::take_from_process(process, pid, fds[i])));
-    return taken;
-}
-
-Result<wire::Register> to_request(const dmabroker_image_info& info, const char* label, std::uint64_t lease_ns)
-{
-    wire::Register request;
-    request.desc = TRY(to_desc(info));
-    if (info.kind != DMABROKER_DMA_BUF && info.kind != DMABROKER_MEMFD)
-        return fail(Errc::invalid_argument, "kind must be DMABROKER_DMA_BUF or DMABROKER_MEMFD: nothing else can be checked");
-    // Refused here with its reason; the broker checks again, with the descriptors.
-    TRY(check_layout(request.desc));
-    TRY(check_colour(request.desc.colour, request.desc.format));
-    request.label = TRY(to_name(label, "label"));
-    request.lease_ns = lease_ns;
-    return request;
+    Asked asked = TRY(asked_allocation(&wanted));
+    return client.ask_for_image({.question = std::move(asked.question)}, std::move(asked.fds));
 }
 
 constexpr std::uint64_t adopted_timeout_ns = 30'000'000'000; // as the default of a connection
@@ -90,7 +53,8 @@ Result<std::unique_ptr<dmabroker_image>> adopt_image(const dmabroker_image_info&
     const Rights rights = info.rights == 0 ? Rights::all() : TRY(to_rights(info.rights));
     TRY(check_layout(desc));
     TRY(check_colour(desc.colour, desc.format));
-    ImageFds copies = TRY(duplicate_all(fds, desc.memories.size()));
+    ImageFds copies;
+    for (UniqueFd& copy : TRY(duplicate_all(fds, desc.memories.size()))) copies.push_back(std::move(copy));
     Image image = TRY(check_adopted(std::move(desc), std::move(copies)));
     std::unique_ptr<dmabroker_image> adopted(new dmabroker_image{std::move(image)});
     adopted->rights = rights;
@@ -111,10 +75,8 @@ int dmabroker_allocate(dmabroker_client* client, const dmabroker_allocation* all
         TRY(require(image, "image"));
         *image = nullptr;
         const dmabroker_allocation wanted = TRY(read_struct(allocation));
-        wire::Allocate request = TRY(to_request(wanted));
-        bool written = false;
-        auto made = wanted.contents ? allocate_with(*client, request, *wanted.contents)
-                                    : client->allocate(request, UniqueFd(), written);
+        auto made = wanted.contents ? allocate_with_contents(*client, wanted)
+                                    : client->ask_for_image({.question = TRY(to_request(wanted))}, {});
         *image = TRY(std::move(made)).release();
         return {};
     });
@@ -141,13 +103,10 @@ int dmabroker_register(dmabroker_client* client, const dmabroker_image_info* inf
 {
     return guard(error, [&]() -> Result<> {
         TRY(require(client, "client"));
-        TRY(require(fds, "fds"));
         TRY(require(image, "image"));
         *image = nullptr;
-        const dmabroker_image_info made = TRY(read_struct(info));
-        const wire::Register request = TRY(to_request(made, label, lease_ns));
-        ImageFds copies = TRY(duplicate_all(fds, request.fd_count()));
-        *image = TRY(client->register_image(request, std::move(copies))).release();
+        Asked asked = TRY(asked_registration(info, fds, label, lease_ns));
+        *image = TRY(client->ask_for_image({.question = std::move(asked.question)}, std::move(asked.fds))).release();
         return {};
     });
 }
@@ -169,13 +128,10 @@ int dmabroker_register_from_process(dmabroker_client* client, const dmabroker_im
 {
     return guard(error, [&]() -> Result<> {
         TRY(require(client, "client"));
-        TRY(require(remote_fds, "remote_fds"));
         TRY(require(image, "image"));
         *image = nullptr;
-        const dmabroker_image_info made = TRY(read_struct(info));
-        const wire::Register request = TRY(to_request(made, label, lease_ns));
-        ImageFds taken = TRY(take_all(pid, remote_fds, request.fd_count()));
-        *image = TRY(client->register_image(request, std::move(taken))).release();
+        Asked asked = TRY(asked_registration(info, pid, remote_fds, label, lease_ns));
+        *image = TRY(client->ask_for_image({.question = std::move(asked.question)}, std::move(asked.fds))).release();
         return {};
     });
 }

@@ -5,6 +5,7 @@
 #include "libclient/client.hpp"
 #include "libclient/convert.hpp"
 #include "libclient/error.hpp"
+#include "libclient/questions.hpp"
 #include "proto/wire/json.hpp"
 
 using namespace dmb;
@@ -27,11 +28,8 @@ int dmabroker_join(dmabroker_client* client, const char* token, uint32_t rights,
         TRY(require(client, "client"));
         TRY(require(image, "image"));
         *image = nullptr;
-        wire::Join request;
-        request.token = TRY(to_token(token));
-        request.rights = TRY(to_rights(rights));
-        request.participant = TRY(to_participant(participant));
-        *image = TRY(client->join(request)).release();
+        Asked asked = TRY(asked_join(token, rights, participant));
+        *image = TRY(client->ask_for_image({.question = std::move(asked.question)}, {})).release();
         return {};
     });
 }
@@ -51,9 +49,8 @@ int dmabroker_image_refresh(dmabroker_image* image, uint64_t* cost_ns, dmabroker
 {
     return guard(error, [&]() -> Result<> {
         Client* client = TRY(client_of(image));
-        if (image->source.value == 0)
-            return fail(Errc::invalid_argument, "image {} is no copy: its pixels are the source's own", image->id.value);
-        const std::uint64_t cost = TRY(client->refresh(*image));
+        const wire::Refresh question = TRY(asked_refresh(*image));
+        const std::uint64_t cost = TRY(client->refresh(question));
         if (cost_ns) *cost_ns = cost;
         return {};
     });
@@ -76,9 +73,7 @@ int dmabroker_manage_proofs(dmabroker_client* client, int action, dmabroker_erro
 {
     return guard(error, [&]() -> Result<> {
         TRY(require(client, "client"));
-        if (action != DMABROKER_PROOFS_CLEAR && action != DMABROKER_PROOFS_WARM)
-            return fail(Errc::invalid_argument, "action {}: use DMABROKER_PROOFS_CLEAR or DMABROKER_PROOFS_WARM", action);
-        return client->manage_proofs(static_cast<wire::ProofAction>(action));
+        return client->manage_proofs(TRY(asked_proofs(action)));
     });
 }
 

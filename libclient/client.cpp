@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
-// Requests of one client, and the list of its holds. Images do not own their client and it does not own
-// them: the client's end sets their back-pointers to null, an image's end takes it off the list. What
-// the broker answers is compared with what was asked, because callers size their loops by the request.
+// The quick requests of one client, the table of its holds, and its events. Images do not own their client
+// and it does not own them: the client's end sets their back-pointers to null, an image's end takes it out
+// of the table. What the broker answers is compared with what was asked, because callers size their loops
+// by the request. Slow requests are in operations.cpp.
 #include "libclient/client.hpp"
 
 #include "libclient/convert.hpp"
@@ -12,6 +13,10 @@
 
 namespace dmb {
 namespace {
+
+/// Waiting to be read by the application. An image is revoked once and replaced rarely, so an honest broker
+/// stays far below.
+constexpr std::size_t most_image_events = 1 << 16;
 
 Result<Snapshot> read_snapshot(int fd, std::uint64_t size)
 {
@@ -26,41 +31,28 @@ Result<Snapshot> read_snapshot(int fd, std::uint64_t size)
     return wire::decode_snapshot(bytes);
 }
 
-bool is_as_asked(const ImageDesc& desc, Extent size, FourCC format) { return desc.size == size && desc.format == format; }
-
-bool is_as_asked(const ImageDesc& desc, const wire::Allocate& request)
-{
-    if (is_as_asked(desc, request.spec.size, request.spec.format)) return true;
-    return desc.size == request.spec.size && std::ranges::find(request.alternatives, desc.format) != request.alternatives.end();
-}
-
-const Error wrong_image{Errc::protocol_violation, "the broker answered with an image of another size or format"};
-
 } // namespace
 
-Result<std::unique_ptr<dmabroker_client>> Client::create(UniqueFd socket, std::string_view name, std::uint64_t timeout_ns,
-                                                         bool manager)
+Result<std::unique_ptr<dmabroker_client>> Client::create(UniqueFd socket, Address address)
 {
-    auto client = std::make_unique<dmabroker_client>(std::move(socket), timeout_ns);
-    const wire::HelloReply reply = TRY(client->connection_.hello(name));
-    if (manager && !reply.manager)
-        return fail(Errc::denied, "this socket is not a manager socket; connect to the one whose path ends in .manager");
+    auto client = std::make_unique<dmabroker_client>(std::move(address));
+    TRY(client->connection_.open(std::move(socket)));
     return client;
 }
 
-Client::~Client()
-{
-    for (dmabroker_image* image = images_; image; image = image->next) image->client = nullptr;
-}
+Client::~Client() { disown_images(); }
 
 // ---- holds -----------------------------------------------------------------------------------------
 
-Result<std::unique_ptr<dmabroker_image>> Client::hold(wire::ImageReply& reply, ImageFds fds)
+Result<std::unique_ptr<dmabroker_image>> Client::hold(const wire::ImageReply& reply, ImageFds fds)
 {
-    auto image = Image::adopt(std::move(reply.desc), std::move(fds));
+    auto image = Image::adopt(reply.desc, std::move(fds));
     if (!image) return connection_.end(image.error());
-    std::unique_ptr<dmabroker_image> held(new (std::nothrow) dmabroker_image{std::move(*image)});
-    if (!held) {
+    std::unique_ptr<dmabroker_image> held;
+    try {
+        held.reset(new dmabroker_image{std::move(*image)});
+        holds_.emplace(reply.handle, held.get());
+    } catch (const std::bad_alloc&) {
         connection_.release(reply.handle);
         return fail(Errc::out_of_memory, "out of memory in the library");
     }
@@ -73,137 +65,118 @@ Result<std::unique_ptr<dmabroker_image>> Client::hold(wire::ImageReply& reply, I
     held->timeout_ns = connection_.timeout_ns();
     describe(*held);
     held->client = this;
-    held->next = images_;
-    if (images_) images_->previous = held.get();
-    images_ = held.get();
     return held;
 }
 
 void Client::forget(dmabroker_image& image) noexcept
 {
-    (image.previous ? image.previous->next : images_) = image.next;
-    if (image.next) image.next->previous = image.previous;
+    holds_.erase(image.handle);
     image.client = nullptr;
     connection_.release(image.handle);
 }
 
+void Client::disown_images()
+{
+    for (const auto& [handle, image] : holds_) image->client = nullptr;
+    holds_.clear();
+}
+
 dmabroker_image* Client::find(HandleId handle) const
 {
-    for (dmabroker_image* image = images_; image; image = image->next)
-        if (image->handle == handle) return image;
-    return nullptr;
+    const auto found = holds_.find(handle);
+    return found == holds_.end() ? nullptr : found->second;
 }
 
 // ---- requests --------------------------------------------------------------------------------------
 
-Result<std::unique_ptr<dmabroker_image>> Client::allocate(const wire::Allocate& request, const UniqueFd& contents,
-                                                          bool& contents_written)
+template <class Expected, class Message> Result<Expected*> Client::ask(const Message& message)
 {
-    candidates_.clear();
-    explanation_.clear();
-    const int fd = contents.get();
-    auto reply = connection_.ask<wire::ImageReply>(request, {&fd, request.fd_count()});
-    note_request(reply);
-    if (!reply) {
-        if (const wire::ErrorReply* refusal = connection_.refusal()) candidates_ = refusal->candidates;
-        return std::unexpected(reply.error());
-    }
-    candidates_ = (*reply)->candidates;
-    contents_written = (*reply)->contents_written;
-    if (!is_as_asked((*reply)->desc, request)) return connection_.end(wrong_image);
-    return hold(**reply, wire::take_image_fds(connection_.fds(), **reply));
+    const Slot slot = TRY(connection_.start(message, {}, wire::Wait::yes));
+    TRY(await(slot));
+    return connection_.answer<Expected>();
+}
+
+Result<> Client::await(Slot slot)
+{
+    const auto answered = receive_until(slot);
+    if (!answered) connection_.give_up(slot);
+    return answered;
+}
+
+/// Whatever comes before the answer is dealt with.
+Result<> Client::receive_until(Slot slot)
+{
+    const Deadline deadline(connection_.timeout_ns());
+    do {
+        const auto arrival = TRY(connection_.receive(wire::Wait::yes));
+        if (arrival == Connection::Arrival::nothing) break;
+        if (arrival == Connection::Arrival::answer && connection_.answered() == slot) return {};
+        TRY(take(arrival));
+    } while (connection_.wait_readable(deadline));
+    return fail(Errc::timed_out, "no answer from the broker in {} ms; is it stopped, or its driver stuck?",
+                connection_.timeout_ns() / 1'000'000);
+}
+
+Result<> Client::take(Connection::Arrival arrival)
+{
+    if (arrival == Connection::Arrival::event) return happened();
+    if (arrival == Connection::Arrival::answer) finish(connection_.answered());
+    return {};
 }
 
 Result<std::unique_ptr<dmabroker_image>> Client::open(const wire::Open& request)
 {
-    wire::ImageReply* reply = TRY(connection_.ask<wire::ImageReply>(request));
+    wire::ImageReply* reply = TRY(ask<wire::ImageReply>(request));
     return hold(*reply, wire::take_image_fds(connection_.fds(), *reply));
-}
-
-void Client::note_request(const Result<wire::ImageReply*>& reply)
-{
-    const wire::ErrorReply* refusal = connection_.refusal();
-    last_request_ = reply ? (*reply)->request : refusal ? refusal->request : RequestId{};
-}
-
-Result<std::unique_ptr<dmabroker_image>> Client::join(const wire::Join& request)
-{
-    auto reply = connection_.ask<wire::ImageReply>(request);
-    note_request(reply);
-    if (!reply) return std::unexpected(reply.error());
-    return hold(**reply, wire::take_image_fds(connection_.fds(), **reply));
 }
 
 Result<std::unique_ptr<dmabroker_image>> Client::move(const dmabroker_image& image)
 {
-    wire::ImageReply* reply = TRY(connection_.ask<wire::ImageReply>(wire::Move{image.handle}));
+    wire::ImageReply* reply = TRY(ask<wire::ImageReply>(wire::Move{image.handle}));
     // What is negotiated anew is everything but the size.
-    if (reply->desc.size != image.image.desc().size) return connection_.end(wrong_image);
+    if (reply->desc.size != image.image.desc().size)
+        return connection_.end(Error{Errc::protocol_violation, "the broker answered with a successor of another size"});
     return hold(*reply, wire::take_image_fds(connection_.fds(), *reply));
 }
 
-Result<std::uint64_t> Client::refresh(const dmabroker_image& image)
-{
-    return TRY(connection_.ask<wire::Refreshed>(wire::Refresh{image.handle}))->cost_ns;
-}
-
-Result<std::unique_ptr<dmabroker_image>> Client::register_image(const wire::Register& request, ImageFds fds)
-{
-    std::array<int, max_planes> borrowed{};
-    for (std::size_t i = 0; i < fds.size(); ++i) borrowed[i] = fds[i].get();
-    wire::ImageReply* reply = TRY(connection_.ask<wire::ImageReply>(request, std::span(borrowed).first(fds.size())));
-    const bool same = is_as_asked(reply->desc, request.desc.size, request.desc.format) &&
-                      reply->desc.planes == request.desc.planes && reply->desc.modifier == request.desc.modifier;
-    if (!same || reply->has_fds) return connection_.end(wrong_image);
-    return hold(*reply, std::move(fds));
-}
-
-Result<Token> Client::mint(const wire::MintToken& request) { return TRY(connection_.ask<wire::TokenReply>(request))->token; }
+Result<Token> Client::mint(const wire::MintToken& request) { return TRY(ask<wire::TokenReply>(request))->token; }
 
 Result<> Client::revoke(const Token& token)
 {
-    TRY(connection_.ask<wire::Done>(wire::RevokeToken{token}));
+    TRY(ask<wire::Done>(wire::RevokeToken{token}));
     return {};
 }
 
 Result<> Client::revoke(ImageId id)
 {
-    TRY(connection_.ask<wire::Done>(wire::RevokeImage{id}));
+    TRY(ask<wire::Done>(wire::RevokeImage{id}));
     return {};
 }
 
 Result<> Client::set_lease(HandleId handle, std::uint64_t lease_ns)
 {
-    TRY(connection_.ask<wire::Done>(wire::SetLease{handle, lease_ns}));
+    TRY(ask<wire::Done>(wire::SetLease{handle, lease_ns}));
     return {};
 }
 
 Result<Snapshot> Client::inspect(ImageId id)
 {
-    const wire::SnapshotReply* reply = TRY(connection_.ask<wire::SnapshotReply>(wire::Inspect{id}));
+    const wire::SnapshotReply* reply = TRY(ask<wire::SnapshotReply>(wire::Inspect{id}));
     const wire::PacketFds fds = std::move(connection_.fds());
     auto snapshot = read_snapshot(fds[0].get(), reply->size);
     if (!snapshot) return connection_.end(snapshot.error());
     return snapshot;
 }
 
-Result<Decision> Client::why(const wire::Why& request)
-{
-    return std::move(TRY(connection_.ask<wire::WhyReply>(request))->decision);
-}
-
-Result<> Client::manage_proofs(wire::ProofAction action)
-{
-    TRY(connection_.ask<wire::Done>(wire::ManageProofs{action}));
-    return {};
-}
+Result<Decision> Client::why(const wire::Why& request) { return std::move(TRY(ask<wire::WhyReply>(request))->decision); }
 
 // ---- capabilities ----------------------------------------------------------------------------------
 
 Result<> Client::state(const Capabilities& table, const Digest& digest)
 {
     if (std::ranges::find(stated_, digest) != stated_.end()) return {};
-    if (!TRY(connection_.ask<wire::CapabilitiesReply>(wire::FindCapabilities{digest}))->known) TRY(define(table, digest));
+    const bool known = TRY(ask<wire::CapabilitiesReply>(wire::FindCapabilities{digest}))->known;
+    if (!known) TRY(define(table, digest));
     stated_.push_back(digest);
     return {};
 }
@@ -216,7 +189,7 @@ Result<> Client::define(const Capabilities& table, const Digest& digest)
     for (std::span<const std::byte> left = whole; !left.empty();) {
         const auto next = left.first(std::min(left.size(), limits::table_part));
         part.bytes.assign(next.begin(), next.end());
-        known = TRY(connection_.ask<wire::CapabilitiesReply>(part))->known;
+        known = TRY(ask<wire::CapabilitiesReply>(part))->known;
         left = left.subspan(next.size());
         part.offset += static_cast<std::uint32_t>(next.size());
     }
@@ -228,42 +201,105 @@ Result<> Client::define(const Capabilities& table, const Digest& digest)
 
 const char* Client::explanation() const
 {
-    if (explanation_.empty()) explanation_ = wire::to_json(candidates_);
+    if (explanation_.empty()) {
+        wire::Candidates candidates;
+        for (const Candidate& candidate : candidates_) candidates.push_back(candidate);
+        explanation_ = wire::to_json(candidates);
+    }
     return explanation_.c_str();
+}
+
+Result<> Client::dispatch()
+{
+    if (connection_.ended()) return std::unexpected(connection_.reason());
+    // What still does not fit goes later.
+    if (const auto flushed = connection_.flush(wire::Wait::no); !flushed && connection_.ended()) return flushed;
+    // Bounded: a broker that never stops sending must not keep the caller here.
+    for (int packets = 0; packets < 256; ++packets) {
+        const auto arrival = TRY(connection_.receive(wire::Wait::no));
+        if (arrival == Connection::Arrival::nothing) break;
+        TRY(take(arrival));
+    }
+    return {};
+}
+
+/// Events of images that were closed are dropped here; those of images that are closed before the event is
+/// read, in tell(). Handles are never used twice.
+Result<> Client::happened()
+{
+    if (const auto* revoked = std::get_if<wire::ImageRevoked>(&connection_.last())) {
+        dmabroker_image* image = find(revoked->handle);
+        if (!image || std::exchange(image->revoked, true)) return {};
+        queue(*revoked);
+    } else if (const auto* replaced = std::get_if<wire::ImageReplaced>(&connection_.last())) {
+        if (find(replaced->handle)) queue(*replaced);
+    } else {
+        return connection_.end(Error{Errc::protocol_violation, "an answer without the request's serial"});
+    }
+    if (image_events_ < most_image_events) return {};
+    return connection_.end(Error{Errc::protocol_violation, "more events than images can be held"});
+}
+
+void Client::queue(Event event)
+{
+    events_.push_back(std::move(event));
+    ++image_events_;
+    connection_.readiness().ring();
 }
 
 bool Client::tell(const wire::ImageRevoked& revoked, dmabroker_event& event)
 {
-    dmabroker_image* image = find(revoked.handle);
-    if (!image || image->revoked) return false; // closed since, or told before
-    image->revoked = true;
+    --image_events_;
     event.type = DMABROKER_EVENT_IMAGE_REVOKED;
-    event.image = image;
+    event.image = find(revoked.handle);
     set_text(event.text, "the image was revoked: nobody new can open it");
-    return true;
+    return event.image != nullptr;
 }
 
 bool Client::tell(const wire::ImageReplaced& replaced, dmabroker_event& event)
 {
-    dmabroker_image* image = find(replaced.handle);
-    if (!image) return false;
+    --image_events_;
     event.type = DMABROKER_EVENT_IMAGE_REPLACED;
-    event.image = image;
+    event.image = find(replaced.handle);
     event.successor = replaced.successor.value;
     event.request = replaced.request.value;
     set_text(event.text, "somebody joined who cannot use this image; all can use its successor");
+    return event.image != nullptr;
+}
+
+bool Client::tell_end(dmabroker_event& event)
+{
+    if (!connection_.ended() || std::exchange(end_told_, true)) return false;
+    event.type = DMABROKER_EVENT_DISCONNECTED;
+    set_text(event.text, connection_.reason().reason);
     return true;
 }
 
 bool Client::next_event(dmabroker_event& event)
 {
-    while (const auto happened = connection_.take_event())
-        if (std::visit([&](const auto& what) { return tell(what, event); }, *happened)) return true;
-    if (!connection_.ended() || end_told_) return false;
-    end_told_ = true;
-    event.type = DMABROKER_EVENT_DISCONNECTED;
-    set_text(event.text, connection_.reason().reason);
-    return true;
+    if (connection_.ended() && !connection_.can_resume()) fail_operations(connection_.reason());
+    while (!events_.empty()) {
+        Event oldest = std::move(events_.front());
+        events_.pop_front();
+        dmabroker_event filled{};
+        if (!std::visit([&](auto& what) { return tell(what, filled); }, oldest)) continue;
+        event = filled;
+        return true;
+    }
+    if (tell_end(event)) return true;
+    connection_.readiness().silence();
+    return false;
+}
+
+Result<bool> Client::reconnect()
+{
+    const bool resumed = TRY(connection_.reconnect());
+    end_told_ = false;
+    if (resumed) return true;
+    stated_.clear();
+    disown_images();
+    fail_operations(Error{Errc::interrupted, "the broker does not know this client any more; ask again"});
+    return false;
 }
 
 } // namespace dmb

@@ -1,212 +1,316 @@
 // SPDX-License-Identifier: MIT
-// The client's end of the socket. One request is outstanding at a time, so an answer is either the one
-// awaited, an event (serial 0), or the late answer to a request whose wait was given up; anything else
-// is a violation and ends the connection. The broker is not trusted: descriptors are owned before a
-// packet is judged, and a packet that cannot be decoded ends the connection.
+// Requests have numbers that never repeat while the broker knows this client, also over a reconnect. Up to
+// sixteen are outstanding; each packet from the broker answers one of them, or one that was given up, or is
+// an event (serial 0). Anything else is a violation and ends the connection.
 //
-// Time limits are SO_RCVTIMEO and SO_SNDTIMEO, because a poll before every receive would cost a system
-// call. Only after an unasked-for packet is the rest of the time waited for with poll.
+// After a resume, what was outstanding is sent again under its old number, in the old order, releases between;
+// the broker gives the same answer to a number that it has seen. What was given up and never arrived is
+// forgotten; what was given up and did arrive is asked again, because its answer names what must be given back.
 //
-// An ended socket is shut down but stays open until the client is closed: the application may have its
-// number in a poll set, where a reused number would be worse than one that is always readable.
+// Requests with descriptors go over a socket of their own, the channel. The first of them asks for it and waits, like
+// those that come meanwhile, until the answer is received: nobody is blocked by that. When the channel is lost, so is
+// what was sent over it and had not arrived.
 #include "libclient/connection.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
-#include <poll.h>
-#include <sys/socket.h>
-#include <time.h>
 
 namespace dmb {
 namespace {
 
-/// Every request fits: a participant with all its formats and modifiers has 730 bytes, 2048 rows of a table 55 KiB.
+/// Every request fits: a participant with all its formats and modifiers has 730 bytes.
 template <class Message> constexpr std::size_t request_bytes = 1024;
 template <> constexpr std::size_t request_bytes<wire::Allocate> = 20 * 1024;
 template <> constexpr std::size_t request_bytes<wire::DefineCapabilities> = limits::packet_bytes;
 
-/// Waiting to be read by the application. An image is revoked once and replaced rarely, so an honest broker
-/// stays far below.
-constexpr std::size_t most_events = 1 << 16;
-
-/// Milliseconds. The coarse clock: its 4 ms do not matter here, its cost on every request would.
-std::uint64_t now_ms()
-{
-    timespec now{};
-    ::clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
-    return static_cast<std::uint64_t>(now.tv_sec) * 1000 + static_cast<std::uint64_t>(now.tv_nsec) / 1'000'000;
-}
-
-/// False when nothing came until `deadline_ms`.
-bool wait_readable(int socket, std::uint64_t deadline_ms)
-{
-    for (;;) {
-        const std::uint64_t now = now_ms();
-        if (now >= deadline_ms) return false;
-        pollfd p{socket, POLLIN, 0};
-        const int found = ::poll(&p, 1, static_cast<int>(std::min<std::uint64_t>(deadline_ms - now, INT32_MAX)));
-        if (found > 0 || (found < 0 && errno != EINTR)) return true;
-    }
-}
-
-/// The broker's sentence, as far as it may be shown to a person.
-std::string_view shown(std::string_view text) { return is_printable(text) ? text : "(unprintable reason)"; }
-
 } // namespace
+
+// ---- beginning -------------------------------------------------------------------------------------
+
+Result<wire::HelloReply> Connection::greet(UniqueFd socket)
+{
+    TRY(socket_.open(std::move(socket), address_.timeout_ns));
+    wire::Hello hello;
+    hello.name = address_.name;
+    hello.resume = resume_;
+    const wire::HelloReply reply = TRY(exchange_hello(socket_, hello, serial_ + 1, address_.timeout_ns));
+    if (address_.manager && !reply.manager)
+        return fail(Errc::denied, "this socket is not a manager socket; connect to the one whose path ends in .manager");
+    TRY(readiness_.watch(socket_.fd()));
+    serial_ = std::max(serial_ + 1, reply.last_serial);
+    resume_ = wire::has(reply.features, wire::Feature::resume) ? reply.resume : wire::ResumeKey{};
+    return reply;
+}
+
+Result<> Connection::open(UniqueFd socket)
+{
+    TRY(greet(std::move(socket)));
+    return {};
+}
+
+Result<bool> Connection::reconnect()
+{
+    if (!end_) return fail(Errc::invalid_argument, "the connection stands: there is nothing to reconnect");
+    if (address_.path.empty())
+        return fail(Errc::unsupported, "this connection was handed over as a descriptor and cannot be made again; "
+                                       "connect a new client");
+    UniqueFd socket = TRY(wire::connect(address_.path, address_.timeout_ns));
+    const auto reply = greet(std::move(socket));
+    if (!reply) {
+        socket_.close();
+        return std::unexpected(reply.error());
+    }
+    end_.reset();
+    if (reply->resumed) {
+        TRY(resend(reply->last_serial));
+    } else {
+        requests_.forget_all();
+        releases_ = {};
+    }
+    return reply->resumed;
+}
+
+Result<> Connection::resend(std::uint64_t last_serial)
+{
+    for (Request& request : requests_) request.cancel = 0, request.waiting = false; // answered on the old socket or never
+    std::uint64_t at = last_serial;
+    for (const Slot slot : requests_.in_order()) {
+        TRY(resend_releases(at, requests_[slot].serial));
+        at = std::max(at, requests_[slot].serial);
+        TRY(resend(slot, last_serial));
+    }
+    TRY(resend_releases(at, UINT64_MAX));
+    return flush(wire::Wait::yes);
+}
+
+Result<> Connection::resend(Slot slot, std::uint64_t last_serial)
+{
+    Request& request = requests_[slot];
+    if (request.given_up && request.serial > last_serial) {
+        request.serial = 0;
+        request.cancel_due = false;
+        return {};
+    }
+    if (const auto begun = begin(request, wire::Wait::yes); !begun) return end(begun.error());
+    if (request.given_up) request.cancel_due = unsent_ = true;
+    return {};
+}
+
+/// Those with serials between the two. The broker has acted on all up to its last serial.
+Result<> Connection::resend_releases(std::uint64_t after, std::uint64_t before)
+{
+    for (const Releases::Sent& release : releases_.sent)
+        if (release.serial > after && release.serial < before &&
+            !TRY(send(wire::Release{release.handle}, release.serial, wire::Wait::yes)))
+            return end(Error{Errc::timed_out, "the broker does not read what is given back; is it stopped?"});
+    return {};
+}
 
 // ---- sending ---------------------------------------------------------------------------------------
 
-std::uint64_t Connection::next_serial() { return ++serial_; }
-
-template <class Message>
-Result<bool> Connection::send(const Message& message, std::uint64_t serial, std::span<const int> fds, wire::Wait wait)
+Result<bool> Connection::transmit(std::span<const std::byte> packet, wire::Wait wait)
 {
-    std::array<std::byte, request_bytes<Message>> packet;
-    const std::size_t size = TRY(wire::encode(message, serial, packet));
-    auto sent = wire::send(fds.empty() ? socket_.get() : channel_.get(), std::span(packet).first(size), fds, wait);
-    if (!sent && !fds.empty()) return channel_failed(sent.error());
-    if (!sent) return lost(sent.error());
+    auto sent = socket_.send(packet, {}, wait);
+    if (!sent && sent.error().code != Errc::too_many_requests) return end(sent.error());
     return sent;
 }
 
-/// The socket for requests with descriptors, which the broker does not take on its own.
-Result<> Connection::open_channel()
+template <class Message> Result<bool> Connection::send(const Message& message, std::uint64_t serial, wire::Wait wait)
 {
-    TRY(ask<wire::ChannelReply>(wire::OpenChannel{}));
-    channel_ = std::move(fds_[0]);
-    return wire::set_timeout(channel_.get(), 0, timeout_ns_);
+    std::array<std::byte, 64> packet;
+    const std::size_t size = TRY(wire::encode(message, serial, packet));
+    return transmit(std::span(packet).first(size), wait);
 }
 
-std::unexpected<Error> Connection::channel_failed(const Error& cause)
+template <class Message> Result<Slot> Connection::start(const Message& message, std::vector<UniqueFd> fds, wire::Wait wait)
 {
-    if (cause.code == Errc::too_many_requests)
+    if (end_) return std::unexpected(*end_);
+    if (unsent_) TRY(flush(wait));
+    const Slot slot = TRY(requests_.find_free());
+    Request& request = requests_[slot];
+    const std::uint64_t serial = serial_ + 1;
+    request.set_size(TRY(wire::encode(message, serial, request.room(request_bytes<Message>))));
+    request.fds = std::move(fds);
+    if (const auto begun = begin(request, wait); !begun) {
+        requests_.forget(slot);
+        return std::unexpected(begun.error());
+    }
+    serial_ = std::max(serial_, serial);
+    request.serial = serial;
+    request.given_up = request.cancel_due = false;
+    return slot;
+}
+
+/// Sends it over the socket that is right for it; without a channel it waits for one.
+Result<> Connection::begin(Request& request, wire::Wait wait)
+{
+    request.waiting = request.goes_over_channel() && !channel_;
+    if (request.waiting) return asked_for_channel_ == 0 ? ask_for_channel(wait) : Result<>();
+    if (request.goes_over_channel()) return send_over_channel(request);
+    if (TRY(transmit(request.packet(), wait))) return {};
+    return fail(Errc::timed_out, "the broker did not read the request in time; is it stopped?");
+}
+
+Result<> Connection::ask_for_channel(wire::Wait wait)
+{
+    const std::uint64_t serial = serial_ + 2; // behind that of the first request that goes over it
+    if (!TRY(send(wire::OpenChannel{}, serial, wait)))
+        return fail(Errc::timed_out, "the broker did not read the request in time; is it stopped?");
+    asked_for_channel_ = serial_ = serial;
+    return {};
+}
+
+Result<> Connection::send_over_channel(const Request& request)
+{
+    std::vector<int> borrowed;
+    for (const UniqueFd& fd : request.fds) borrowed.push_back(fd.get());
+    const auto sent = wire::send(channel_.get(), request.packet(), borrowed, wire::Wait::yes);
+    if (sent && *sent) return {};
+    if (sent) return fail(Errc::timed_out, "the process that takes descriptors for the broker does not read them");
+    if (sent.error().code == Errc::too_many_requests)
         return fail(Errc::quota_exceeded, "too many descriptors of this user are on their way; try again");
     channel_.reset();
     return fail(Errc::interrupted, "the process that takes descriptors for the broker has ended; repeat the request");
 }
 
-template <class Expected, class Message> Result<Expected*> Connection::ask(const Message& message, std::span<const int> fds)
+void Connection::give_up(Slot slot) noexcept
 {
-    refused_ = false;
-    if (end_) return std::unexpected(*end_);
-    if (!unsent_releases_.empty()) TRY(flush_releases(wire::Wait::yes));
-    if (!fds.empty() && !channel_) TRY(open_channel());
-    channel_loss_.reset();
-    const std::uint64_t serial = next_serial();
-    if (!TRY(send(message, serial, fds, wire::Wait::yes)))
-        return fail(Errc::timed_out, "the broker did not read the request in time; is it stopped?");
-    TRY(await(serial, !fds.empty()));
-    if (auto* expected = std::get_if<Expected>(&reply_.message)) return expected;
-    return unexpected_answer();
+    if (requests_[slot].waiting) return requests_.forget(slot);
+    requests_[slot].given_up = requests_[slot].cancel_due = true;
+    if (!end_) send_cancel(requests_[slot]);
+}
+
+void Connection::send_cancel(Request& request)
+{
+    auto sent = send(wire::Cancel{request.serial}, serial_ + 1, wire::Wait::no);
+    if (!sent || !*sent) {
+        unsent_ = true;
+        return;
+    }
+    request.cancel = ++serial_;
+    request.cancel_due = false;
+}
+
+Result<bool> Connection::send_release(HandleId handle, wire::Wait wait)
+{
+    if (!TRY(send(wire::Release{handle}, serial_ + 1, wait))) return false;
+    ++serial_;
+    if (can_resume()) releases_.sent.push_back({serial_, handle});
+    return true;
 }
 
 void Connection::release(HandleId handle) noexcept
 {
-    if (end_) return;
+    if (end_ && !can_resume()) return;
     try {
-        if (auto sent = send(wire::Release{handle}, next_serial(), {}, wire::Wait::no); sent && !*sent)
-            unsent_releases_.push_back(handle);
+        if (!end_ && releases_.unsent.empty())
+            if (auto sent = send_release(handle, wire::Wait::no); sent && *sent) return;
+        releases_.unsent.push_back(handle);
+        unsent_ = true;
     } catch (const std::bad_alloc&) {
         // The broker keeps the handle until the connection ends: better than failing a close.
     }
 }
 
-Result<> Connection::flush_releases(wire::Wait wait)
+Result<> Connection::flush(wire::Wait wait)
 {
+    auto& unsent = releases_.unsent;
     std::size_t done = 0;
-    for (; done < unsent_releases_.size(); ++done)
-        if (!TRY(send(wire::Release{unsent_releases_[done]}, next_serial(), {}, wait))) break;
-    unsent_releases_.erase(unsent_releases_.begin(), unsent_releases_.begin() + static_cast<std::ptrdiff_t>(done));
-    if (unsent_releases_.empty() || wait == wire::Wait::no) return {};
+    while (done < unsent.size() && TRY(send_release(unsent[done], wait))) ++done;
+    unsent.erase(unsent.begin(), unsent.begin() + static_cast<std::ptrdiff_t>(done));
+    unsent_ = !unsent.empty();
+    for (Request& request : requests_)
+        if (request.cancel_due) send_cancel(request);
+    if (unsent.empty()) return {};
     return fail(Errc::timed_out, "the broker did not read what was sent before; is it stopped?");
 }
 
 // ---- receiving -------------------------------------------------------------------------------------
 
-/// False: nothing there (Wait::no) or nothing in time.
-Result<bool> Connection::receive(wire::Wait wait)
-{
-    auto packet = wire::receive(socket_.get(), buffer_, wait);
-    if (!packet) return lost(packet.error());
-    if (!*packet) return false;
-    fds_ = std::move((*packet)->fds);
-    auto decoded = wire::decode(std::span(buffer_).first((*packet)->size), fds_.size(), reply_);
-    if (!decoded) return end(decoded.error());
-    return true;
-}
-
-Result<> Connection::await(std::uint64_t serial, bool on_channel)
-{
-    const std::uint64_t deadline = timeout_ns_ ? now_ms() + timeout_ns_ / 1'000'000 + 1 : UINT64_MAX;
-    for (;;) {
-        if (!TRY(receive(wire::Wait::yes))) return abandon(serial);
-        if (reply_.serial == serial) return {};
-        TRY(take_unasked());
-        if (on_channel && channel_loss_ && std::ranges::find(channel_loss_->arrived, serial) == channel_loss_->arrived.end())
-            return std::unexpected(Error{channel_loss_->code, shown(channel_loss_->reason)});
-        if (!wait_readable(socket_.get(), deadline)) return abandon(serial);
-    }
-}
-
-/// An event, or the answer to a request that nobody waits for any more.
-Result<> Connection::take_unasked()
-{
-    const auto late = std::ranges::find(abandoned_, reply_.serial);
-    if (late != abandoned_.end()) {
-        *late = abandoned_[abandoned_.size() - 1];
-        abandoned_.resize(abandoned_.size() - 1);
-        if (const auto* image = std::get_if<wire::ImageReply>(&reply_.message)) release(image->handle);
-        fds_.clear();
-        return {};
-    }
-    if (reply_.serial != 0) return end(Error{Errc::protocol_violation, "an answer to nothing that was asked"});
-    if (const auto* goodbye = std::get_if<wire::Goodbye>(&reply_.message)) return said_goodbye(*goodbye);
-    if (const auto* gone = std::get_if<wire::ChannelLost>(&reply_.message)) {
-        channel_.reset();
-        channel_loss_ = *gone;
-        return {};
-    }
-    if (events_.size() == most_events) return end(Error{Errc::protocol_violation, "more events than images can be held"});
-    if (const auto* revoked = std::get_if<wire::ImageRevoked>(&reply_.message)) events_.push_back(*revoked);
-    else if (const auto* replaced = std::get_if<wire::ImageReplaced>(&reply_.message)) events_.push_back(*replaced);
-    else return end(Error{Errc::protocol_violation, "an answer without the request's serial"});
-    return {};
-}
-
-Result<> Connection::dispatch()
+Result<Connection::Arrival> Connection::receive(wire::Wait wait)
 {
     if (end_) return std::unexpected(*end_);
-    if (!unsent_releases_.empty()) TRY(flush_releases(wire::Wait::no));
-    // Bounded: a broker that never stops sending must not keep the caller here.
-    for (int packets = 0; packets < 256; ++packets) {
-        if (!TRY(receive(wire::Wait::no))) break;
-        TRY(take_unasked());
+    if (!lost_.empty()) return tell_lost();
+    const auto received = socket_.receive(wait);
+    if (!received) return end(received.error());
+    if (*received == PacketSocket::Received::nothing) return Arrival::nothing;
+    if (*received == PacketSocket::Received::unknown_event) return Arrival::of_no_interest;
+    return judge();
+}
+
+Result<Connection::Arrival> Connection::judge()
+{
+    const std::uint64_t serial = socket_.last().serial;
+    if (const auto* gone = std::get_if<wire::ChannelLost>(&last())) return lose_channel(*gone);
+    if (serial == 0) return Arrival::event;
+    if (serial == asked_for_channel_) return take_channel();
+    const auto slot = requests_.find(serial);
+    if (!slot || !requests_[*slot].goes_over_channel()) releases_.answered(serial);
+    if (!slot && requests_.take_cancel_answer(serial)) return Arrival::of_no_interest;
+    if (!slot) return end(Error{Errc::protocol_violation, "an answer to nothing that was asked"});
+    answered_ = *slot;
+    requests_[*slot].serial = 0;
+    requests_[*slot].cancel_due = false;
+    if (!requests_[*slot].given_up) return Arrival::answer;
+    give_back_answer();
+    return Arrival::of_no_interest;
+}
+
+/// What waited for the channel goes now.
+Result<Connection::Arrival> Connection::take_channel()
+{
+    asked_for_channel_ = 0;
+    Result<> taken;
+    if (auto reply = answer<wire::ChannelReply>(); !reply) taken = std::unexpected(reply.error());
+    else channel_ = std::move(fds()[0]), taken = wire::set_timeout(channel_.get(), 0, address_.timeout_ns);
+    if (end_) return std::unexpected(*end_);
+    for (const Slot slot : requests_.in_order()) {
+        if (!requests_[slot].waiting) continue;
+        const Result<> sent = taken ? send_over_channel(requests_[slot]) : taken;
+        requests_[slot].waiting = false;
+        if (!sent) lost_.emplace_back(slot, sent.error());
     }
-    return {};
+    return lost_.empty() ? Arrival::of_no_interest : tell_lost();
 }
 
-std::optional<Connection::Event> Connection::take_event()
+Result<Connection::Arrival> Connection::lose_channel(const wire::ChannelLost& gone)
 {
-    if (events_.empty()) return std::nullopt;
-    const Event oldest = events_.front();
-    events_.erase(events_.begin());
-    return oldest;
+    channel_.reset();
+    for (const Slot slot : requests_.in_order()) {
+        const Request& request = requests_[slot];
+        const bool arrived = std::ranges::find(gone.arrived, request.serial) != gone.arrived.end();
+        if (request.goes_over_channel() && !request.waiting && !arrived)
+            lost_.emplace_back(slot, Error{gone.code, shown(gone.reason)});
+    }
+    return lost_.empty() ? Arrival::of_no_interest : tell_lost();
 }
 
-// ---- failing ---------------------------------------------------------------------------------------
-
-std::unexpected<Error> Connection::abandon(std::uint64_t serial)
+/// As if the broker had refused it.
+Result<Connection::Arrival> Connection::tell_lost()
 {
-    if (abandoned_.full()) return end(Error{Errc::timed_out, "the broker left 16 requests unanswered"});
-    abandoned_.push_back(serial);
-    return fail(Errc::timed_out, "no answer from the broker in {} ms; is it stopped, or its driver stuck?",
-                timeout_ns_ / 1'000'000);
+    const auto [slot, error] = lost_.front();
+    lost_.pop_front();
+    fds().clear();
+    socket_.last() = {requests_[slot].serial, false, wire::ErrorReply{error.code, error.reason, {}, {}}};
+    return judge();
 }
 
-std::unexpected<Error> Connection::unexpected_answer()
+void Connection::give_back_answer() noexcept
 {
-    refused_ = std::holds_alternative<wire::ErrorReply>(reply_.message);
-    if (const wire::ErrorReply* error = refusal()) return std::unexpected(Error{error->code, shown(error->reason)});
+    take_sent().clear();
+    fds().clear();
+    const auto* image = std::get_if<wire::ImageReply>(&last());
+    if (!image) return;
+    release(image->handle);
+    for (const wire::HeldImage& other : image->more) release(other.handle);
+}
+
+template <class Expected> Result<Expected*> Connection::answer()
+{
+    if (auto* expected = std::get_if<Expected>(&last())) return expected;
+    if (const auto* error = std::get_if<wire::ErrorReply>(&last()))
+        return std::unexpected(Error{error->code, shown(error->reason)});
     return end(Error{Errc::protocol_violation, "the answer belongs to another kind of request"});
 }
 
@@ -214,67 +318,44 @@ std::unexpected<Error> Connection::end(const Error& reason)
 {
     if (!end_) {
         end_ = Error{Errc::disconnected, reason.reason};
-        ::shutdown(socket_.get(), SHUT_RDWR);
-        fds_.clear();
+        readiness_.unwatch();
+        readiness_.ring();
+        socket_.close();
+        channel_.reset();
+        asked_for_channel_ = 0;
+        lost_.clear();
+        fds().clear();
     }
     return std::unexpected(*end_);
 }
 
-/// The socket failed. A broker that cut us said why, and that packet may still be unread: behind one
-/// ECONNRESET, which the kernel reports first when the broker left something of ours unread.
-std::unexpected<Error> Connection::lost(const Error& cause)
-{
-    for (int packets = 0, errors = 0; packets < 64 && errors < 2; ++packets) {
-        auto packet = wire::receive(socket_.get(), buffer_, wire::Wait::no);
-        if (!packet) ++errors;
-        else if (!*packet) break;
-        else if (wire::decode(std::span(buffer_).first((*packet)->size), (*packet)->fds.size(), reply_))
-            if (const auto* goodbye = std::get_if<wire::Goodbye>(&reply_.message)) return said_goodbye(*goodbye);
-    }
-    return end(cause);
-}
-
-std::unexpected<Error> Connection::said_goodbye(const wire::Goodbye& goodbye)
-{
-    goodbye_ = goodbye.code;
-    return end(
-        fail(goodbye.code, "the broker ended the connection: {} ({})", shown(goodbye.reason), name(goodbye.code)).error());
-}
-
-// ---- hello -----------------------------------------------------------------------------------------
-
-Result<wire::HelloReply> Connection::hello(std::string_view name)
-{
-    TRY(wire::set_timeout(socket_.get(), timeout_ns_, timeout_ns_));
-    wire::Hello hello;
-    hello.name = name;
-    auto reply = ask<wire::HelloReply>(hello);
-    // The one call where the goodbye is the answer: its code tells what to do.
-    if (!reply && goodbye_) return std::unexpected(Error{*goodbye_, reply.error().reason});
-    if (!reply) return std::unexpected(reply.error());
-    if ((*reply)->version != wire::version)
-        return fail(Errc::unsupported_version, "the broker speaks version {}, this library {}; use matching releases",
-                    (*reply)->version, wire::version);
-    return **reply;
-}
-
-#define REQUEST(Message, Expected) template Result<wire::Expected*> Connection::ask(const wire::Message&, std::span<const int>);
-REQUEST(Allocate, ImageReply)
-REQUEST(Open, ImageReply)
-REQUEST(Register, ImageReply)
-REQUEST(MintToken, TokenReply)
-REQUEST(RevokeToken, Done)
-REQUEST(RevokeImage, Done)
-REQUEST(SetLease, Done)
-REQUEST(Inspect, SnapshotReply)
-REQUEST(FindCapabilities, CapabilitiesReply)
-REQUEST(DefineCapabilities, CapabilitiesReply)
-REQUEST(Join, ImageReply)
-REQUEST(Move, ImageReply)
-REQUEST(Refresh, Refreshed)
-REQUEST(Why, WhyReply)
-REQUEST(ManageProofs, Done)
-REQUEST(OpenChannel, ChannelReply)
+#define REQUEST(Message) template Result<Slot> Connection::start(const wire::Message&, std::vector<UniqueFd>, wire::Wait);
+REQUEST(Allocate)
+REQUEST(Open)
+REQUEST(Register)
+REQUEST(MintToken)
+REQUEST(RevokeToken)
+REQUEST(RevokeImage)
+REQUEST(SetLease)
+REQUEST(Inspect)
+REQUEST(FindCapabilities)
+REQUEST(DefineCapabilities)
+REQUEST(Join)
+REQUEST(Move)
+REQUEST(Refresh)
+REQUEST(Why)
+REQUEST(ManageProofs)
 #undef REQUEST
+
+#define ANSWER(Message) template Result<wire::Message*> Connection::answer();
+ANSWER(ImageReply)
+ANSWER(TokenReply)
+ANSWER(Done)
+ANSWER(SnapshotReply)
+ANSWER(CapabilitiesReply)
+ANSWER(Refreshed)
+ANSWER(WhyReply)
+ANSWER(ChannelReply)
+#undef ANSWER
 
 } // namespace dmb

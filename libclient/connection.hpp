@@ -1,80 +1,103 @@
 // SPDX-License-Identifier: MIT
-// One connection to a broker: requests and their answers, and the events that come between them.
+// One client's connection to a broker, over all its sockets: requests and their answers, and events.
 #pragma once
-#include "proto/wire/channel.hpp"
-#include "proto/wire/codec.hpp"
+#include "libclient/packet_socket.hpp"
+#include "libclient/readiness.hpp"
+#include "libclient/requests.hpp"
 
-#include <array>
-#include <optional>
-#include <span>
-#include <vector>
+#include <string>
 
 namespace dmb {
 
-/// A socket that ended stays ended: every later call fails with Errc::disconnected and the reason.
+/// What it takes to connect again.
+struct Address {
+    std::string path; ///< of the socket; empty: it was handed over, and cannot be made anew
+    wire::Name name;
+    std::uint64_t timeout_ns = 0; ///< for every answer; 0: none
+    bool manager = false;
+};
+
+/// A connection that ended stays ended until reconnect(): every other call fails with Errc::disconnected
+/// and the reason.
 class Connection {
 public:
-    /// `socket` is connected and blocking; `timeout_ns` (0: none) bounds the wait for every answer.
-    Connection(UniqueFd socket, std::uint64_t timeout_ns) : socket_(std::move(socket)), timeout_ns_(timeout_ns) {}
+    explicit Connection(Address address) : address_(std::move(address)) {}
     Connection(const Connection&) = delete;
     Connection& operator=(const Connection&) = delete;
 
-    /// The first exchange. Nothing else may be called when it failed.
-    Result<wire::HelloReply> hello(std::string_view name);
+    /// Says hello. `socket` is connected and blocking. Nothing else may be called when it failed.
+    Result<> open(UniqueFd socket);
+    /// Only when ended(). True: the broker goes on with this client, and everything outstanding was sent again.
+    /// False: this is a new client, nothing is outstanding.
+    Result<bool> reconnect();
+    /// Whether outstanding requests may still be answered after the end.
+    bool can_resume() const { return resume_ != wire::ResumeKey{} && !address_.path.empty(); }
 
-    /// Sends a request and waits for its answer; anything but an Expected is the error. What is pointed
-    /// at, and fds(), stay until the next call of any function.
-    template <class Expected, class Message> Result<Expected*> ask(const Message& message, std::span<const int> fds = {});
-    /// What came with the last answer. May be moved from.
-    wire::PacketFds& fds() { return fds_; }
-    /// The answer to the last ask() when it was an ErrorReply, else null.
-    const wire::ErrorReply* refusal() const { return refused_ ? std::get_if<wire::ErrorReply>(&reply_.message) : nullptr; }
-
+    /// Sends a request. Wait::no: fails with Errc::timed_out when it does not fit into the socket.
+    template <class Message> Result<Slot> start(const Message&, std::vector<UniqueFd> fds, wire::Wait);
+    /// Nobody waits for its answer any more: it is cancelled, and what it gives is given back.
+    void give_up(Slot) noexcept;
     /// Gives a handle back. Never waits: what does not fit into the socket goes before the next request.
     void release(HandleId) noexcept;
-    /// Reads what is there. Fails when the connection has ended.
-    Result<> dispatch();
+
+    enum class Arrival { nothing, answer, event, of_no_interest };
+    /// The next packet. It stays until the next one is received.
+    Result<Arrival> receive(wire::Wait);
+    /// Which request the answer is for. It is no longer outstanding.
+    Slot answered() const { return answered_; }
+    /// The answer. An ErrorReply is the error; any other kind than the expected ends the connection.
+    template <class Expected> Result<Expected*> answer();
+    /// Any message that was received, an answer or an event.
+    wire::Reply& last() { return socket_.last().message; }
+    /// What came with it. May be moved from.
+    wire::PacketFds& fds() { return socket_.fds(); }
+    /// What had been sent with the answered request.
+    std::vector<UniqueFd> take_sent() { return std::move(requests_[answered_].fds); }
+    /// Gives back what an answer gave that nobody waits for.
+    void give_back_answer() noexcept;
+
+    /// Sends what did not fit before.
+    Result<> flush(wire::Wait);
     /// Ends it because the peer broke a rule that only a later check can see.
     std::unexpected<Error> end(const Error& reason);
 
-    int fd() const { return socket_.get(); }
-    std::uint64_t timeout_ns() const { return timeout_ns_; }
+    bool wait_readable(const Deadline& deadline) const { return !lost_.empty() || deadline.wait_readable(socket_.fd()); }
+    std::uint64_t timeout_ns() const { return address_.timeout_ns; }
     bool ended() const { return end_.has_value(); }
     /// Why it ended. Only when ended().
     const Error& reason() const { return *end_; }
-    /// What happened to an image, oldest first.
-    using Event = std::variant<wire::ImageRevoked, wire::ImageReplaced>;
-    std::optional<Event> take_event();
+    Readiness& readiness() { return readiness_; }
 
 private:
-    template <class Message> Result<bool> send(const Message&, std::uint64_t serial, std::span<const int> fds, wire::Wait);
-    std::uint64_t next_serial();
-    Result<> flush_releases(wire::Wait);
-    Result<> await(std::uint64_t serial, bool on_channel);
-    Result<> open_channel();
-    std::unexpected<Error> channel_failed(const Error& cause);
-    Result<bool> receive(wire::Wait);
-    Result<> take_unasked();
-    std::unexpected<Error> abandon(std::uint64_t serial);
-    std::unexpected<Error> unexpected_answer();
-    std::unexpected<Error> lost(const Error& cause);
-    std::unexpected<Error> said_goodbye(const wire::Goodbye&);
+    Result<wire::HelloReply> greet(UniqueFd socket);
+    Result<> resend(std::uint64_t last_serial);
+    Result<> resend(Slot, std::uint64_t last_serial);
+    Result<> resend_releases(std::uint64_t after, std::uint64_t before);
+    Result<bool> transmit(std::span<const std::byte> packet, wire::Wait);
+    template <class Message> Result<bool> send(const Message&, std::uint64_t serial, wire::Wait);
+    Result<bool> send_release(HandleId, wire::Wait);
+    void send_cancel(Request&);
+    Result<Arrival> judge();
+    Result<> begin(Request&, wire::Wait);
+    Result<> ask_for_channel(wire::Wait);
+    Result<> send_over_channel(const Request&);
+    Result<Arrival> take_channel();
+    Result<Arrival> lose_channel(const wire::ChannelLost&);
+    Result<Arrival> tell_lost();
 
-    UniqueFd socket_;
-    UniqueFd channel_; ///< for requests with descriptors, once there were any
-    std::optional<wire::ChannelLost> channel_loss_; ///< since the last request was sent
-    std::uint64_t timeout_ns_;
-    std::uint64_t serial_ = 0;
-    wire::Decoded<wire::Reply> reply_;
-    wire::PacketFds fds_;
-    bool refused_ = false;
+    Address address_;
+    Readiness readiness_;
+    PacketSocket socket_;
+    Requests requests_;
+    Releases releases_;
+    bool unsent_ = false;      ///< there are releases or cancels for flush()
+    std::uint64_t serial_ = 0; ///< of the last request
+    Slot answered_ = 0;
+    UniqueFd channel_;                           ///< for requests with descriptors, once there were any
+    std::uint64_t asked_for_channel_ = 0;        ///< serial of the request for it; 0: none is outstanding
+    std::deque<std::pair<Slot, Error>> lost_;    ///< requests that nobody will answer, to be told
+    wire::ResumeKey resume_{};
     std::optional<Error> end_;
-    std::optional<Errc> goodbye_;
-    /// Requests whose wait was given up; their answers may still come.
-    BoundedVector<std::uint64_t, 16> abandoned_;
-    std::vector<HandleId> unsent_releases_;
-    std::vector<Event> events_;
-    std::array<std::byte, limits::packet_bytes> buffer_;
 };
 
 } // namespace dmb

@@ -52,6 +52,15 @@ Result<UniqueFd> make_memfd(std::uint64_t size)
     return fd;
 }
 
+/// At most 4 × 16384² × 16 bytes: no overflow after check_size.
+std::uint64_t packed_size(const FormatInfo& format, Extent size)
+{
+    std::uint64_t total = 0;
+    for (std::size_t i = 0; i < format.plane_count; ++i)
+        total += rows_of(format, i, size).bytes * rows_of(format, i, size).count;
+    return total;
+}
+
 } // namespace
 
 Result<dmabroker_pixels> check_contents(Extent size, FourCC code, const dmabroker_pixels& pixels)
@@ -74,9 +83,7 @@ Result<dmabroker_pixels> check_contents(Extent size, FourCC code, const dmabroke
 Result<UniqueFd> pack_contents(Extent size, FourCC code, const dmabroker_pixels& pixels)
 {
     const FormatInfo* format = TRY(known_format(code));
-    std::uint64_t total = 0; // at most 4 × 16384² × 16 bytes: no overflow after check_size
-    for (std::size_t i = 0; i < format->plane_count; ++i)
-        total += rows_of(*format, i, size).bytes * rows_of(*format, i, size).count;
+    const std::uint64_t total = packed_size(*format, size);
     UniqueFd fd = TRY(make_memfd(total));
     void* map = ::mmap(nullptr, total, PROT_READ | PROT_WRITE, MAP_SHARED, fd.get(), 0);
     if (map == MAP_FAILED) return fail_errno(Errc::out_of_memory, "map the memory for the contents", errno);
@@ -88,6 +95,26 @@ Result<UniqueFd> pack_contents(Extent size, FourCC code, const dmabroker_pixels&
     }
     ::munmap(map, total);
     return fd;
+}
+
+Result<> write_packed(const dmabroker_image& image, const UniqueFd& packed)
+{
+    const ImageDesc& desc = image.image.desc();
+    const FormatInfo* format = TRY(known_format(desc.format));
+    const std::uint64_t total = packed_size(*format, desc.size);
+    void* map = ::mmap(nullptr, total, PROT_READ, MAP_SHARED, packed.get(), 0);
+    if (map == MAP_FAILED) return fail_errno(Errc::out_of_memory, "map the memory of the contents", errno);
+    dmabroker_pixels pixels{};
+    const std::byte* from = static_cast<const std::byte*>(map);
+    for (std::size_t i = 0; i < format->plane_count; ++i) {
+        const Rows rows = rows_of(*format, i, desc.size);
+        pixels.data[i] = from;
+        pixels.stride[i] = rows.bytes;
+        from += rows.bytes * rows.count;
+    }
+    auto written = write_contents(image, pixels);
+    ::munmap(map, total);
+    return written;
 }
 
 Result<> write_contents(const dmabroker_image& image, const dmabroker_pixels& pixels)

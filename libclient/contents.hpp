@@ -12,5 +12,7 @@ Result<dmabroker_pixels> check_contents(Extent, FourCC, const dmabroker_pixels&)
 Result<UniqueFd> pack_contents(Extent, FourCC, const dmabroker_pixels&);
 /// Into the image, bracketed. `pixels` were checked.
 Result<> write_contents(const dmabroker_image&, const dmabroker_pixels&);
+/// The same, from what pack_contents() made for this image's size and format.
+Result<> write_packed(const dmabroker_image&, const UniqueFd& packed);
 
 } // namespace dmb

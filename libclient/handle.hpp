@@ -24,9 +24,6 @@ struct dmabroker_image {
     std::uint64_t timeout_ns = 0; ///< its connection's; bounds waits for pending GPU work
     dmabroker_image_info info{};  ///< the same, in the shape of the C ABI
 
-    // The client's list of its holds.
-    dmb::Client* client = nullptr;
-    dmabroker_image* previous = nullptr;
-    dmabroker_image* next = nullptr;
+    dmb::Client* client = nullptr; ///< has it in its table
     bool revoked = false;
 };

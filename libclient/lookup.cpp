@@ -35,16 +35,21 @@ Result<UniqueFd> from_environment(const char* text)
     return adopt_socket(number);
 }
 
-Result<UniqueFd> guess(const std::string& suffix, std::uint64_t timeout_ns)
+Result<Found> at(std::string path, std::uint64_t timeout_ns)
 {
-    if (const char* folder = set_and_not_empty("XDG_RUNTIME_DIR")) {
-        auto socket = wire::connect(std::string(folder) + "/dmabroker/0" + suffix, timeout_ns);
-        if (socket || socket.error().code != Errc::no_broker) return socket;
-        auto second = wire::connect(system_path + suffix, timeout_ns);
-        // The first place is the one a person should look at.
-        return second ? std::move(second) : std::move(socket);
-    }
-    return wire::connect(system_path + suffix, timeout_ns);
+    UniqueFd socket = TRY(wire::connect(path, timeout_ns));
+    return Found{std::move(socket), std::move(path)};
+}
+
+Result<Found> guess(const std::string& suffix, std::uint64_t timeout_ns)
+{
+    const char* folder = set_and_not_empty("XDG_RUNTIME_DIR");
+    if (!folder) return at(system_path + suffix, timeout_ns);
+    auto own = at(std::string(folder) + "/dmabroker/0" + suffix, timeout_ns);
+    if (own || own.error().code != Errc::no_broker) return own;
+    auto second = at(system_path + suffix, timeout_ns);
+    // The first place is the one a person should look at.
+    return second ? std::move(second) : std::move(own);
 }
 
 } // namespace
@@ -64,12 +69,13 @@ Result<UniqueFd> adopt_socket(int number)
     return socket;
 }
 
-Result<UniqueFd> find_broker(const char* remote, bool manager, std::uint64_t timeout_ns)
+Result<Found> find_broker(const char* remote, bool manager, std::uint64_t timeout_ns)
 {
     const std::string suffix = manager ? ".manager" : "";
-    if (remote) return wire::connect(remote + suffix, timeout_ns);
-    if (const char* socket = set_and_not_empty("DMABROKER_SOCKET"); socket && !manager) return from_environment(socket);
-    if (const char* path = set_and_not_empty("DMABROKER_REMOTE")) return wire::connect(path + suffix, timeout_ns);
+    if (remote) return at(remote + suffix, timeout_ns);
+    if (const char* socket = set_and_not_empty("DMABROKER_SOCKET"); socket && !manager)
+        return Found{TRY(from_environment(socket)), {}};
+    if (const char* path = set_and_not_empty("DMABROKER_REMOTE")) return at(path + suffix, timeout_ns);
     return guess(suffix, timeout_ns);
 }
 

@@ -72,8 +72,9 @@ Result<std::unique_ptr<dmabroker_image>> Exported::register_at(Client& client) &
 {
     TRY(check_layout(desc_));
     TRY(check_colour(desc_.colour, desc_.format));
-    wire::Register request{std::move(desc_), label_, lease_ns_};
-    return client.register_image(request, std::move(fds_));
+    std::vector<UniqueFd> fds;
+    for (UniqueFd& fd : fds_) fds.push_back(std::move(fd));
+    return client.ask_for_image({.question = wire::Register{std::move(desc_), label_, lease_ns_}}, std::move(fds));
 }
 
 } // namespace dmb::exporting

@@ -58,13 +58,24 @@ void Peer::greet(bool manager)
     reply(wire::HelloReply{.client = ClientId{7}, .manager = manager, .server = "fake"});
 }
 
+wire::ResumeKey Peer::greet_with_key(std::uint8_t key, bool resumed, std::uint64_t last_serial)
+{
+    const wire::ResumeKey shown = expect<wire::Hello>().resume;
+    wire::HelloReply hello{.features = wire::known_features, .client = ClientId{7}, .server = "fake"};
+    hello.resume.fill(key);
+    hello.resumed = resumed;
+    hello.last_serial = last_serial;
+    reply(hello);
+    return shown;
+}
+
 bool Peer::wait_for_end()
 {
     std::array<std::byte, limits::packet_bytes> buffer;
     return !wire::receive(socket_.get(), buffer, wire::Wait::yes);
 }
 
-FakeBroker::FakeBroker(std::function<void(Peer&)> script)
+FakeBroker::FakeBroker(std::vector<Script> scripts)
 {
     std::string pattern = (std::filesystem::temp_directory_path() / "dmabroker-fake-XXXXXX").string();
     folder_ = ::mkdtemp(pattern.data());
@@ -76,19 +87,24 @@ FakeBroker::FakeBroker(std::function<void(Peer&)> script)
     if (::bind(listener_.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) != 0 ||
         ::listen(listener_.get(), 8) != 0)
         throw std::runtime_error("cannot listen on " + path_);
-    thread_ = std::thread([this, script = std::move(script)] { serve(script); });
+    thread_ = std::thread([this, scripts = std::move(scripts)] {
+        for (const Script& script : scripts)
+            if (!serve(script)) return;
+    });
 }
 
-void FakeBroker::serve(const std::function<void(Peer&)>& script)
+/// False: nobody connected before the end.
+bool FakeBroker::serve(const Script& script)
 {
     const int socket = ::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC);
-    if (socket < 0) return; // nobody connected before the end
+    if (socket < 0) return false;
     Peer peer(UniqueFd::adopt(socket));
     try {
         script(peer);
     } catch (const std::exception& e) {
         ADD_FAILURE() << "fake broker: " << e.what();
     }
+    return true;
 }
 
 void FakeBroker::join()

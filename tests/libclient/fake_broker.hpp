@@ -9,6 +9,7 @@
 #include <functional>
 #include <string>
 #include <thread>
+#include <vector>
 
 namespace dmb::test {
 
@@ -44,8 +45,15 @@ public:
     void send_bytes(std::span<const std::byte> packet, std::span<const int> with = {});
     /// Answers the hello.
     void greet(bool manager = false);
+    /// Answers the hello with a key to resume with, and returns the one that it showed.
+    wire::ResumeKey greet_with_key(std::uint8_t key, bool resumed = false, std::uint64_t last_serial = 0);
     /// Until the client closes; true when nothing more came.
     bool wait_for_end();
+    /// Until the client closes, whatever it still sends.
+    void drain()
+    {
+        while (!wait_for_end()) {}
+    }
     void close() { socket_.reset(), channel_.reset(); }
     /// As when the broker's receiver process ends.
     void lose_channel(const wire::ChannelLost& why) { channel_.reset(), event(why); }
@@ -61,12 +69,14 @@ private:
     std::uint64_t serial_ = 0;
 };
 
-/// Serves one connection with `script`. A script's exception fails the test.
+/// Serves one connection after the other, each with its script. A script's exception fails the test.
 class FakeBroker {
 public:
-    explicit FakeBroker(std::function<void(Peer&)> script);
+    using Script = std::function<void(Peer&)>;
+    explicit FakeBroker(Script script) : FakeBroker(std::vector<Script>{std::move(script)}) {}
+    explicit FakeBroker(std::vector<Script> scripts);
     ~FakeBroker();
-    /// Waits until the script is done.
+    /// Waits until all scripts are done.
     void join();
     const std::string& path() const { return path_; }
     dmabroker::Client connect(dmabroker::Duration timeout = std::chrono::seconds(10)) const
@@ -75,7 +85,7 @@ public:
     }
 
 private:
-    void serve(const std::function<void(Peer&)>& script);
+    bool serve(const Script&);
     std::string folder_;
     std::string path_;
     UniqueFd listener_;

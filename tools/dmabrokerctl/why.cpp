@@ -6,6 +6,7 @@
 
 #include <charconv>
 #include <fmt/core.h>
+#include <poll.h>
 
 namespace dmb::ctl {
 namespace {
@@ -126,12 +127,32 @@ Result<> why(const Global& global, const Subjects& subject)
     return {};
 }
 
+/// However long it takes: there may be many trials, each with a driver's start.
+Result<> warm(dmabroker_client* client)
+{
+    CallError error;
+    TRY(check(dmabroker_manage_proofs_start(client, DMABROKER_PROOFS_WARM, nullptr, nullptr, error), error));
+    for (;;) {
+        dmabroker_event event{};
+        event.struct_size = sizeof event;
+        while (dmabroker_next_event(client, &event) > 0) {
+            if (event.type == DMABROKER_EVENT_DISCONNECTED) return fail(Errc::disconnected, "{}", event.text);
+            if (event.type != DMABROKER_EVENT_COMPLETED) continue;
+            if (event.code == 0) return {};
+            return std::unexpected(Error{static_cast<Errc>(event.code), event.text});
+        }
+        pollfd waiting{dmabroker_get_fd(client), POLLIN, 0};
+        ::poll(&waiting, 1, -1);
+        dmabroker_dispatch(client, nullptr); // an end is told by the event
+    }
+}
+
 Result<> proofs(const Global& global, const ProofsOptions& options)
 {
     const ClientHandle client = TRY(connect(global, Access::manager_if_possible));
     CallError error;
     if (options.clear) TRY(check(dmabroker_manage_proofs(client.get(), DMABROKER_PROOFS_CLEAR, error), error));
-    if (options.warm) TRY(check(dmabroker_manage_proofs(client.get(), DMABROKER_PROOFS_WARM, error), error));
+    if (options.warm) TRY(warm(client.get()));
     const Json snapshot = TRY(inspect(client.get()));
     if (global.json) return print_json(Json{{"proofs", part(snapshot, "proofs")}}), Result<>{};
     Table table({"RESULT", "FROM", "EXPORTER", "TO", "IMPORTER", "FORMAT", "MODIFIER", "USAGE", "SIDES", "REASON"});

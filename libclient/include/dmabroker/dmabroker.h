@@ -21,7 +21,14 @@
  * use, nor close, what its parent got from here, mappings excepted: it connects for itself.
  *
  * Blocking: a function that talks to the broker sends one packet and waits for its answer, at most
- * `timeout_ns` of the connection; dmabroker_dispatch never blocks.
+ * `timeout_ns` of the connection (DMABROKER_TIMED_OUT; the request is cancelled, what it would have given is
+ * given back); what else arrives meanwhile is queued as events. Slow ones have a form that only starts them,
+ * dmabroker_*_start. These, dmabroker_cancel, dmabroker_dispatch, dmabroker_next_event and everything that
+ * closes never block.
+ *
+ * Errors of all that talk to the broker: DMABROKER_DISCONNECTED once the connection has ended (see
+ * dmabroker_reconnect); DMABROKER_TOO_MANY_REQUESTS, also without asking the broker, while 16 requests are
+ * unanswered, those that timed out or were cancelled included; codes of a later broker that have no name here.
  *
  * Structures begin with `struct_size`: set it to sizeof the structure (the DMABROKER_*_INIT macros do).
  */
@@ -79,13 +86,13 @@ enum dmabroker_code {
     DMABROKER_IMPORT_FAILED,  /**< the driver said no */
     DMABROKER_INTERNAL,
     DMABROKER_SHUTTING_DOWN,
-    DMABROKER_CANCELLED,        /**< you cancelled it */
+    DMABROKER_CANCELLED,        /**< you cancelled it: dmabroker_cancel */
     DMABROKER_BROKER_RESTARTED, /**< a token from before the broker's restart: ask for a new one */
     DMABROKER_INTERRUPTED       /**< the broker or a part of it ended meanwhile: ask again */
 };
 
 typedef struct dmabroker_error {
-    int code;       /**< enum dmabroker_code */
+    int code;       /**< enum dmabroker_code, or a later broker's */
     char text[252]; /**< one sentence, NUL-terminated */
 } dmabroker_error;
 
@@ -113,31 +120,59 @@ DMABROKER_API int dmabroker_connect(const dmabroker_connect_options* options, dm
 /** Takes over a connected SEQPACKET socket (also on failure). */
 DMABROKER_API int dmabroker_connect_fd(int socket, const char* name, dmabroker_client** client, dmabroker_error* error);
 /** Closes the connection. Its images become invalid for talking to the broker, but stay readable until
- *  each is closed. NULL is ignored. */
+ *  each is closed. Operations that have not completed end without an event: their images are given back.
+ *  NULL is ignored. */
 DMABROKER_API void dmabroker_client_close(dmabroker_client* client);
 
-/** Becomes readable when dmabroker_dispatch has something to do. Borrowed. */
-DMABROKER_API int dmabroker_get_fd(const dmabroker_client* client);
+/** After DMABROKER_DISCONNECTED from any call, or the event: connects again to the same place and shows that it
+ *  is the same client. Blocks, at most `timeout_ns` for connecting and as long again for each answer.
+ *
+ *  1: the broker knows this client. Images, tokens and leases are as before; what was outstanding is asked again
+ *     under its number, so that nothing is done twice, and operations complete as if nothing had happened, or
+ *     with DMABROKER_INTERRUPTED where the broker could not take them over.
+ *  0: it does not; this is a new client. Images of before stay mapped, readable and importable, but calls that
+ *     need the broker fail for them with DMABROKER_DISCONNECTED; operations complete with DMABROKER_INTERRUPTED.
+ *     Tables must be stated again.
+ *  Negative: still disconnected; DMABROKER_NO_BROKER, DMABROKER_TIMED_OUT: try again later. Many clients lose their
+ *     broker at the same moment: wait a random part of 0.1 s before the first attempt, and before each later one
+ *     twice the last wait, up to 5 s, half of it random. DMABROKER_UNSUPPORTED: the socket was handed over
+ *     (dmabroker_connect_fd, $DMABROKER_SOCKET), so there is no place to connect to. DMABROKER_INVALID_ARGUMENT: the
+ *     connection stands.
+ *
+ *  dmabroker_get_fd stays the same. An event DMABROKER_EVENT_DISCONNECTED that was not read yet is dropped. */
+DMABROKER_API int dmabroker_reconnect(dmabroker_client* client, dmabroker_error* error);
+
+/** Readable when dmabroker_dispatch or dmabroker_next_event has something to do. The same number as long as the
+ *  client lives. Borrowed, only to be waited for: an epoll instance. Negative: out of descriptors. */
+DMABROKER_API int dmabroker_get_fd(dmabroker_client* client);
 /** Reads what the broker sent, without blocking. 0, or negative when the connection is gone. */
 DMABROKER_API int dmabroker_dispatch(dmabroker_client* client, dmabroker_error* error);
 
 enum dmabroker_event_type {
-    DMABROKER_EVENT_IMAGE_REVOKED = 1, /**< `image` was revoked: pixels stay, nobody new can open it */
-    DMABROKER_EVENT_DISCONNECTED = 2,  /**< the broker said goodbye or vanished; `text` says why */
-    DMABROKER_EVENT_IMAGE_REPLACED = 3 /**< somebody joined who cannot use `image`; all can use its successor: see
-                                            dmabroker_image_move. `image` stays as it is */
+    DMABROKER_EVENT_IMAGE_REVOKED = 1,  /**< `image` was revoked: pixels stay, nobody new can open it */
+    DMABROKER_EVENT_DISCONNECTED = 2,   /**< the broker said goodbye or vanished; `text` says why. Told behind all that
+                                             came before, once: see dmabroker_reconnect */
+    DMABROKER_EVENT_IMAGE_REPLACED = 3, /**< somebody joined who cannot use `image`; all can use its successor: see
+                                             dmabroker_image_move. `image` stays as it is */
+    DMABROKER_EVENT_COMPLETED = 4       /**< `operation` has ended, with `result` */
 };
 typedef struct dmabroker_event {
     size_t struct_size;
     int type;               /**< enum dmabroker_event_type */
-    dmabroker_image* image; /**< for IMAGE_REVOKED and IMAGE_REPLACED */
-    char text[252];
-    uint64_t successor; /**< for IMAGE_REPLACED: the new image's id */
-    uint64_t request;   /**< for IMAGE_REPLACED: why, see dmabroker_why */
+    dmabroker_image* image; /**< for IMAGE_REVOKED and IMAGE_REPLACED; for COMPLETED what the operation gave, or NULL: from
+                                 now the caller's, to be closed */
+    char text[252];         /**< for COMPLETED: of its error */
+    uint64_t successor;     /**< for IMAGE_REPLACED: the new image's id */
+    uint64_t request;       /**< for IMAGE_REPLACED: why, see dmabroker_why; for COMPLETED: the negotiation, 0: none */
+    uint64_t operation;     /**< for COMPLETED, as its start returned it */
+    void* user_data;        /**< for COMPLETED, as given to its start */
+    int result;             /**< for COMPLETED: 0, or the negative errno that the blocking form would have returned */
+    int code;               /**< for COMPLETED: its error's enum dmabroker_code, or a later broker's; 0: none */
+    uint64_t cost_ns;       /**< for COMPLETED: of a refresh, what the copy took */
 } dmabroker_event;
-/** 1: `event` is filled; 0: none left. Never talks to the broker: call dmabroker_dispatch first. Events may
- *  also have arrived while another call waited for its answer: ask here after such calls too, before
- *  waiting for the descriptor. */
+/** 1: `event` is filled; 0: none left. Never talks to the broker: call dmabroker_dispatch first. Events come in the
+ *  order in which they arrived: none names an image before the call or the completion that gave it, and none
+ *  one that was closed. */
 DMABROKER_API int dmabroker_next_event(dmabroker_client* client, dmabroker_event* event);
 
 /* ---- images ----------------------------------------------------------------------------------- */
@@ -447,6 +482,46 @@ DMABROKER_API int dmabroker_revoke_image(dmabroker_client* client, uint64_t id, 
 /** From now; DMABROKER_FOREVER: until revoked; 0: ends with its last holder. Needs MANAGE. */
 DMABROKER_API int dmabroker_image_set_lease(dmabroker_image* image, uint64_t lease_ns, dmabroker_error* error);
 
+/* ---- without waiting ---------------------------------------------------------------------------- */
+
+/* Each of these sends the request of the function it is named after and returns. What happens then is told by
+ * exactly one DMABROKER_EVENT_COMPLETED, with `user_data` as it was given here: when the broker has answered, when
+ * the operation was cancelled, or after a disconnect when nothing can be answered any more. (After a disconnect
+ * operations wait for dmabroker_reconnect, unless their client cannot be resumed.) There is no time limit: a program
+ * that wants one cancels. Answers come in any order; several operations and blocking calls may overlap.
+ *
+ * `operation` (may be NULL) becomes a number for dmabroker_cancel that never repeats for this client, nor is 0.
+ * All arguments are copied, pixels and descriptors included, and may be freed at once.
+ *
+ * Errors of the start itself, after which no completion comes: those of arguments, as for the blocking form;
+ * DMABROKER_TOO_MANY_REQUESTS; DMABROKER_DISCONNECTED; DMABROKER_TIMED_OUT, when the broker reads nothing and the
+ * socket is full. */
+
+/** dmabroker_allocate. Initial contents are copied twice where the CPU has to write them, the second time in
+ *  the call that reads the answer. dmabroker_explanation and dmabroker_last_request are this allocation's once its
+ *  completion was read. */
+DMABROKER_API int dmabroker_allocate_start(dmabroker_client* client, const dmabroker_allocation* allocation, void* user_data,
+                                           uint64_t* operation, dmabroker_error* error);
+/** dmabroker_join. */
+DMABROKER_API int dmabroker_join_start(dmabroker_client* client, const char* token, uint32_t rights,
+                                       const dmabroker_participant* participant, void* user_data, uint64_t* operation,
+                                       dmabroker_error* error);
+/** dmabroker_register. */
+DMABROKER_API int dmabroker_register_start(dmabroker_client* client, const dmabroker_image_info* info, const int* fds,
+                                           const char* label, uint64_t lease_ns, void* user_data, uint64_t* operation,
+                                           dmabroker_error* error);
+/** dmabroker_image_refresh. The image may be closed meanwhile: then its completion may say DMABROKER_NOT_FOUND. */
+DMABROKER_API int dmabroker_image_refresh_start(dmabroker_image* image, void* user_data, uint64_t* operation,
+                                                dmabroker_error* error);
+/** dmabroker_manage_proofs. */
+DMABROKER_API int dmabroker_manage_proofs_start(dmabroker_client* client, int action, void* user_data, uint64_t* operation,
+                                                dmabroker_error* error);
+/** From now on the operation's completion says DMABROKER_CANCELLED, also if it had ended already and its completion
+ *  was not read yet; it can be read at once. An image that it would have given, now or later, is given back. What
+ *  the broker did in between stays done. Allowed at any time, also twice and while disconnected.
+ *  DMABROKER_NOT_FOUND: its completion was read before, or there never was such an operation. */
+DMABROKER_API int dmabroker_cancel(dmabroker_client* client, uint64_t operation, dmabroker_error* error);
+
 /* ---- what happened ------------------------------------------------------------------------------ */
 
 /** JSON: the candidates of the client's last allocation, each with verdict and reason. Borrowed until
@@ -461,9 +536,10 @@ DMABROKER_API int dmabroker_why(dmabroker_client* client, uint64_t request, uint
                                 dmabroker_error* error);
 enum dmabroker_proof_action {
     DMABROKER_PROOFS_CLEAR = 1, /**< forget what was tried: it is tried again when it is next needed */
-    DMABROKER_PROOFS_WARM = 2   /**< try whatever the devices here could share, in the background */
+    DMABROKER_PROOFS_WARM = 2   /**< try whatever the devices here could share, and wait until that is done */
 };
-/** What the broker knows from trying. Needs a manager connection. */
+/** What the broker knows from trying. Needs a manager connection. Warming may take longer than a connection's usual
+ *  time limit: dmabroker_manage_proofs_start has none. */
 DMABROKER_API int dmabroker_manage_proofs(dmabroker_client* client, int action, dmabroker_error* error);
 /** JSON: clients, images, devices and formats this client may see; `id` 0: everything. The caller
  *  frees it with dmabroker_free. */

@@ -156,6 +156,36 @@ inline dmabroker_participant to_c(const Participant& participant)
     return out;
 }
 
+/** Borrows from it. */
+struct CAllocation {
+    std::vector<dmabroker_participant> participants;
+    dmabroker_allocation value = DMABROKER_ALLOCATION_INIT;
+
+    explicit CAllocation(const Allocation& allocation)
+    {
+        value.width = allocation.size.width;
+        value.height = allocation.size.height;
+        value.format = allocation.format;
+        value.usage = bits(allocation.usage);
+        value.modifiers = data_or_null(allocation.modifiers);
+        value.modifier_count = allocation.modifiers.size();
+        value.backends = allocation.backends;
+        value.minimum_rung = allocation.minimum_rung;
+        value.device = text_or_null(allocation.device);
+        value.label = text_or_null(allocation.label);
+        value.lease_ns = nanoseconds(allocation.lease);
+        value.contents = allocation.contents ? &*allocation.contents : nullptr;
+        value.colour = allocation.colour;
+        value.alternatives = data_or_null(allocation.alternatives);
+        value.alternative_count = allocation.alternatives.size();
+        for (const Participant& participant : allocation.participants) participants.push_back(to_c(participant));
+        value.participants = data_or_null(participants);
+        value.participant_count = participants.size();
+    }
+    CAllocation(const CAllocation&) = delete;
+    CAllocation& operator=(const CAllocation&) = delete;
+};
+
 /** Calls a C function whose last parameter is the error; throws when it fails. */
 template <class Function, class... Arguments> int call(Function function, Arguments... arguments)
 {
@@ -294,10 +324,59 @@ inline Image adopt(dmabroker_image_info info, const int* fds)
 
 struct Event {
     int type = 0;                     /**< enum dmabroker_event_type */
-    dmabroker_image* image = nullptr; /**< equals native() of the Image concerned */
+    dmabroker_image* image = nullptr; /**< equals native() of the Image concerned; for COMPLETED see `made` */
     std::string text{};
     std::uint64_t successor = 0; /**< of DMABROKER_EVENT_IMAGE_REPLACED: the new image's id */
-    std::uint64_t request = 0;   /**< and why */
+    std::uint64_t request = 0;   /**< and why; of DMABROKER_EVENT_COMPLETED: the negotiation */
+
+    // Of DMABROKER_EVENT_COMPLETED.
+    std::uint64_t operation = 0; /**< equals number() of the Operation */
+    void* user_data = nullptr;
+    int code = 0; /**< enum dmabroker_code, 0: it succeeded */
+    Duration cost{0};
+    std::optional<Image> made{};
+
+    /** Throws what the blocking form would have thrown. */
+    void check() const
+    {
+        if (code != 0) throw Error(code, text);
+    }
+};
+
+/** One that was started. Its destructor cancels it unless its completion was read; the completion comes in any case.
+ *  Must not outlive its client. */
+class Operation {
+public:
+    Operation(Operation&& other) noexcept : client_(std::exchange(other.client_, nullptr)), number_(other.number_) {}
+    Operation& operator=(Operation&& other) noexcept
+    {
+        Operation old(std::move(*this));
+        client_ = std::exchange(other.client_, nullptr);
+        number_ = other.number_;
+        return *this;
+    }
+    Operation(const Operation&) = delete;
+    ~Operation() { cancel(); }
+
+    std::uint64_t number() const noexcept { return number_; }
+    /** Its completion will say DMABROKER_CANCELLED, unless it was read before. */
+    void cancel() noexcept
+    {
+        if (client_) dmabroker_cancel(std::exchange(client_, nullptr), number_, nullptr);
+    }
+    /** Lets it go on without this object. */
+    void detach() noexcept { client_ = nullptr; }
+
+private:
+    friend class Client;
+    friend class Image;
+    template <class Start, class... Arguments> Operation(dmabroker_client* client, Start start, Arguments... arguments)
+    {
+        detail::call(start, arguments..., &number_);
+        client_ = client;
+    }
+    dmabroker_client* client_ = nullptr;
+    std::uint64_t number_ = 0;
 };
 
 /** One connection to a broker. */
@@ -318,29 +397,37 @@ public:
     /** On DMABROKER_NO_BACKEND, explanation() says what was tried. */
     Image allocate(const Allocation& allocation)
     {
-        dmabroker_allocation wanted = DMABROKER_ALLOCATION_INIT;
-        wanted.width = allocation.size.width;
-        wanted.height = allocation.size.height;
-        wanted.format = allocation.format;
-        wanted.usage = bits(allocation.usage);
-        wanted.modifiers = detail::data_or_null(allocation.modifiers);
-        wanted.modifier_count = allocation.modifiers.size();
-        wanted.backends = allocation.backends;
-        wanted.minimum_rung = allocation.minimum_rung;
-        wanted.device = detail::text_or_null(allocation.device);
-        wanted.label = detail::text_or_null(allocation.label);
-        wanted.lease_ns = detail::nanoseconds(allocation.lease);
-        wanted.contents = allocation.contents ? &*allocation.contents : nullptr;
-        wanted.colour = allocation.colour;
-        wanted.alternatives = detail::data_or_null(allocation.alternatives);
-        wanted.alternative_count = allocation.alternatives.size();
-        std::vector<dmabroker_participant> participants;
-        for (const Participant& participant : allocation.participants) participants.push_back(detail::to_c(participant));
-        wanted.participants = detail::data_or_null(participants);
-        wanted.participant_count = participants.size();
+        const detail::CAllocation wanted(allocation);
         dmabroker_image* image = nullptr;
-        detail::call(dmabroker_allocate, client_.get(), &wanted, &image);
+        detail::call(dmabroker_allocate, client_.get(), &wanted.value, &image);
         return Image(image);
+    }
+    /** These only start it; next_event() tells its end with `user_data`. */
+    Operation allocate_start(const Allocation& allocation, void* user_data = nullptr)
+    {
+        const detail::CAllocation wanted(allocation);
+        return Operation(client_.get(), dmabroker_allocate_start, client_.get(), &wanted.value, user_data);
+    }
+    Operation join_start(const std::string& token, Rights rights, const Participant& participant, void* user_data = nullptr)
+    {
+        const dmabroker_participant wanted = detail::to_c(participant);
+        return Operation(client_.get(), dmabroker_join_start, client_.get(), token.c_str(), bits(rights), &wanted, user_data);
+    }
+    Operation register_start(dmabroker_image_info info, const int* fds, const std::string& label = {}, Duration lease = {},
+                             void* user_data = nullptr)
+    {
+        info.struct_size = sizeof info;
+        return Operation(client_.get(), dmabroker_register_start, client_.get(), &info, fds, detail::text_or_null(label),
+                         detail::nanoseconds(lease), user_data);
+    }
+    /** `copy` is of this client. */
+    Operation refresh_start(const Image& copy, void* user_data = nullptr)
+    {
+        return Operation(client_.get(), dmabroker_image_refresh_start, copy.native(), user_data);
+    }
+    Operation manage_proofs_start(dmabroker_proof_action action, void* user_data = nullptr)
+    {
+        return Operation(client_.get(), dmabroker_manage_proofs_start, client_.get(), static_cast<int>(action), user_data);
     }
     /** For a GPU state the usage: without it a reader may get a descriptor that only the CPU can use. */
     Image open(const std::string& token, Rights rights = Rights::read, Usage usage = Usage::none)
@@ -393,7 +480,7 @@ public:
         return detail::take_text(json);
     }
 
-    /** Readable when dispatch() has something to do. Borrowed. */
+    /** Readable when dispatch() or next_event() has something to do; the same as long as the client lives. Borrowed. */
     int fd() const noexcept { return dmabroker_get_fd(client_.get()); }
     /** Reads what the broker sent, without blocking. Throws when the connection is gone. */
     void dispatch() { detail::call(dmabroker_dispatch, client_.get()); }
@@ -403,8 +490,14 @@ public:
         dmabroker_event event{};
         event.struct_size = sizeof event;
         if (dmabroker_next_event(client_.get(), &event) <= 0) return std::nullopt;
-        return Event{event.type, event.image, event.text, event.successor, event.request};
+        Event out{event.type,      event.image,   event.text,
+                  event.successor, event.request, event.operation,
+                  event.user_data, event.code,    Duration(static_cast<Duration::rep>(event.cost_ns))};
+        if (event.type == DMABROKER_EVENT_COMPLETED && event.image) out.made.emplace(event.image);
+        return out;
     }
+    /** After the end. False: as a new client; see dmabroker_reconnect. */
+    bool reconnect() { return detail::call(dmabroker_reconnect, client_.get()) > 0; }
 
     dmabroker_client* native() const noexcept { return client_.get(); }
 

@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: MIT
+// extern "C": slow calls that only start. Thin: arguments in, number out, exceptions stopped.
+#include "libclient/client.hpp"
+#include "libclient/convert.hpp"
+#include "libclient/error.hpp"
+#include "libclient/questions.hpp"
+
+using namespace dmb;
+
+namespace {
+
+Result<> start(Client& client, Asked asked, void* user_data, uint64_t* operation)
+{
+    const std::uint64_t number = TRY(client.start(std::move(asked.question), std::move(asked.fds), user_data));
+    if (operation) *operation = number;
+    return {};
+}
+
+} // namespace
+
+extern "C" {
+
+int dmabroker_allocate_start(dmabroker_client* client, const dmabroker_allocation* allocation, void* user_data,
+                             uint64_t* operation, dmabroker_error* error)
+{
+    return guard(error, [&]() -> Result<> {
+        TRY(require(client, "client"));
+        return start(*client, TRY(asked_allocation(allocation)), user_data, operation);
+    });
+}
+
+int dmabroker_join_start(dmabroker_client* client, const char* token, uint32_t rights, const dmabroker_participant* participant,
+                         void* user_data, uint64_t* operation, dmabroker_error* error)
+{
+    return guard(error, [&]() -> Result<> {
+        TRY(require(client, "client"));
+        return start(*client, TRY(asked_join(token, rights, participant)), user_data, operation);
+    });
+}
+
+int dmabroker_register_start(dmabroker_client* client, const dmabroker_image_info* info, const int* fds, const char* label,
+                             uint64_t lease_ns, void* user_data, uint64_t* operation, dmabroker_error* error)
+{
+    return guard(error, [&]() -> Result<> {
+        TRY(require(client, "client"));
+        return start(*client, TRY(asked_registration(info, fds, label, lease_ns)), user_data, operation);
+    });
+}
+
+int dmabroker_image_refresh_start(dmabroker_image* image, void* user_data, uint64_t* operation, dmabroker_error* error)
+{
+    return guard(error, [&]() -> Result<> {
+        Client* client = TRY(client_of(image));
+        return start(*client, {TRY(asked_refresh(*image)), {}}, user_data, operation);
+    });
+}
+
+int dmabroker_manage_proofs_start(dmabroker_client* client, int action, void* user_data, uint64_t* operation,
+                                  dmabroker_error* error)
+{
+    return guard(error, [&]() -> Result<> {
+        TRY(require(client, "client"));
+        return start(*client, {TRY(asked_proofs(action)), {}}, user_data, operation);
+    });
+}
+
+int dmabroker_cancel(dmabroker_client* client, uint64_t operation, dmabroker_error* error)
+{
+    return guard(error, [&]() -> Result<> {
+        TRY(require(client, "client"));
+        return client->cancel(operation);
+    });
+}
+
+} // extern "C"
