@@ -228,9 +228,9 @@ TEST_F(Hostile, f13_descriptors_sent_while_the_broker_closes_are_not_leaked)
 {
     const UniqueFd memfd = make_memfd(4096);
     const std::vector<std::byte> bad = encoded(wire::Release{{999}}), more = encoded(wire::Register{make_desc({8, 8}), "x", 0});
-    for (int i = 0; i < rounds(10'000); ++i) {
-        RawClient attacker = client(Greeting::no);
-        attacker.say(wire::Hello{});
+    for (int i = 0; i < rounds(2'000); ++i) {
+        RawClient attacker = client();
+        ASSERT_GE(attacker.channel(), 0);
         attacker.say_bytes(bad, {}, false);
         for (int j = 0; j < 4; ++j) attacker.say_bytes(more, {memfd.get()}, false);
     }

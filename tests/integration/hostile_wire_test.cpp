@@ -71,8 +71,9 @@ TEST_F(Hostile, w02_messages_in_pieces_are_refused_with_the_descriptors_of_every
                     const std::size_t second = std::min(size + third, bytes.size());
                     const std::span<const std::byte> pieces[] = {whole.first(size), whole.subspan(size, second - size),
                                                                  whole.subspan(second)};
+                    const int to = message.fd_count() > 0 ? attacker.channel() : attacker.fd();
                     for (std::size_t i = 0; i < 3; ++i)
-                        attacker.say_bytes(pieces[i], repeat(memfd.get(), i == with_fds ? message.fd_count() : 0), false);
+                        RawClient::say_on(to, pieces[i], repeat(memfd.get(), i == with_fds ? message.fd_count() : 0), false);
                     ASSERT_TRUE(attacker.ends()) << name << " split at " << size;
                     EXPECT_EQ(attacker.goodbye, Errc::protocol_violation) << name << " split at " << size;
                 }
@@ -189,9 +190,10 @@ TEST_F(Hostile, w08_replies_and_unknown_messages_from_a_client_are_unsupported)
             EXPECT_EQ(attacker.error(message, repeat(memfd.get(), message.fd_count())), Errc::unsupported) << name;
         }
     });
-    for (const std::uint16_t opcode : std::initializer_list<std::uint16_t>{0, 30, 63, 74, 0xffff}) {
+    for (const std::uint16_t opcode : std::initializer_list<std::uint16_t>{0, 40, 63, 74, 0xffff}) {
         std::vector<std::byte> bytes = encoded(wire::Done{});
         std::memcpy(bytes.data(), &opcode, sizeof opcode);
+        bytes[2] = std::byte{1}; // descriptors
         ASSERT_TRUE(attacker.say_bytes(bytes, {memfd.get()}));
         const auto answer = attacker.hear();
         ASSERT_TRUE(answer) << opcode;
@@ -289,8 +291,8 @@ TEST_F(Hostile, w12_empty_packets_end_the_connection_and_their_descriptors)
     for (const std::size_t count : {0u, 3u, 253u})
         for (const Greeting greeting : {Greeting::no, Greeting::yes}) {
             RawClient attacker = client(greeting);
-            attacker.say_bytes({}, repeat(memfd.get(), count));
-            EXPECT_TRUE(attacker.ends()) << count;
+            const bool sent = attacker.say_bytes({}, repeat(memfd.get(), count));
+            EXPECT_TRUE(!sent || attacker.ends()) << count; // newer kernels keep descriptors off the ordinary socket
         }
 }
 
@@ -327,7 +329,7 @@ public:
     }
     void add_fds(const Fds& fds) { add(SOL_SOCKET, SCM_RIGHTS, fds.data(), fds.size() * sizeof(int)); }
     void add_credentials(const ucred& who) { add(SOL_SOCKET, SCM_CREDENTIALS, &who, sizeof who); }
-    bool send(const RawClient& client, std::vector<std::byte> packet)
+    bool send(int socket, std::vector<std::byte> packet)
     {
         iovec data{packet.data(), packet.size()};
         msghdr header{};
@@ -335,7 +337,7 @@ public:
         header.msg_iovlen = 1;
         header.msg_control = bytes_.data();
         header.msg_controllen = bytes_.size();
-        return ::sendmsg(client.fd(), &header, MSG_NOSIGNAL) >= 0;
+        return ::sendmsg(socket, &header, MSG_NOSIGNAL) >= 0;
     }
 
 private:
@@ -347,7 +349,7 @@ TEST_F(Hostile, w15_forged_credentials_do_not_change_who_one_is)
     RawClient attacker = client();
     Control control;
     control.add_credentials({1, ::getuid(), ::getgid()});
-    if (control.send(attacker, encoded(make_allocate({8, 8})))) { // root may forge
+    if (control.send(attacker.fd(), encoded(make_allocate({8, 8})))) { // root may forge
         const auto answer = attacker.hear();
         ASSERT_TRUE(answer);
         EXPECT_TRUE(std::holds_alternative<wire::ImageReply>(answer->message));
@@ -366,7 +368,7 @@ TEST_F(Hostile, w15_descriptors_in_several_control_messages_count_together)
         Control control;
         control.add_fds({first.get()});
         control.add_fds({second.get()});
-        ASSERT_TRUE(control.send(client, encoded(wire::Register{two, "x", 0})));
+        ASSERT_TRUE(control.send(client.channel(), encoded(wire::Register{two, "x", 0})));
         const auto answer = client.hear();
         ASSERT_TRUE(answer && std::holds_alternative<wire::ImageReply>(answer->message)) << "the kernel makes one of them";
     }
@@ -374,7 +376,7 @@ TEST_F(Hostile, w15_descriptors_in_several_control_messages_count_together)
         RawClient attacker = client();
         Control control;
         for (const std::size_t count : counts) control.add_fds(repeat(first.get(), count));
-        ASSERT_TRUE(control.send(attacker, encoded(request)));
+        ASSERT_TRUE(control.send(attacker.channel(), encoded(request)));
         EXPECT_TRUE(attacker.ends());
         EXPECT_EQ(attacker.goodbye, Errc::protocol_violation);
     };
@@ -394,14 +396,14 @@ TEST_F(Hostile, w15_control_messages_that_nobody_knows_are_ignored)
     foreign.add(0x7fff, SCM_RIGHTS, &nonsense, sizeof nonsense);
     foreign.add_fds({memfd.get()});
     foreign.add(0x7ffe, 1, &nonsense, sizeof nonsense);
-    ASSERT_TRUE(foreign.send(attacker, encoded(wire::Register{make_desc({8, 8}), "x", 0})));
+    ASSERT_TRUE(foreign.send(attacker.channel(), encoded(wire::Register{make_desc({8, 8}), "x", 0})));
     const auto answer = attacker.hear();
     ASSERT_TRUE(answer && std::holds_alternative<wire::ImageReply>(answer->message));
     for (const int type : {4 /* SCM_PIDFD, which only the kernel writes */, 0x7f, -1}) {
         Control unknown;
         unknown.add(SOL_SOCKET, type, &nonsense, sizeof nonsense);
         unknown.add_fds({memfd.get()});
-        EXPECT_FALSE(unknown.send(attacker, encoded(wire::Register{make_desc({8, 8}), "x", 0}))) << type;
+        EXPECT_FALSE(unknown.send(attacker.channel(), encoded(wire::Register{make_desc({8, 8}), "x", 0}))) << type;
     }
     EXPECT_EQ(attacker.error(wire::Inspect{ImageId{UINT64_MAX}}), Errc::not_found) << "and it is served as before";
 }
@@ -471,7 +473,8 @@ TEST_F(Hostile, f01_every_other_number_of_descriptors_ends_the_connection)
             for (const std::size_t count : {0u, 1u, 2u, 4u, 5u, 16u, 253u}) {
                 if (count == message.fd_count()) continue;
                 RawClient attacker = client(std::is_same_v<Message, wire::Hello> ? Greeting::no : Greeting::yes);
-                attacker.say(message, repeat(memfd.get(), count));
+                // A hello is said on the ordinary socket, and newer kernels keep descriptors off it.
+                if (!attacker.say(message, repeat(memfd.get(), count)) && std::is_same_v<Message, wire::Hello>) continue;
                 EXPECT_TRUE(attacker.ends()) << name << " with " << count;
                 EXPECT_EQ(attacker.goodbye, Errc::protocol_violation) << name << " with " << count;
             }
@@ -484,12 +487,12 @@ TEST_F(Hostile, f03_floods_of_descriptors_cut_their_senders_only)
     const std::vector<std::byte> request = encoded(wire::Inspect{});
     const Fds flood = repeat(memfd.get(), 253);
     std::vector<RawClient> attackers;
-    for (int i = 0; i < 50; ++i) attackers.push_back(client(Greeting::no));
+    for (int i = 0; i < 50; ++i) attackers.push_back(client());
     double slowest = 0;
-    for (int round = 0; round < rounds(1000); ++round) {
+    for (int round = 0; round < rounds(100); ++round) {
         for (RawClient& attacker : attackers)
             if (!attacker.say_bytes(request, flood, false) && errno != EAGAIN && errno != ETOOMANYREFS)
-                attacker = client(Greeting::no);
+                attacker = client();
         if (round % 10 != 0) continue;
         const auto asked = Clock::now();
         bystander_is_served();

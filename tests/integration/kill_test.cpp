@@ -27,6 +27,7 @@ namespace {
 using test::children_of;
 using test::eventually;
 using test::make_allocate;
+using test::make_definition;
 using test::make_desc;
 using test::make_memfd;
 using test::RawClient;

@@ -14,12 +14,12 @@
 
 namespace dmb::test {
 
-/// The socket that has one.
+/// The socket that has one. A client that leaves closes both, and may have said something on the ordinary one before.
 int Peer::wait_for_packet() const
 {
-    pollfd waiting[] = {{channel_.get(), POLLIN, 0}, {socket_.get(), POLLIN, 0}};
+    pollfd waiting[] = {{socket_.get(), POLLIN, 0}, {channel_.get(), POLLIN, 0}};
     ::poll(waiting, std::size(waiting), -1);
-    return waiting[0].revents & POLLIN ? channel_.get() : socket_.get();
+    return waiting[0].revents ? socket_.get() : channel_.get();
 }
 
 void Peer::open_channel()
