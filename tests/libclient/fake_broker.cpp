@@ -14,12 +14,12 @@
 
 namespace dmb::test {
 
-/// The socket that has one.
+/// The socket that has one. When the client closed, its last words are on the ordinary one.
 int Peer::wait_for_packet() const
 {
     pollfd waiting[] = {{channel_.get(), POLLIN, 0}, {socket_.get(), POLLIN, 0}};
     ::poll(waiting, std::size(waiting), -1);
-    return waiting[0].revents & POLLIN ? channel_.get() : socket_.get();
+    return waiting[1].revents & POLLIN ? socket_.get() : channel_.get();
 }
 
 void Peer::open_channel()
