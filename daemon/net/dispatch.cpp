@@ -212,7 +212,7 @@ void Server::handle(Session& session, std::uint64_t serial, const wire::Join& re
 
 void Server::handle(Session& session, std::uint64_t serial, const wire::Move& request, wire::PacketFds&)
 {
-    answer_once(session, serial, broker_->move(session.id, request), true);
+    answer_once(session, serial, broker_->move(session.id, request, now()), true);
 }
 
 void Server::handle(Session& session, std::uint64_t serial, const wire::Refresh& request, wire::PacketFds&)

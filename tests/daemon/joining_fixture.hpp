@@ -84,7 +84,7 @@ protected:
     }
     Result<Got> move(ClientId id, HandleId handle)
     {
-        auto held = broker->move(id, {handle});
+        auto held = broker->move(id, {handle}, now);
         if (!held) return std::unexpected(held.error());
         return keep(*held);
     }

@@ -148,6 +148,19 @@ TEST_F(Joins, a_successor_that_nobody_took_leaves_the_image_as_good_as_ever)
     EXPECT_EQ(come(bob, token_of(alice, image), party(state(bob, make_table({tiled}, Api::vulkan))))->got.image, image.image);
 }
 
+TEST_F(Joins, a_successor_whose_lease_is_over_is_gone_also_before_it_is_swept)
+{
+    const Got image = make_tiled(alice);
+    const Token token = token_of(alice, image, Right::read | Right::manage);
+    const auto bobs = come(bob, token, party(state(bob, linear_table)), Right::read | Right::manage);
+    ASSERT_TRUE(broker->set_lease(bob, {bobs->got.handle, second}, now));
+    EXPECT_EQ(release(bob, bobs->got), Errc{});
+    EXPECT_TRUE(move(alice, image.handle));
+    ASSERT_TRUE(broker->release(alice, HandleId{image.handle.value + 1}, now));
+    now = after(now, second);
+    EXPECT_EQ(code(move(alice, image.handle)), Errc::not_found);
+}
+
 TEST_F(Joins, a_holder_who_said_nothing_of_itself_is_never_asked_to_move)
 {
     const Got image = make_tiled(alice);

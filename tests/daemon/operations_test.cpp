@@ -102,9 +102,9 @@ TEST_F(Numbered, requests_may_overtake_each_other_but_none_is_served_twice)
     EXPECT_EQ(broker->begin(alice, 99, 1).begin, Begin::fresh);
     EXPECT_EQ(broker->begin(alice, 99, 1).begin, Begin::refused) << "no answer is known";
     EXPECT_EQ(broker->begin(alice, 36, 1).begin, Begin::refused) << "too old";
-    for (std::uint64_t serial = 101; serial < 140; ++serial) {
-        EXPECT_EQ(broker->begin(alice, serial, 1).begin, Begin::fresh);
-        broker->answered(alice, serial, 1, {.kind = AnswerKind::done, .reason = {}});
+    for (std::uint64_t number = 101; number < 140; ++number) {
+        EXPECT_EQ(broker->begin(alice, number, 1).begin, Begin::fresh);
+        broker->answered(alice, number, 1, {.kind = AnswerKind::done, .reason = {}});
     }
     EXPECT_EQ(broker->begin(alice, 139, 1).begin, Begin::answered);
     EXPECT_EQ(broker->begin(alice, 108, 1).begin, Begin::answered) << "32 are kept";

@@ -329,7 +329,7 @@ void World::release(const std::string& who, const std::string& what)
 
 void World::move(const std::string& who, const std::string& from, const std::string& to)
 {
-    keep(to, broker_->move(id(who), {handle(from)}));
+    keep(to, broker_->move(id(who), {handle(from)}, now()));
 }
 
 void World::pass(std::uint64_t ns)

@@ -14,7 +14,7 @@ struct FakeLink : WorkerLink {
         if (missing) return fail(Errc::backend_failed, "no such program");
         return {};
     }
-    Result<> send(const wire::WorkerRequest& request, std::uint32_t request_serial, std::span<const int>) override
+    Result<> send(const wire::WorkerRequest& request, std::uint64_t request_serial, std::span<const int>) override
     {
         sent.push_back(request);
         serial = request_serial;
@@ -49,7 +49,7 @@ protected:
     }
     template <class Message> void say(const Message& message, std::uint64_t serial, wire::PacketFds fds = {})
     {
-        wire::Decoded<wire::WorkerReply> packet{serial, message};
+        wire::Decoded<wire::WorkerReply> packet{.serial = serial, .message = message};
         client->received(packet, fds, now);
     }
     void answer(std::uint64_t serial)

@@ -61,7 +61,7 @@ public:
     // --- requests
     /// Errc::too_many_requests: the client guesses tokens and must be cut.
     Result<Held> open(ClientId, const wire::Open&, Instant now);
-    Result<Held> move(ClientId id, const wire::Move& request) { return joining_.move(id, request); }
+    Result<Held> move(ClientId id, const wire::Move& request, Instant now) { return joining_.move(id, request, now); }
     Result<Held> register_image(ClientId, const wire::Register&, ImageFds, Instant now);
     Result<wire::TokenReply> mint(ClientId, const wire::MintToken&, Instant now);
     Result<> revoke(ClientId, const wire::RevokeToken&);

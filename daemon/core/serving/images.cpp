@@ -54,10 +54,10 @@ const ImageRecord* Images::find(ImageId id, Instant now)
     return nullptr;
 }
 
-const ImageRecord& Images::latest(const ImageRecord& image) const
+const ImageRecord& Images::latest(const ImageRecord& image, Instant now)
 {
     const ImageRecord* out = &image;
-    while (const ImageRecord* next = state_.find(out->successor)) out = next;
+    while (const ImageRecord* next = find(out->successor, now)) out = next;
     return *out;
 }
 

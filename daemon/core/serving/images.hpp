@@ -54,7 +54,7 @@ public:
     /// Null also for one that only a lease kept which is over, also when nobody has swept it yet.
     const ImageRecord* find(ImageId, Instant now);
     /// Where an image's successors lead to.
-    const ImageRecord& latest(const ImageRecord&) const;
+    const ImageRecord& latest(const ImageRecord&, Instant now);
 
     /// Errc::too_many_requests: the client guesses tokens and must be cut.
     Result<const TokenRecord*> find_token(ClientId, const Token&, Instant now);

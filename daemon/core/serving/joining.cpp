@@ -137,7 +137,7 @@ void Joining::join_image(JoinerPointer joiner, Instant now)
     if (!operations_.is_wanted(joiner->operation)) return finish(std::move(joiner), std::unexpected(Error{}), now);
     const ImageRecord* found = images_.find(joiner->image, now);
     if (!found) return finish(std::move(joiner), fail(Errc::not_found, "the image is gone"), now);
-    const ImageRecord& image = images_.latest(*found);
+    const ImageRecord& image = images_.latest(*found, now);
     if (image.revoked) return finish(std::move(joiner), fail(Errc::token_revoked, "the image was revoked"), now);
     joiner->image = image.id;
     joiner->misfit = misfit(image, joiner->party);
@@ -338,11 +338,11 @@ CopyEnd Joining::end_of(const ImageDesc& desc, const ImageFds& fds) const
     return {&desc, &fds, offer ? allocations_.allocator_of(*offer).helper() : nullptr};
 }
 
-Result<Held> Joining::move(ClientId id, const wire::Move& request)
+Result<Held> Joining::move(ClientId id, const wire::Move& request, Instant now)
 {
     const Hold old = *TRY(images_.find_hold(id, request.handle));
     const ImageRecord& left = state_.at(image_of(old.object));
-    const ImageRecord& successor = images_.latest(left);
+    const ImageRecord& successor = images_.latest(left, now);
     if (&left == &successor) return fail(Errc::not_found, "the image has no successor; it is as good as ever");
     if (left.revoked || successor.revoked || state_.is_revoked(old.origin))
         return fail(Errc::token_revoked, "the image, or the token it was opened with, was revoked; what is held remains");
@@ -357,7 +357,7 @@ Result<ImageId> Joining::source_of(ClientId id, HandleId handle, Instant now)
     if (copy.copy.source == ImageId{}) return fail(Errc::invalid_argument, "this image is no copy; it is always up to date");
     const ImageRecord* first = images_.find(copy.copy.source, now);
     if (!first) return fail(Errc::not_found, "the image that this is a copy of is gone");
-    const ImageRecord& source = images_.latest(*first); // those who draw have moved there
+    const ImageRecord& source = images_.latest(*first, now); // those who draw have moved there
     if (first->revoked || source.revoked || state_.is_revoked(hold.origin))
         return fail(Errc::token_revoked, "the image that this is a copy of, or the token it was joined with, was revoked");
     return source.id;

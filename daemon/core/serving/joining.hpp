@@ -16,7 +16,7 @@ public:
     /// The operation has begun; this finishes it, before it returns or later.
     void join(const OperationId&, const wire::Join&, Instant now);
     void refresh(const OperationId&, const wire::Refresh&, Instant now);
-    Result<Held> move(ClientId, const wire::Move&);
+    Result<Held> move(ClientId, const wire::Move&, Instant now);
 
 private:
     /// One client on its way.

@@ -60,8 +60,8 @@ template <class A> void fields(A& a, CopyState& v) { FIELD(source), FIELD(info),
 template <class A> void fields(A& a, ImageState& v)
 {
     FIELD(id), FIELD(owner), FIELD(owner_uid), FIELD(desc), FIELD(keys), FIELD(has_keeper), FIELD(has_read_only), FIELD(label),
-        FIELD(created), FIELD(lease_end), FIELD(revoked), FIELD(was_shared), FIELD(may_reopen), FIELD(decision), FIELD(wanted), FIELD(successor),
-        FIELD(copy);
+        FIELD(created), FIELD(lease_end), FIELD(revoked), FIELD(was_shared), FIELD(may_reopen), FIELD(decision), FIELD(wanted),
+        FIELD(successor), FIELD(copy);
 }
 template <class A> void fields(A& a, Hold& v)
 {
