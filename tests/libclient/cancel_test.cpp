@@ -142,7 +142,8 @@ TEST_F(CancelTest, closing_a_client_ends_its_operations_and_keeps_no_descriptor)
 /// Answers allocations in random order, some before and some after their cancel arrived.
 class RandomBroker {
 public:
-    explicit RandomBroker(Peer& peer, unsigned seed) : peer_(peer), random_(seed), memory_(sealed_memfd(small_desc.memories[0].size))
+    explicit RandomBroker(Peer& peer, unsigned seed)
+        : peer_(peer), random_(seed), memory_(sealed_memfd(small_desc.memories[0].size))
     {
     }
     void serve()
