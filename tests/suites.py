@@ -82,4 +82,4 @@ GTEST_LANES = {
     "tests/integration/receiver_test": ("host", "asan"),
     "tests/": ("host", "asan", "valgrind"),
 }
-GTEST_TIMEOUT = 120
+GTEST_TIMEOUT = 240
