@@ -287,7 +287,7 @@ bool Client::next_event(dmabroker_event& event)
         return true;
     }
     if (tell_end(event)) return true;
-    connection_.readiness().silence();
+    if (!connection_.has_lost()) connection_.readiness().silence();
     return false;
 }
 

@@ -14,7 +14,6 @@
 
 #include <algorithm>
 #include <array>
-#include <cerrno>
 
 namespace dmb {
 namespace {
@@ -49,14 +48,23 @@ Result<> Connection::open(UniqueFd socket)
     return {};
 }
 
+Result<wire::HelloReply> Connection::connect_again()
+{
+    UniqueFd socket = TRY(wire::connect(address_.path, address_.timeout_ns));
+    return greet(std::move(socket));
+}
+
 Result<bool> Connection::reconnect()
 {
     if (!end_) return fail(Errc::invalid_argument, "the connection stands: there is nothing to reconnect");
     if (address_.path.empty())
         return fail(Errc::unsupported, "this connection was handed over as a descriptor and cannot be made again; "
                                        "connect a new client");
-    UniqueFd socket = TRY(wire::connect(address_.path, address_.timeout_ns));
-    const auto reply = greet(std::move(socket));
+    auto reply = connect_again();
+    if (!reply && reply.error().code == Errc::not_found) {
+        resume_ = {}; // the broker does not know the key, and says so in its goodbye
+        reply = connect_again();
+    }
     if (!reply) {
         socket_.close();
         return std::unexpected(reply.error());
@@ -81,7 +89,8 @@ Result<> Connection::resend(std::uint64_t last_serial)
         TRY(resend(slot, last_serial));
     }
     TRY(resend_releases(at, UINT64_MAX));
-    return flush(wire::Wait::yes);
+    const auto flushed = flush(wire::Wait::no); // the rest goes before the next request
+    return ended() ? flushed : Result<>();
 }
 
 Result<> Connection::resend(Slot slot, std::uint64_t last_serial)
@@ -291,6 +300,7 @@ Result<Connection::Arrival> Connection::tell_lost()
 {
     const auto [slot, error] = lost_.front();
     lost_.pop_front();
+    if (has_lost()) readiness_.ring(); // the caller may be content with this one
     fds().clear();
     socket_.last() = {requests_[slot].serial, false, wire::ErrorReply{error.code, error.reason, {}, {}}};
     return judge();

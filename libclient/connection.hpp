@@ -61,7 +61,10 @@ public:
     /// Ends it because the peer broke a rule that only a later check can see.
     std::unexpected<Error> end(const Error& reason);
 
-    bool wait_readable(const Deadline& deadline) const { return !lost_.empty() || deadline.wait_readable(socket_.fd()); }
+    /// Whether receive() has something to do before the deadline.
+    bool wait_readable(const Deadline& deadline) const { return has_lost() || deadline.wait_readable(socket_.fd()); }
+    /// Whether receive() has something to do though nothing is in the socket.
+    bool has_lost() const { return !lost_.empty(); }
     std::uint64_t timeout_ns() const { return address_.timeout_ns; }
     bool ended() const { return end_.has_value(); }
     /// Why it ended. Only when ended().
@@ -70,6 +73,7 @@ public:
 
 private:
     Result<wire::HelloReply> greet(UniqueFd socket);
+    Result<wire::HelloReply> connect_again();
     Result<> resend(std::uint64_t last_serial);
     Result<> resend(Slot, std::uint64_t last_serial);
     Result<> resend_releases(std::uint64_t after, std::uint64_t before);
@@ -93,9 +97,9 @@ private:
     bool unsent_ = false;      ///< there are releases or cancels for flush()
     std::uint64_t serial_ = 0; ///< of the last request
     Slot answered_ = 0;
-    UniqueFd channel_;                           ///< for requests with descriptors, once there were any
-    std::uint64_t asked_for_channel_ = 0;        ///< serial of the request for it; 0: none is outstanding
-    std::deque<std::pair<Slot, Error>> lost_;    ///< requests that nobody will answer, to be told
+    UniqueFd channel_;                        ///< for requests with descriptors, once there were any
+    std::uint64_t asked_for_channel_ = 0;     ///< serial of the request for it; 0: none is outstanding
+    std::deque<std::pair<Slot, Error>> lost_; ///< requests that nobody will answer, to be told
     wire::ResumeKey resume_{};
     std::optional<Error> end_;
 };

@@ -18,11 +18,11 @@ namespace dmb {
 using Slot = std::size_t;
 
 struct Request {
-    std::uint64_t serial = 0; ///< 0: nothing outstanding
-    std::uint64_t cancel = 0; ///< serial of the cancel that was sent for it and not answered; else 0
-    bool given_up = false;    ///< nobody waits for the answer; what it gives is given back
-    bool cancel_due = false;  ///< given up, and its cancel did not fit into the socket yet
-    bool waiting = false;     ///< for the channel; not sent yet
+    std::uint64_t serial = 0;  ///< 0: nothing outstanding
+    std::uint64_t cancel = 0;  ///< serial of the cancel that was sent for it and not answered; else 0
+    bool given_up = false;     ///< nobody waits for the answer; what it gives is given back
+    bool cancel_due = false;   ///< given up, and its cancel did not fit into the socket yet
+    bool waiting = false;      ///< for the channel; not sent yet
     std::vector<UniqueFd> fds; ///< with some it goes over the channel
 
     bool is_free() const { return serial == 0 && cancel == 0; }

@@ -35,7 +35,8 @@ void Server::handle(Session& session, std::uint64_t serial, const wire::Hello& h
                        {Errc::unsupported_version,
                         BoundedText<240>(fmt::format("this broker speaks version {}, the client {} to {}; update the older one",
                                                      wire::version, hello.oldest_version, hello.newest_version))});
-    wire::HelloReply reply{.features = hello.features & wire::known_features, .manager = session.manager, .server = server_name};
+    wire::HelloReply reply{
+        .features = hello.features & wire::known_features, .manager = session.manager, .server = server_name};
     if (!take_over(session, hello, reply)) return;
     reply.client = session.id;
     silent_.erase(session.id);
@@ -98,7 +99,8 @@ bool Server::begin(Session& session, std::uint64_t serial)
     const std::string reason =
         fmt::format("{} requests of this connection are being served; wait for one of them", session.pending.size());
     note(session, serial, {.kind = AnswerKind::error, .code = Errc::too_many_requests, .reason = reason});
-    wire::ErrorReply reply{.code = Errc::too_many_requests, .reason = std::string_view(reason), .request = {}, .candidates = {}};
+    wire::ErrorReply reply{
+        .code = Errc::too_many_requests, .reason = std::string_view(reason), .request = {}, .candidates = {}};
     sent(session, send(session, serial, reply));
     return false;
 }
@@ -252,7 +254,8 @@ void Server::handle(Session& session, std::uint64_t serial, const wire::Cancel& 
 void Server::handle(Session& session, std::uint64_t serial, const wire::OpenChannel&, wire::PacketFds&)
 {
     if (session.channel_hangs)
-        return refuse(session, serial, {Errc::denied, "descriptors that this client sent cannot be closed; it gets no other channel"});
+        return refuse(session, serial,
+                      {Errc::denied, "descriptors that this client sent cannot be closed; it gets no other channel"});
     Result<Channel> channel = receivers_->open(session.user, session.id, now());
     if (!channel) return refuse(session, serial, channel.error());
     session.channel_life = std::move(channel->life);

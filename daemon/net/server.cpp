@@ -281,8 +281,9 @@ void Server::decode(Session& session, std::span<const std::byte> packet, std::si
     if (!decoded) return refuse(session, request_.serial, decoded.error());
     if (!greeted) return handle(session, request_.serial, std::get<wire::Hello>(request_.message), fds);
     if (request_.has_unknown_value)
-        return refuse(session, request_.serial,
-                      {Errc::unsupported, "the request has a value that this broker does not know; it is older than the client"});
+        return refuse(
+            session, request_.serial,
+            {Errc::unsupported, "the request has a value that this broker does not know; it is older than the client"});
     fingerprint_ = fingerprint_of(packet);
     serve(session, fds, refusal);
 }
@@ -363,8 +364,7 @@ void Server::repeat(Session& session, std::uint64_t serial, const Answer& answer
     case AnswerKind::again: return;
     case AnswerKind::done: return sent(session, send(session, serial, wire::Done{}));
     case AnswerKind::token: return sent(session, send(session, serial, wire::TokenReply{answer.token, answer.rights}));
-    case AnswerKind::error:
-        return refuse(session, serial, {answer.code, BoundedText<240>(answer.reason)}, {}, answer.request);
+    case AnswerKind::error: return refuse(session, serial, {answer.code, BoundedText<240>(answer.reason)}, {}, answer.request);
     case AnswerKind::number:
         if (!std::holds_alternative<wire::Refresh>(request_.message)) return sent(session, send(session, serial, wire::Done{}));
         return sent(session, send(session, serial, wire::Refreshed{answer.number}));

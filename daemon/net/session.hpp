@@ -30,8 +30,8 @@ struct Session {
     std::uint64_t user; ///< who pays for the connection
     State state = State::connected;
     BoundedVector<std::uint64_t, limits::pending_requests> pending; ///< serials of what is being served
-    UniqueFd channel_life;      ///< while the client has a channel
-    bool channel_hangs = false; ///< it sent there what cannot be closed
+    UniqueFd channel_life;                                          ///< while the client has a channel
+    bool channel_hangs = false;                                     ///< it sent there what cannot be closed
 };
 
 } // namespace dmb

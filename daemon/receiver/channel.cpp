@@ -59,8 +59,7 @@ bool Channel::take_packet()
         ++closing_;
     }
     return run_in_own_table([this](Released& released) {
-        wire::RawPacket packet =
-            wire::receive_raw(channel, std::span(space_).subspan(wire::parcel_head_bytes), wire::Wait::no);
+        wire::RawPacket packet = wire::receive_raw(channel, std::span(space_).subspan(wire::parcel_head_bytes), wire::Wait::no);
         const bool more = forward(packet);
         // When the process is killed while the next line hangs, nothing else may be kept open.
         ::close_range(0, life, 0);
@@ -97,7 +96,9 @@ wire::Parcel Channel::judge(const wire::RawPacket& packet) const
     else out = {.kind = wire::Parcel::Kind::packet, .client = client_, .descriptors = out.descriptors, .error = {}};
     if (out.kind == wire::Parcel::Kind::packet && packet.fds.size() > limits::request_fds) {
         out.kind = wire::Parcel::Kind::refused;
-        out.error = fail(Errc::unsupported, "{} descriptors with one request; this broker takes {}", packet.fds.size(), limits::request_fds).error();
+        out.error = fail(Errc::unsupported, "{} descriptors with one request; this broker takes {}", packet.fds.size(),
+                         limits::request_fds)
+                        .error();
     }
     for (std::size_t i = 0; out.kind == wire::Parcel::Kind::packet && i < packet.fds.size(); ++i) {
         // Which seals a request needs is the broker's to say; these suffice to be let in.

@@ -77,7 +77,8 @@ Result<std::optional<std::size_t>> receive_plain(int socket, std::span<std::byte
         return fail_errno(Errc::disconnected, "receive", errno);
     }
     if (header.msg_flags & MSG_CTRUNC)
-        return fail(Errc::protocol_violation, "descriptors on this socket; send such requests on the one that open_channel gives");
+        return fail(Errc::protocol_violation,
+                    "descriptors on this socket; send such requests on the one that open_channel gives");
     if (header.msg_flags & (MSG_TRUNC | MSG_OOB))
         return fail(Errc::protocol_violation, "packet larger than {} bytes", buffer.size());
     if (size == 0) return fail(Errc::disconnected, "the peer closed the connection");

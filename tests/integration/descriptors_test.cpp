@@ -177,7 +177,7 @@ TEST(Killed, a_broker_beside_what_hangs_ends_every_connection_at_once)
         EXPECT_TRUE(hostile.ends(30));
         best = std::min(best, since(start));
     }
-    EXPECT_LT(best, 0.1);
+    EXPECT_LT(best, test::is_instrumented() ? 1.0 : 0.1);
 }
 
 // --- receivers that end ------------------------------------------------------------------------

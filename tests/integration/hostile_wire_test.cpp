@@ -491,8 +491,7 @@ TEST_F(Hostile, f03_floods_of_descriptors_cut_their_senders_only)
     double slowest = 0;
     for (int round = 0; round < rounds(100); ++round) {
         for (RawClient& attacker : attackers)
-            if (!attacker.say_bytes(request, flood, false) && errno != EAGAIN && errno != ETOOMANYREFS)
-                attacker = client();
+            if (!attacker.say_bytes(request, flood, false) && errno != EAGAIN && errno != ETOOMANYREFS) attacker = client();
         if (round % 10 != 0) continue;
         const auto asked = Clock::now();
         bystander_is_served();

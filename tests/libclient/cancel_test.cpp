@@ -133,14 +133,17 @@ TEST_F(CancelTest, closing_a_client_ends_its_operations_and_keeps_no_descriptor)
     const int fd = memory.get();
     const dmabroker_image_info info = small_info();
     client.register_start(info, &fd).detach();
-    answered.get_future().wait();
-    client.dispatch(); // one completion is never read
+    auto all_there = answered.get_future();
+    while (all_there.wait_for(std::chrono::milliseconds(1)) != std::future_status::ready)
+        client.dispatch(); // what has descriptors waits for the channel
+    client.dispatch();     // one completion is never read
 }
 
 /// Answers allocations in random order, some before and some after their cancel arrived.
 class RandomBroker {
 public:
-    explicit RandomBroker(Peer& peer, unsigned seed) : peer_(peer), random_(seed), memory_(sealed_memfd(small_desc.memories[0].size))
+    explicit RandomBroker(Peer& peer, unsigned seed)
+        : peer_(peer), random_(seed), memory_(sealed_memfd(small_desc.memories[0].size))
     {
     }
     void serve()

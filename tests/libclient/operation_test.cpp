@@ -182,6 +182,42 @@ TEST_F(OperationTest, what_cannot_be_started_has_no_completion)
     EXPECT_FALSE(readable(client));
 }
 
+TEST_F(OperationTest, a_lost_channel_ends_all_that_was_sent_there_at_once)
+{
+    FakeBroker broker([](Peer& peer) {
+        peer.greet();
+        for (int i = 0; i < 3; ++i) peer.expect<wire::Register>();
+        peer.lose_channel({Errc::interrupted, "the receiver ended", {}});
+        EXPECT_TRUE(peer.wait_for_end());
+    });
+    Client client = broker.connect();
+    const UniqueFd memory = sealed_memfd(small_desc.memories[0].size);
+    const int fd = memory.get();
+    const Operation first = client.register_start(small_info(), &fd), second = client.register_start(small_info(), &fd);
+    EXPECT_EQ(code_of([&] { client.register_image(small_info(), &fd); }), DMABROKER_INTERRUPTED) << "third in the row";
+    EXPECT_EQ(wait_event(client).code, DMABROKER_INTERRUPTED);
+    EXPECT_EQ(wait_event(client).code, DMABROKER_INTERRUPTED);
+}
+
+TEST_F(OperationTest, what_a_lost_channel_ended_can_be_read_without_anything_in_the_socket)
+{
+    FakeBroker broker([](Peer& peer) {
+        peer.greet();
+        for (int i = 0; i < 3; ++i) peer.expect<wire::Register>();
+        peer.lose_channel({Errc::interrupted, "the receiver ended", {}});
+        EXPECT_TRUE(peer.wait_for_end());
+    });
+    Client client = broker.connect();
+    const UniqueFd memory = sealed_memfd(small_desc.memories[0].size);
+    const int fd = memory.get();
+    Operation cancelled = client.register_start(small_info(), &fd);
+    cancelled.cancel();
+    EXPECT_EQ(wait_event(client).code, DMABROKER_CANCELLED);
+    std::vector<Operation> operations;
+    for (int i = 0; i < 3; ++i) operations.push_back(client.register_start(small_info(), &fd));
+    for (int i = 0; i < 3; ++i) EXPECT_EQ(wait_event(client).code, DMABROKER_INTERRUPTED);
+}
+
 // ---- limits ------------------------------------------------------------------------------------------------
 
 TEST_F(OperationTest, the_seventeenth_request_is_refused_without_asking_the_broker)

@@ -229,6 +229,27 @@ TEST_F(ReconnectTest, a_new_client_keeps_the_pixels_of_its_images_and_nothing_el
     access.data()[0] = std::byte{1};
 }
 
+TEST_F(ReconnectTest, a_key_that_is_answered_with_goodbye_is_dropped_for_a_new_client)
+{
+    FakeBroker broker({[](Peer& peer) {
+                           peer.greet_with_key(1);
+                           peer.expect<wire::Allocate>();
+                       },
+                       [](Peer& peer) {
+                           EXPECT_EQ(peer.expect<wire::Hello>().resume, key(1));
+                           peer.event(wire::Goodbye{Errc::not_found, "no client has this resume key"});
+                       },
+                       [](Peer& peer) {
+                           EXPECT_EQ(peer.greet_with_key(2), key(0));
+                           EXPECT_TRUE(peer.wait_for_end());
+                       }});
+    Client client = broker.connect();
+    const Operation operation = client.allocate_start(small_image);
+    lose(client);
+    EXPECT_FALSE(client.reconnect());
+    EXPECT_EQ(wait_event(client).code, DMABROKER_INTERRUPTED);
+}
+
 TEST_F(ReconnectTest, a_broker_without_the_feature_ends_operations_with_the_connection)
 {
     FakeBroker broker({[](Peer& peer) {

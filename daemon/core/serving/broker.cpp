@@ -11,8 +11,8 @@
 namespace dmb {
 namespace {
 
-/// What expire() may do at a time; an image that ends costs as much as so many tokens.
-constexpr std::size_t most_ends = 1000, image_end = 16;
+/// What expire() may do at a time, half a millisecond; an image that ends costs as much as so many tokens.
+constexpr std::size_t most_ends = 256, image_end = 16;
 
 Digest hash_of(const wire::ResumeKey& key)
 {

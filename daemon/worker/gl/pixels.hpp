@@ -2,8 +2,8 @@
 // Pixels through GLES, as floats: exact for every format, because a float has room for 16 bits of each channel.
 // All of it wants the context current, and throws std::runtime_error.
 #pragma once
-#include "proto/image/proof_pattern.hpp"
 #include "libclient/headless/egl_context.hpp"
+#include "proto/image/proof_pattern.hpp"
 
 namespace dmb::worker {
 

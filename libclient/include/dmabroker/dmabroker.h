@@ -491,7 +491,8 @@ DMABROKER_API int dmabroker_image_set_lease(dmabroker_image* image, uint64_t lea
  * that wants one cancels. Answers come in any order; several operations and blocking calls may overlap.
  *
  * `operation` (may be NULL) becomes a number for dmabroker_cancel that never repeats for this client, nor is 0.
- * All arguments are copied, pixels and descriptors included, and may be freed at once.
+ * All arguments are copied, pixels and descriptors included, and may be freed at once. What has descriptors may leave only
+ * in the next dmabroker_dispatch: the broker takes them over a second socket, which is asked for when first needed.
  *
  * Errors of the start itself, after which no completion comes: those of arguments, as for the blocking form;
  * DMABROKER_TOO_MANY_REQUESTS; DMABROKER_DISCONNECTED; DMABROKER_TIMED_OUT, when the broker reads nothing and the
