@@ -96,7 +96,7 @@ Result<> Connection::resend(std::uint64_t last_serial)
 Result<> Connection::resend(Slot slot, std::uint64_t last_serial)
 {
     Request& request = requests_[slot];
-    if (request.given_up && request.serial > last_serial) {
+    if (request.given_up && request.serial > last_serial && !request.goes_over_channel()) {
         request.serial = 0;
         request.cancel_due = false;
         return {};
@@ -106,7 +106,7 @@ Result<> Connection::resend(Slot slot, std::uint64_t last_serial)
     return {};
 }
 
-/// Those with serials between the two. The broker has acted on all up to its last serial.
+/// Those with serials between the two. The broker has acted on all of this socket up to its last serial.
 Result<> Connection::resend_releases(std::uint64_t after, std::uint64_t before)
 {
     for (const Releases::Sent& release : releases_.sent)
@@ -156,7 +156,7 @@ Result<> Connection::begin(Request& request, wire::Wait wait)
 {
     request.waiting = request.goes_over_channel() && !channel_;
     if (request.waiting) return asked_for_channel_ == 0 ? ask_for_channel(wait) : Result<>();
-    if (request.goes_over_channel()) return send_over_channel(request);
+    if (request.goes_over_channel()) return send_over_channel(request, wait);
     if (TRY(transmit(request.packet(), wait))) return {};
     return fail(Errc::timed_out, "the broker did not read the request in time; is it stopped?");
 }
@@ -170,11 +170,11 @@ Result<> Connection::ask_for_channel(wire::Wait wait)
     return {};
 }
 
-Result<> Connection::send_over_channel(const Request& request)
+Result<> Connection::send_over_channel(const Request& request, wire::Wait wait)
 {
     std::vector<int> borrowed;
     for (const UniqueFd& fd : request.fds) borrowed.push_back(fd.get());
-    const auto sent = wire::send(channel_.get(), request.packet(), borrowed, wire::Wait::yes);
+    const auto sent = wire::send(channel_.get(), request.packet(), borrowed, wait);
     if (sent && *sent) return {};
     if (sent) return fail(Errc::timed_out, "the process that takes descriptors for the broker does not read them");
     if (sent.error().code == Errc::too_many_requests)
@@ -225,9 +225,7 @@ void Connection::release(HandleId handle) noexcept
 Result<> Connection::flush(wire::Wait wait)
 {
     auto& unsent = releases_.unsent;
-    std::size_t done = 0;
-    while (done < unsent.size() && TRY(send_release(unsent[done], wait))) ++done;
-    unsent.erase(unsent.begin(), unsent.begin() + static_cast<std::ptrdiff_t>(done));
+    while (!unsent.empty() && TRY(send_release(unsent.front(), wait))) unsent.pop_front();
     unsent_ = !unsent.empty();
     for (Request& request : requests_)
         if (request.cancel_due) send_cancel(request);
@@ -276,7 +274,7 @@ Result<Connection::Arrival> Connection::take_channel()
     if (end_) return std::unexpected(*end_);
     for (const Slot slot : requests_.in_order()) {
         if (!requests_[slot].waiting) continue;
-        const Result<> sent = taken ? send_over_channel(requests_[slot]) : taken;
+        const Result<> sent = taken ? send_over_channel(requests_[slot], wire::Wait::no) : taken;
         requests_[slot].waiting = false;
         if (!sent) lost_.emplace_back(slot, sent.error());
     }

@@ -84,7 +84,7 @@ private:
     Result<Arrival> judge();
     Result<> begin(Request&, wire::Wait);
     Result<> ask_for_channel(wire::Wait);
-    Result<> send_over_channel(const Request&);
+    Result<> send_over_channel(const Request&, wire::Wait);
     Result<Arrival> take_channel();
     Result<Arrival> lose_channel(const wire::ChannelLost&);
     Result<Arrival> tell_lost();

@@ -99,9 +99,7 @@ bool Server::begin(Session& session, std::uint64_t serial)
     const std::string reason =
         fmt::format("{} requests of this connection are being served; wait for one of them", session.pending.size());
     note(session, serial, {.kind = AnswerKind::error, .code = Errc::too_many_requests, .reason = reason});
-    wire::ErrorReply reply{
-        .code = Errc::too_many_requests, .reason = std::string_view(reason), .request = {}, .candidates = {}};
-    sent(session, send(session, serial, reply));
+    send_error(session, serial, {Errc::too_many_requests, std::string_view(reason)});
     return false;
 }
 
@@ -179,7 +177,7 @@ void Server::handle(Session& session, std::uint64_t serial, const wire::Inspect&
     }();
     if (!memory) return refuse(session, serial, memory.error());
     const int fd = memory->get();
-    sent(session, send(session, serial, wire::SnapshotReply{size}, {&fd, 1}));
+    sent_own(session, serial, send(session, serial, wire::SnapshotReply{size}, {&fd, 1}));
 }
 
 void Server::handle(Session& session, std::uint64_t serial, const wire::FindCapabilities& request, wire::PacketFds&)
@@ -260,7 +258,7 @@ void Server::handle(Session& session, std::uint64_t serial, const wire::OpenChan
     if (!channel) return refuse(session, serial, channel.error());
     session.channel_life = std::move(channel->life);
     const int fd = channel->client_end.get();
-    sent(session, send(session, serial, wire::ChannelReply{}, {&fd, 1}));
+    sent_own(session, serial, send(session, serial, wire::ChannelReply{}, {&fd, 1}));
 }
 
 } // namespace dmb

@@ -3,7 +3,7 @@
 // line "next N", then one line per key, the newest last. It is replaced by renaming, under a lock that other brokers
 // with this folder take, too; nobody waits for the lock longer than an instant. It is not synced, because clients would
 // wait for the disk: after a power cut numbers may repeat, to nobody who knew them. Where there is no such file to be had,
-// microseconds since 1970 are numbers that no earlier life came to: below 2^53 until the year 2255, and nothing is
+// microseconds since 1970 are numbers that no earlier life came to: below 2^53 until the year 2112, and nothing is
 // numbered faster. What cannot be read is replaced in the same way.
 #include "daemon/net/life_file.hpp"
 
@@ -147,9 +147,9 @@ std::optional<std::uint64_t> LifeFile::count_on_from(std::uint64_t highest)
 std::uint64_t LifeFile::begin_block(std::uint64_t size)
 {
     const Result<std::uint64_t> first = path_.empty() ? fail(Errc::internal, "no folder to keep them in") : set_aside(size);
+    const std::uint64_t now = std::max(clock_microseconds(), end_ == no_end ? 0 : end_);
     end_ = first ? *first + size : no_end;
     if (first) return *first;
-    const std::uint64_t now = clock_microseconds();
     log::warning("numbers are counted from the clock, {}: {}", now, first.error().reason.view());
     return now;
 }

@@ -285,14 +285,14 @@ void Server::decode(Session& session, std::span<const std::byte> packet, std::si
             session, request_.serial,
             {Errc::unsupported, "the request has a value that this broker does not know; it is older than the client"});
     fingerprint_ = fingerprint_of(packet);
-    serve(session, fds, refusal);
+    serve(session, descriptors > 0 ? Way::channel : Way::ordinary, fds, refusal);
 }
 
 /// A request is done once, however often its number comes.
-void Server::serve(Session& session, wire::PacketFds& fds, const Error* refusal)
+void Server::serve(Session& session, Way way, wire::PacketFds& fds, const Error* refusal)
 {
     const std::uint64_t serial = request_.serial;
-    const Begun begun = broker_->begin(session.id, serial, fingerprint_);
+    const Begun begun = broker_->begin(session.id, serial, fingerprint_, way);
     const bool is_release = std::holds_alternative<wire::Release>(request_.message); // which nothing answers
     switch (begun.begin) {
     case Begin::fresh:
@@ -326,9 +326,23 @@ void Server::refuse(Session& session, std::uint64_t serial, const Error& error, 
                     RequestId request)
 {
     if (error.code == Errc::too_many_requests || error.code == Errc::protocol_violation) return violation(session, error);
+    send_error(session, serial, error, candidates, request);
+}
+
+void Server::send_error(Session& session, std::uint64_t serial, const Error& error,
+                        std::span<const wire::Candidate> candidates, RequestId request)
+{
     wire::ErrorReply reply{.code = error.code, .reason = error.reason, .request = request, .candidates = {}};
     fill(reply.candidates, candidates);
     sent(session, send(session, serial, reply));
+}
+
+/// With a descriptor of the broker's own: that there are too many on their way is not this client's fault.
+void Server::sent_own(Session& session, std::uint64_t serial, Outbox::Sent result)
+{
+    if (result != Outbox::Sent::too_many_in_flight) return sent(session, result);
+    send_error(session, serial,
+               {Errc::quota_exceeded, "too many descriptors are on their way to clients that do not take them; try again"});
 }
 
 /// What is answered at once is noted here; Operations note their answers themselves.
@@ -364,7 +378,8 @@ void Server::repeat(Session& session, std::uint64_t serial, const Answer& answer
     case AnswerKind::again: return;
     case AnswerKind::done: return sent(session, send(session, serial, wire::Done{}));
     case AnswerKind::token: return sent(session, send(session, serial, wire::TokenReply{answer.token, answer.rights}));
-    case AnswerKind::error: return refuse(session, serial, {answer.code, BoundedText<240>(answer.reason)}, {}, answer.request);
+    case AnswerKind::error:
+        return send_error(session, serial, {answer.code, BoundedText<240>(answer.reason)}, {}, answer.request);
     case AnswerKind::number:
         if (!std::holds_alternative<wire::Refresh>(request_.message)) return sent(session, send(session, serial, wire::Done{}));
         return sent(session, send(session, serial, wire::Refreshed{answer.number}));
@@ -413,8 +428,7 @@ void Server::answer(Session& session, std::uint64_t serial, std::span<const Held
     for (const Held& one : held) {
         [[maybe_unused]] const auto released = broker_->release(session.id, one.handle, now());
     }
-    refuse(session, serial,
-           {Errc::quota_exceeded, "too many descriptors are on their way to clients that do not take them; try again"});
+    sent_own(session, serial, result);
 }
 
 void Server::image_replaced(ClientId id, HandleId handle, ImageId successor, RequestId request)

@@ -88,7 +88,7 @@ private:
     void handle(Session&, std::uint64_t serial, const wire::ManageProofs&, wire::PacketFds&);
     void handle(Session&, std::uint64_t serial, const wire::Cancel&, wire::PacketFds&);
     void handle(Session&, std::uint64_t serial, const wire::OpenChannel&, wire::PacketFds&);
-    void serve(Session&, wire::PacketFds&, const Error* refusal);
+    void serve(Session&, Way, wire::PacketFds&, const Error* refusal);
     bool take_over(Session&, const wire::Hello&, wire::HelloReply&);
     void rename(Session&, ClientId);
     void allocated(ClientId, std::uint64_t serial, const OperationAnswer&);
@@ -106,6 +106,8 @@ private:
     void answer(Session&, std::uint64_t serial, std::span<const Held>, std::span<const wire::Candidate>, RequestId,
                 bool with_fds);
     void refuse(Session&, std::uint64_t serial, const Error&, std::span<const wire::Candidate> = {}, RequestId = {});
+    void send_error(Session&, std::uint64_t serial, const Error&, std::span<const wire::Candidate> = {}, RequestId = {});
+    void sent_own(Session&, std::uint64_t serial, Outbox::Sent);
     void sent(Session&, Outbox::Sent);
 
     void violation(Session&, const Error&);

@@ -62,6 +62,7 @@ class Reader {
 public:
     explicit Reader(std::span<const std::byte> from) { in_.begin(from); }
     std::size_t remaining() const { return in_.remaining(); }
+    bool met_unknown_value() const { return in_.met_unknown_value(); }
 
     template <class T> void operator()(const char*, T& v) { get(v); }
     template <class T> void get(T& v)
@@ -140,6 +141,7 @@ Result<Saved> decode_state(std::span<const std::byte> bytes)
         if (number != form) return fail(Errc::unsupported_version, "the state is of another version of the broker");
         fields(in, saved);
         if (in.remaining() != 0) throw cereal::Exception("bytes after the state");
+        if (in.met_unknown_value()) throw cereal::Exception("a value that this version does not know");
         return saved;
     } catch (const std::exception& e) {
         return fail(Errc::invalid_argument, "malformed state of {} bytes: {}", bytes.size(), e.what());

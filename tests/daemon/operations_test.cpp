@@ -96,12 +96,16 @@ TEST_F(Numbered, a_number_that_is_repeated_gets_the_same_answer_and_none_with_ot
     EXPECT_EQ(code(broker->held(alice, HandleId{1})), Errc::not_found);
 }
 
-TEST_F(Numbered, requests_may_overtake_each_other_but_none_is_served_twice)
+TEST_F(Numbered, those_of_one_socket_may_overtake_the_other_s_but_none_is_served_twice)
 {
     EXPECT_EQ(broker->begin(alice, 100, 1).begin, Begin::fresh);
-    EXPECT_EQ(broker->begin(alice, 99, 1).begin, Begin::fresh);
-    EXPECT_EQ(broker->begin(alice, 99, 1).begin, Begin::refused) << "no answer is known";
-    EXPECT_EQ(broker->begin(alice, 36, 1).begin, Begin::refused) << "too old";
+    EXPECT_EQ(broker->begin(alice, 99, 1).begin, Begin::refused) << "a socket keeps its order";
+    EXPECT_EQ(broker->begin(alice, 3, 1, Way::channel).begin, Begin::fresh) << "by any number";
+    EXPECT_EQ(broker->begin(alice, 3, 1, Way::channel).begin, Begin::refused) << "no answer is known";
+    EXPECT_EQ(broker->begin(alice, 98, 1, Way::channel).begin, Begin::fresh);
+    broker->answered(alice, 98, 1, {.kind = AnswerKind::done, .reason = {}});
+    EXPECT_EQ(broker->begin(alice, 98, 1, Way::channel).begin, Begin::answered);
+    EXPECT_EQ(broker->begin(alice, 98, 2, Way::channel).begin, Begin::refused);
     for (std::uint64_t number = 101; number < 140; ++number) {
         EXPECT_EQ(broker->begin(alice, number, 1).begin, Begin::fresh);
         broker->answered(alice, number, 1, {.kind = AnswerKind::done, .reason = {}});

@@ -479,11 +479,13 @@ void World::tables_are_stated()
 void World::a_table_begins()
 {
     if (!broker_->deciding().define_table(id("bob"), part_of_table(0, 3000))) say("a part was refused");
+    (void)broker_->begin(id("bob"), 900, 1, Way::channel); // its answer is nowhere
     look("bob");
 }
 
 void World::a_table_ends()
 {
+    if (broker_->begin(id("bob"), 900, 1, Way::channel).begin != Begin::refused) say("a request was served twice");
     look("bob");
     const auto whole = broker_->deciding().define_table(id("bob"), part_of_table(3000, SIZE_MAX));
     if (!whole) return say("the table", whole.error());

@@ -90,6 +90,10 @@ TEST_F(SideBySide, one_more_than_sixteen_is_refused_and_a_cancel_still_arrives)
     ASSERT_TRUE(error(refused));
     EXPECT_EQ(refused->serial, 200u);
     EXPECT_EQ(error(refused)->code, Errc::too_many_requests);
+    ASSERT_TRUE(busy.say(slow(99), {}, 200)) << "asked again";
+    const auto again = busy.hear(patience);
+    ASSERT_TRUE(error(again));
+    EXPECT_EQ(error(again)->code, Errc::too_many_requests);
     ASSERT_TRUE(busy.say(wire::Cancel{serials[7]}, {}, 201));
     const auto cancelled = busy.hear(patience), done = busy.hear(patience);
     ASSERT_TRUE(error(cancelled) && done);

@@ -11,6 +11,9 @@
 namespace dmb {
 namespace {
 
+/// Of one client, being served, or cancelled and not yet let go by whoever serves them.
+constexpr std::size_t most_operations = 4 * limits::pending_requests;
+
 /// What expire() may do at a time, half a millisecond; an image that ends costs as much as so many tokens.
 constexpr std::size_t most_ends = 256, image_end = 16;
 
@@ -79,7 +82,7 @@ void Broker::disconnect(ClientId id, Instant now)
     const ClientRecord* client = state_.find(id);
     if (!client) return;
     for (const OperationId& operation : operations_.abandon_all(id))
-        if (allocations_.forget(operation)) operations_.finish(operation, {std::unexpected(Error{}), {}, {}});
+        let_go(operation);
     while (!client->holds.empty()) images_.drop(id, client->holds.begin()->first, now);
     pool_.forget(id);
     state_.remove_client(id);
@@ -87,10 +90,10 @@ void Broker::disconnect(ClientId id, Instant now)
 
 // --- numbers of requests ---------------------------------------------------------------------------
 
-Begun Broker::begin(ClientId id, std::uint64_t serial, std::uint64_t fingerprint)
+Begun Broker::begin(ClientId id, std::uint64_t serial, std::uint64_t fingerprint, Way way)
 {
     const auto refuse = [](const char* why) { return Begun{Begin::refused, nullptr, {Errc::invalid_argument, why}}; };
-    if (state_.note_request(id, serial)) {
+    if (state_.note_request(id, serial, way)) {
         begun_ = {.id = {id, serial}, .fingerprint = fingerprint};
         return {};
     }
@@ -122,28 +125,43 @@ Result<> Broker::cancel(ClientId id, std::uint64_t serial)
 {
     const OperationId operation{id, serial};
     if (!operations_.cancel(operation)) return fail(Errc::not_found, "no request {} of this client is pending", serial);
-    if (allocations_.forget(operation)) operations_.finish(operation, {std::unexpected(Error{}), {}, {}});
+    let_go(operation);
     return {};
 }
 
 // --- operations ------------------------------------------------------------------------------------
 
-void Broker::begin_operation(const OperationId& id, OperationKind kind, OperationDone done)
+/// Nobody wants it any more: what has not begun need not.
+void Broker::let_go(const OperationId& id)
 {
+    const auto trials = warming_up_.extract(id);
+    if (trials) allocations_.proving().cancel(trials.mapped());
+    if (trials || allocations_.forget(id)) operations_.finish(id, {std::unexpected(Error{}), {}, {}});
+}
+
+/// False: it has been refused. Those that were cancelled count as long as a worker has them.
+bool Broker::begin_operation(const OperationId& id, OperationKind kind, OperationDone done)
+{
+    if (operations_.count(id.client) >= most_operations) {
+        done({fail(Errc::quota_exceeded, "{} requests of this client are not done, cancelled ones among them; wait for them",
+                   most_operations),
+              {},
+              {}});
+        return false;
+    }
     const std::uint64_t fingerprint = begun_.id == id ? begun_.fingerprint : 0;
     operations_.begin({id, fingerprint, kind}, std::move(done));
+    return true;
 }
 
 void Broker::join(const OperationId& id, const wire::Join& request, Instant now, OperationDone done)
 {
-    begin_operation(id, OperationKind::join, std::move(done));
-    joining_.join(id, request, now);
+    if (begin_operation(id, OperationKind::join, std::move(done))) joining_.join(id, request, now);
 }
 
 void Broker::refresh(const OperationId& id, const wire::Refresh& request, Instant now, OperationDone done)
 {
-    begin_operation(id, OperationKind::refresh, std::move(done));
-    joining_.refresh(id, request, now);
+    if (begin_operation(id, OperationKind::refresh, std::move(done))) joining_.refresh(id, request, now);
 }
 
 void Broker::clear_proofs(Instant now)
@@ -155,7 +173,7 @@ void Broker::clear_proofs(Instant now)
 
 void Broker::manage_proofs(const OperationId& id, const wire::ManageProofs& request, Instant now, OperationDone done)
 {
-    begin_operation(id, OperationKind::warm_up, std::move(done));
+    if (!begin_operation(id, OperationKind::warm_up, std::move(done))) return;
     if (!state_.at(id.client).manager)
         return operations_.finish(id, {fail(Errc::denied, "only a manager connection may clear or warm proofs"), {}, {}});
     if (request.action == wire::ProofAction::clear) {
@@ -166,7 +184,11 @@ void Broker::manage_proofs(const OperationId& id, const wire::ManageProofs& requ
     for (const auto& [_, other] : state_.clients())
         for (const StatedTable& stated : other.stated)
             importers.push_back({.demands = {.name = other.name, .usage = UsageFlag::sample}, .table = stated.table});
-    allocations_.warm_up(now, importers, [this, id](Instant) { operations_.finish(id, {}); });
+    const Batch trials = allocations_.warm_up(now, std::move(importers), [this, id](Instant) {
+        warming_up_.erase(id);
+        operations_.finish(id, {});
+    });
+    if (operations_.is_wanted(id)) warming_up_.emplace(id, trials);
 }
 
 // --- images ----------------------------------------------------------------------------------------

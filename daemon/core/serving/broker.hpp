@@ -44,7 +44,7 @@ public:
     void disconnect(ClientId, Instant now);
 
     // --- numbers of requests. `fingerprint`: a hash of the request's bytes
-    Begun begin(ClientId, std::uint64_t serial, std::uint64_t fingerprint);
+    Begun begin(ClientId, std::uint64_t serial, std::uint64_t fingerprint, Way = Way::ordinary);
     /// For whoever repeats it. Operations note their answers themselves.
     void answered(ClientId, std::uint64_t serial, std::uint64_t fingerprint, Answer);
     /// Of an answer with holds. Errc::not_found: given back since.
@@ -81,16 +81,17 @@ public:
 
 private:
     /// Images that are being made for one request, one after the other.
-    struct Batch;
-    using BatchPointer = std::unique_ptr<Batch>;
+    struct Making;
+    using MakingPointer = std::unique_ptr<Making>;
+    void let_go(const OperationId&);
     void clear_proofs(Instant now);
-    void begin_operation(const OperationId&, OperationKind, OperationDone);
+    bool begin_operation(const OperationId&, OperationKind, OperationDone);
     Result<> check_allocation(const OperationId&, const wire::Allocate&, const UniqueFd& contents);
-    void make_next(BatchPointer, Instant now);
-    void made(BatchPointer, Outcome, Instant now);
-    void finish(BatchPointer);
-    Result<std::vector<Held>> add_all(Batch&, DecisionRecord&);
-    Result<std::vector<ImageId>> add_images(Batch&);
+    void make_next(MakingPointer, Instant now);
+    void made(MakingPointer, Outcome, Instant now);
+    void finish(MakingPointer);
+    Result<std::vector<Held>> add_all(Making&, DecisionRecord&);
+    Result<std::vector<ImageId>> add_images(Making&);
     Result<Image> check_registration(ClientId, const wire::Register&, ImageFds, MemoryKeys&) const;
     ImageInfo describe(const ImageRecord&, Instant now) const;
     ClientInfo describe(const ClientRecord&) const;
@@ -103,6 +104,7 @@ private:
     Allocations allocations_;
     Deciding deciding_;
     Joining joining_;
+    std::map<OperationId, Batch> warming_up_;
     Operation begun_; ///< the request that begin() saw last
 };
 

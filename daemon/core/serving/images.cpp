@@ -57,8 +57,11 @@ const ImageRecord* Images::find(ImageId id, Instant now)
 const ImageRecord& Images::latest(const ImageRecord& image, Instant now)
 {
     const ImageRecord* out = &image;
-    while (const ImageRecord* next = find(out->successor, now)) out = next;
-    return *out;
+    for (;;) {
+        const ImageId successor = out->successor;
+        if (const ImageRecord* next = find(successor, now)) out = next;
+        else if (out->successor == successor) return *out; // else that one is over, and has handed on
+    }
 }
 
 /// What led to an image leads to its successor once it is gone.

@@ -370,6 +370,10 @@ void Joining::refresh(const OperationId& operation, const wire::Refresh& request
     const ImageRecord& copy = state_.at(image_of(state_.find(operation.client, request.handle)->object));
     const ImageRecord& source = state_.at(*source_id);
     if (source.id != copy.copy.source) state_.set_source(copy.id, source.id);
+    // What waits in a worker's queue: both ends, by copies and on the way to it, and the pixels between them.
+    const auto fds = static_cast<std::uint32_t>(2 * (source.fds.size() + copy.fds.size()) + 1);
+    if (const auto charged = state_.charge(operation, {.bytes = source.desc.total_size(), .fds = fds}); !charged)
+        return operations_.finish(operation, {std::unexpected(charged.error()), {}, {}});
     copying_.run(end_of(source.desc, source.fds), end_of(copy.desc, copy.fds), route_of(copy.id, source.id), now,
                  [this, operation, copy_id = copy.id, source_id = source.id](const Result<Copied>& copied, Instant) {
                      if (!copied) return operations_.finish(operation, {std::unexpected(copied.error()), {}, {}});

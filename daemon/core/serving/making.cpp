@@ -61,7 +61,7 @@ bool is_same_layout(const ImageDesc& a, const ImageDesc& b)
 
 } // namespace
 
-struct Broker::Batch {
+struct Broker::Making {
     OperationId operation;
     Order order;
     std::size_t count = 1;
@@ -80,11 +80,11 @@ Result<> Broker::check_allocation(const OperationId& id, const wire::Allocate& r
 
 void Broker::allocate(const OperationId& id, const wire::Allocate& request, UniqueFd contents, Instant now, OperationDone done)
 {
-    begin_operation(id, OperationKind::allocate, std::move(done));
+    if (!begin_operation(id, OperationKind::allocate, std::move(done))) return;
     Result<Wish> wish = deciding_.wish_of(request);
     const Result<> good = wish ? check_allocation(id, request, contents) : Result<>(std::unexpected(wish.error()));
     if (!good) return operations_.finish(id, {std::unexpected(good.error()), {}, {}});
-    auto batch = std::make_unique<Batch>();
+    auto batch = std::make_unique<Making>();
     batch->operation = id;
     batch->order = {request.label, request.lease_ns, now};
     batch->count = request.count;
@@ -93,7 +93,7 @@ void Broker::allocate(const OperationId& id, const wire::Allocate& request, Uniq
     make_next(std::move(batch), now);
 }
 
-void Broker::make_next(BatchPointer batch, Instant now)
+void Broker::make_next(MakingPointer batch, Instant now)
 {
     const bool is_last = batch->memories.size() + 1 == batch->count;
     Wish wish = is_last ? std::move(batch->wish) : batch->wish;
@@ -109,7 +109,7 @@ void Broker::make_next(BatchPointer batch, Instant now)
                        });
 }
 
-void Broker::made(BatchPointer batch, Outcome outcome, Instant now)
+void Broker::made(MakingPointer batch, Outcome outcome, Instant now)
 {
     batch->last = std::move(outcome);
     if (batch->last.memory) {
@@ -126,7 +126,7 @@ void Broker::made(BatchPointer batch, Outcome outcome, Instant now)
     operations_.finish(id, {std::unexpected(Error{}), {}, {}});
 }
 
-void Broker::finish(BatchPointer batch)
+void Broker::finish(MakingPointer batch)
 {
     const OperationId id = batch->operation;
     DecisionRecord decision{.id = state_.new_decision_id()};
@@ -142,7 +142,7 @@ void Broker::finish(BatchPointer batch)
 }
 
 /// From the charge of the request to one per image.
-Result<std::vector<ImageId>> Broker::add_images(Batch& batch)
+Result<std::vector<ImageId>> Broker::add_images(Making& batch)
 {
     std::vector<ImageId> out;
     (void)state_.charge(batch.operation, {});
@@ -158,7 +158,7 @@ Result<std::vector<ImageId>> Broker::add_images(Batch& batch)
     return out;
 }
 
-Result<std::vector<Held>> Broker::add_all(Batch& batch, DecisionRecord& decision)
+Result<std::vector<Held>> Broker::add_all(Making& batch, DecisionRecord& decision)
 {
     if (!batch.last.memory) return std::unexpected(batch.last.memory.error());
     decision.memory = batch.memories.front().desc;

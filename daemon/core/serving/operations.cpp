@@ -2,6 +2,7 @@
 // What was answered is noted before the client is told, so that it is told the same if it has to ask again.
 #include "daemon/core/serving/operations.hpp"
 
+#include <iterator>
 #include <utility>
 
 namespace dmb {
@@ -33,6 +34,12 @@ void Operations::begin(const Operation& operation, OperationDone done)
 {
     state_.begin_operation(operation);
     waiting_.emplace(operation.id, std::move(done));
+}
+
+std::size_t Operations::count(ClientId client) const
+{
+    const auto& all = state_.operations();
+    return static_cast<std::size_t>(std::distance(all.lower_bound({client, 0}), all.upper_bound({client, UINT64_MAX})));
 }
 
 bool Operations::is_wanted(const OperationId& id) const { return waiting_.contains(id); }

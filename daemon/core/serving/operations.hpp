@@ -19,6 +19,8 @@ public:
     explicit Operations(State& state) : state_(state) {}
 
     void begin(const Operation&, OperationDone done);
+    /// Of a client, those that nobody waits for any more included.
+    std::size_t count(ClientId) const;
     /// False: cancelled, or its client left.
     bool is_wanted(const OperationId&) const;
     /// What it is charged for is given back. `done` is called if somebody waits.

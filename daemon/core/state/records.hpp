@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // What there is, as plain values: whoever has these, and the images' descriptors, can go on where another broker
-// stopped. They name each other by number. state.hpp keeps them; fields.hpp lists their fields.
+// stopped. They name each other by number. state.hpp keeps them; saved.hpp lists their fields.
 #pragma once
 #include "daemon/alloc/allocated.hpp"
 #include "daemon/core/deciding/party.hpp"
@@ -164,8 +164,8 @@ struct ClientState {
     std::uint32_t last_handle = 0;
     std::uint32_t wrong_tokens = 0;
     Digest resume_key{}; ///< SHA-256; zero: it cannot come back
-    std::uint64_t last_serial = 0;
-    std::uint64_t seen = 0;      ///< bit i: request last_serial - i has come
+    std::uint64_t last_serial = 0;         ///< of its requests over the ordinary socket
+    std::uint64_t last_channel_serial = 0; ///< of those with descriptors
     std::vector<Answer> answers; ///< the last ones
     std::vector<Digest> tables;
     PartialTable partial;

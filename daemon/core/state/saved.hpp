@@ -49,7 +49,7 @@ template <class A> void fields(A& a, Answer& v)
 template <class A> void fields(A& a, ClientState& v)
 {
     FIELD(id), FIELD(peer), FIELD(name), FIELD(manager), FIELD(last_handle), FIELD(wrong_tokens), FIELD(resume_key),
-        FIELD(last_serial), FIELD(seen), FIELD(answers), FIELD(tables), FIELD(partial);
+        FIELD(last_serial), FIELD(last_channel_serial), FIELD(answers), FIELD(tables), FIELD(partial);
 }
 template <class A> void fields(A& a, Lineage& v) { FIELD(id), FIELD(parent), FIELD(depth), FIELD(revoked); }
 /// The table is found by `demands.capabilities`.

@@ -154,20 +154,15 @@ void State::count_wrong_token(ClientId id)
     changed(Change::What::client, id.value);
 }
 
-/// Requests come over two sockets and may overtake each other, but not by more than there can be at a time.
-bool State::note_request(ClientId id, std::uint64_t serial)
+/// Each socket keeps its order; those of one may overtake the other's by any number.
+bool State::note_request(ClientId id, std::uint64_t serial, Way way)
 {
     ClientRecord& record = client(id);
-    constexpr std::uint64_t window = 64;
-    if (serial > record.last_serial) {
-        const std::uint64_t step = serial - record.last_serial;
-        record.seen = (step < window ? record.seen << step : 0) | 1;
-        record.last_serial = serial;
-    } else {
-        const std::uint64_t age = record.last_serial - serial;
-        if (age >= window || (record.seen >> age & 1) != 0) return false;
-        record.seen |= std::uint64_t{1} << age;
-    }
+    std::uint64_t& last = way == Way::channel ? record.last_channel_serial : record.last_serial;
+    const std::uint64_t other = way == Way::channel ? record.last_serial : record.last_channel_serial;
+    if (serial <= last) return false;
+    if (serial <= other && (find_answer(id, serial) || find(OperationId{id, serial}))) return false;
+    last = serial;
     changed(Change::What::client, id.value);
     return true;
 }

@@ -22,6 +22,9 @@ struct Change {
     std::uint64_t sub = 0; ///< of a hold its handle, of an operation its serial
 };
 
+/// The socket that a request came over.
+enum class Way : bool { ordinary, channel };
+
 struct HoldId {
     ClientId client;
     HandleId handle;
@@ -107,8 +110,8 @@ public:
     void set_resume_key(ClientId, const Digest&);
     void wake(ClientId);
     void count_wrong_token(ClientId);
-    /// False: it came before, or is older than what is remembered.
-    bool note_request(ClientId, std::uint64_t serial);
+    /// False: it came before, as far as is remembered.
+    bool note_request(ClientId, std::uint64_t serial, Way);
     void note_answer(ClientId, Answer);
     /// Charged for all its rows that are expected. On failure none is being stated any more.
     Result<> set_partial_table(ClientId, PartialTable);

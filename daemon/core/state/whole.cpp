@@ -110,6 +110,8 @@ Result<> State::load_clients(Saved& saved)
     for (ClientState& client : saved.clients) {
         CHECK(client.id != ClientId{} && client.id.value <= last_client_ && !find(client.id), "a client's number");
         CHECK(client.answers.size() <= answers_kept, "too many answers");
+        for (const Answer& answer : client.answers)
+            CHECK(answer.kind != AnswerKind::holds || answer.number > 0, "an answer with no holds");
         const ClientId id = client.id;
         const std::vector<Digest> tables = std::exchange(client.tables, {});
         PartialTable partial = std::exchange(client.partial, {});
@@ -179,6 +181,7 @@ Result<> State::load_images(Saved& saved, std::vector<UniqueFd> fds)
     for (ImageState& state : saved.images) {
         CHECK(state.id != ImageId{} && state.id.value <= last_image_ && !find(state.id), "an image's number");
         CHECK(check_layout(state.desc), "an image's layout");
+        CHECK(state.successor == ImageId{} || state.successor > state.id, "an image's successor");
         CHECK(state.keys.empty() || state.keys.size() == state.desc.memories.size(), "an image's memories");
         ImageRecord image;
         static_cast<ImageState&>(image) = state;
