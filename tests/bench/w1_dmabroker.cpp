@@ -187,12 +187,17 @@ private:
     std::vector<Work> clients_;
 };
 
-void raise_limit_of_descriptors()
+/// Two per image in the broker, one here, and the connections. Ends the program where they cannot be had.
+void need_descriptors(int clients, int images)
 {
-    rlimit limit{65'536, 65'536};
-    if (::setrlimit(RLIMIT_NOFILE, &limit) == 0 || ::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
-    limit.rlim_cur = limit.rlim_max;
+    constexpr rlim_t wanted = 65'536;
+    rlimit limit{wanted, wanted};
+    if (::setrlimit(RLIMIT_NOFILE, &limit) != 0 && ::getrlimit(RLIMIT_NOFILE, &limit) == 0) limit.rlim_cur = limit.rlim_max;
     ::setrlimit(RLIMIT_NOFILE, &limit);
+    const auto needed = static_cast<rlim_t>(2 * images + clients + 256);
+    if (limit.rlim_cur >= needed) return;
+    std::fprintf(stderr, "needs %lu descriptors, %lu are allowed\n", needed, limit.rlim_cur);
+    std::exit(77);
 }
 
 void report(const char* key, std::vector<std::uint32_t>& samples)
@@ -226,7 +231,7 @@ int main(int argc, char** argv)
             break;
         default: return 2;
         }
-    raise_limit_of_descriptors();
+    need_descriptors(clients, images);
     Broker broker(binary ? binary : DMABROKERD_BINARY);
     place(true);
     const Others others(broker, clients, images);
