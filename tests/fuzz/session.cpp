@@ -452,7 +452,7 @@ private:
         revoke_what_leases_keep();
         broker_.expire(Instant{UINT64_MAX - 1});
         pool_.trim(Instant{UINT64_MAX - 1});
-        require(broker_.image_count() == 0 && broker_.token_count() == 0 && pool_.empty());
+        require(broker_.state().images().empty() && broker_.state().tokens().size() == 0 && pool_.empty());
     }
 
     void revoke_what_leases_keep()

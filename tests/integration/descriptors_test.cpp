@@ -182,6 +182,22 @@ TEST(Killed, a_broker_beside_what_hangs_ends_every_connection_at_once)
 
 // --- receivers that end ------------------------------------------------------------------------
 
+TEST(Idle, a_receiver_has_its_socket_and_its_log_and_ends_when_nobody_has_a_channel)
+{
+    test::BrokerProcess broker;
+    std::size_t before = 0;
+    {
+        RawClient client(broker.socket());
+        before = broker.fds();
+        ASSERT_GE(client.channel(), 0);
+        const std::vector<pid_t> receivers = children_of(broker.pid());
+        ASSERT_EQ(receivers.size(), 1u);
+        // Of its first thread; those of channels have tables of their own. Once it has executed its program.
+        EXPECT_TRUE(eventually([&] { return test::count_fds(std::to_string(receivers[0])) == 4; }));
+    }
+    EXPECT_TRUE(eventually([&] { return children_of(broker.pid()).empty() && broker.fds() < before; }, 40));
+}
+
 TEST_F(Descriptors, a_receiver_that_is_killed_is_replaced_and_its_clients_are_told)
 {
     RawClient client(broker.socket());
