@@ -51,7 +51,8 @@ Result<std::unique_ptr<dmabroker_image>> Client::hold(const wire::ImageReply& re
     std::unique_ptr<dmabroker_image> held;
     try {
         held.reset(new dmabroker_image{std::move(*image)});
-        holds_.emplace(reply.handle, held.get());
+        if (!holds_.emplace(reply.handle, held.get()).second)
+            return connection_.end(Error{Errc::protocol_violation, "the broker gave a handle that this client has already"});
     } catch (const std::bad_alloc&) {
         connection_.release(reply.handle);
         return fail(Errc::out_of_memory, "out of memory in the library");

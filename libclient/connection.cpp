@@ -18,6 +18,9 @@
 namespace dmb {
 namespace {
 
+/// Nobody sends so many; beyond, numbers would begin anew.
+constexpr std::uint64_t largest_serial = std::uint64_t{1} << 62;
+
 /// Every request fits: a participant with all its formats and modifiers has 730 bytes.
 template <class Message> constexpr std::size_t request_bytes = 1024;
 template <> constexpr std::size_t request_bytes<wire::Allocate> = 20 * 1024;
@@ -36,6 +39,8 @@ Result<wire::HelloReply> Connection::greet(UniqueFd socket)
     const wire::HelloReply reply = TRY(exchange_hello(socket_, hello, serial_ + 1, address_.timeout_ns));
     if (address_.manager && !reply.manager)
         return fail(Errc::denied, "this socket is not a manager socket; connect to the one whose path ends in .manager");
+    if (reply.last_serial > largest_serial)
+        return fail(Errc::protocol_violation, "the broker knows of more requests than there can have been");
     TRY(readiness_.watch(socket_.fd()));
     serial_ = std::max(serial_ + 1, reply.last_serial);
     resume_ = wire::has(reply.features, wire::Feature::resume) ? reply.resume : wire::ResumeKey{};

@@ -72,10 +72,12 @@ Result<Channel> ReceiverProcess::open(ClientId client, Instant now)
     Pair pipe = TRY(make_pipe());
     const int fds[] = {sockets.theirs.get(), pipe.theirs.get()};
     const auto bytes = std::as_bytes(std::span(&client.value, 1));
-    if (!wire::send(socket_->native_handle(), bytes, fds, wire::Wait::no).value_or(false)) {
-        lost("does not read its socket", now);
+    const Result<bool> sent = wire::send(socket_->native_handle(), bytes, fds, wire::Wait::no);
+    if (!sent && sent.error().code == Errc::disconnected) {
+        lost("is gone", now);
         return fail(Errc::interrupted, "the receiver process of this user did not answer; repeat the request");
     }
+    if (!sent || !*sent) return fail(Errc::quota_exceeded, "this user opens too many channels at once; try again");
     // Closed before the client has its end, and so before it can have sent anything there: not here, the last reference.
     sockets.theirs.reset();
     channels_.push_back(client);

@@ -43,6 +43,11 @@ void fill(wire::Candidates& out, std::span<const wire::Candidate> from)
     for (const wire::Candidate& c : from.last(std::min(from.size(), out.max_size()))) out.push_back(c);
 }
 
+bool only_reads(const wire::Decoded<wire::Request>& request)
+{
+    return std::visit([](const auto& message) { return changes_nothing<std::decay_t<decltype(message)>>; }, request.message);
+}
+
 /// Tells requests apart that have the same number, from honest clients: not cryptographic.
 std::uint64_t fingerprint_of(std::span<const std::byte> packet)
 {
@@ -297,13 +302,12 @@ void Server::serve(Session& session, Way way, wire::PacketFds& fds, const Error*
     switch (begun.begin) {
     case Begin::fresh:
         if (refusal) return refuse_once(session, serial, *refusal);
-        return std::visit(
-            [&](const auto& message) {
-                if constexpr (changes_nothing<std::decay_t<decltype(message)>>)
-                    note(session, serial, {.kind = AnswerKind::again, .reason = {}});
-                handle(session, serial, message, fds);
-            },
-            request_.message);
+        if (only_reads(request_)) note(session, serial, {.kind = AnswerKind::again, .reason = {}});
+        return std::visit([&](const auto& message) { handle(session, serial, message, fds); }, request_.message);
+    case Begin::again:
+        if (!only_reads(request_))
+            return refuse(session, serial, {Errc::invalid_argument, "another request had this number; numbers never repeat"});
+        return std::visit([&](const auto& message) { handle(session, serial, message, fds); }, request_.message);
     case Begin::pending: return;
     case Begin::answered: return is_release ? void() : repeat(session, serial, *begun.answer);
     case Begin::refused: return is_release ? void() : refuse(session, serial, begun.error);
@@ -311,6 +315,13 @@ void Server::serve(Session& session, Way way, wire::PacketFds& fds, const Error*
 }
 
 // --- sending ---------------------------------------------------------------------------------------
+
+/// What clients have read since is only known when the kernel is asked.
+void Server::measure_all()
+{
+    for (const auto& [_, session] : sessions_)
+        if (session->state != Session::State::ended) session->outbox.measure(session->fd());
+}
 
 void Server::sent(Session& session, Outbox::Sent sent)
 {

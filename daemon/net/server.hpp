@@ -108,6 +108,7 @@ private:
     void refuse(Session&, std::uint64_t serial, const Error&, std::span<const wire::Candidate> = {}, RequestId = {});
     void send_error(Session&, std::uint64_t serial, const Error&, std::span<const wire::Candidate> = {}, RequestId = {});
     void sent_own(Session&, std::uint64_t serial, Outbox::Sent);
+    void measure_all();
     void sent(Session&, Outbox::Sent);
 
     void violation(Session&, const Error&);
@@ -154,7 +155,11 @@ Outbox::Sent Server::send(Session& session, std::uint64_t serial, const Message&
         log::error("client {}: a reply could not be encoded: {}", session.id.value, size.error().reason.view());
         return Outbox::Sent::gone;
     }
-    return session.outbox.send(session.fd(), std::span(out_).first(*size), fds);
+    const auto packet = std::span(out_).first(*size);
+    const Outbox::Sent result = session.outbox.send(session.fd(), packet, fds);
+    if (result != Outbox::Sent::too_many_in_flight) return result;
+    measure_all();
+    return session.outbox.send(session.fd(), packet, fds);
 }
 
 } // namespace dmb

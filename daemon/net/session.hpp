@@ -16,7 +16,7 @@ struct Session {
     enum class State : std::uint8_t { connected, ready, ended };
 
     Session(asio::io_context& io, ClientId client, const Peer& who, bool is_manager, InFlight& in_flight)
-        : socket(io), outbox(in_flight), id(client), peer(who), manager(is_manager), user(account_key(who, client.value))
+        : socket(io), outbox(in_flight), id(client), peer(who), manager(is_manager), user(account_key(who, 0))
     {
     }
 
@@ -27,7 +27,7 @@ struct Session {
     ClientId id;
     Peer peer;
     bool manager;
-    std::uint64_t user; ///< who pays for the connection
+    std::uint64_t user; ///< whose connections these are; users that look alike count as one
     State state = State::connected;
     BoundedVector<std::uint64_t, limits::pending_requests> pending; ///< serials of what is being served
     UniqueFd channel_life;                                          ///< while the client has a channel

@@ -115,6 +115,25 @@ TEST_F(Numbered, those_of_one_socket_may_overtake_the_other_s_but_none_is_served
     EXPECT_EQ(broker->begin(alice, 107, 1).begin, Begin::refused);
 }
 
+TEST_F(Numbered, a_number_whose_request_was_cancelled_is_never_served_again)
+{
+    const OperationId number = waiting(alice);
+    ASSERT_TRUE(broker->cancel(alice, number.serial));
+    const Begun again = broker->begin(alice, number.serial, 7); // a worker still has it
+    ASSERT_EQ(again.begin, Begin::answered);
+    EXPECT_EQ(again.answer->code, Errc::cancelled);
+    gpu.answers.release_all();
+    EXPECT_EQ(broker->begin(alice, number.serial, 7).begin, Begin::answered);
+}
+
+TEST_F(Numbered, what_only_read_is_no_way_to_serve_something_else_under_its_number)
+{
+    EXPECT_EQ(broker->begin(alice, 50, 1).begin, Begin::fresh);
+    broker->answered(alice, 50, 1, {.kind = AnswerKind::again, .reason = {}});
+    EXPECT_EQ(broker->begin(alice, 50, 1).begin, Begin::again);
+    EXPECT_EQ(broker->begin(alice, 50, 2).begin, Begin::refused);
+}
+
 TEST_F(Numbered, several_images_come_together_and_are_charged_together)
 {
     const auto pool_of = allocate_many(alice, 4);

@@ -99,12 +99,12 @@ Begun Broker::begin(ClientId id, std::uint64_t serial, std::uint64_t fingerprint
     }
     const OperationRecord* operation = state_.find(OperationId{id, serial});
     const bool pending = operation && !operation->abandoned;
-    const Answer* answer = state_.find_answer(id, serial);
+    const Answer* answer = state_.find_answer(id, serial); // of an abandoned one: that it was cancelled
     if (!pending && !answer) return refuse("this request's number was used, and what it was answered is forgotten");
     if ((pending ? operation->fingerprint : answer->fingerprint) != fingerprint)
         return refuse("another request had this number; numbers never repeat");
     if (pending) return {Begin::pending, nullptr, {}};
-    if (answer->kind == AnswerKind::again) return {};
+    if (answer->kind == AnswerKind::again) return {Begin::again, nullptr, {}};
     return {Begin::answered, answer, {}};
 }
 

@@ -17,6 +17,7 @@ enum class Begin : std::uint8_t {
     fresh,    ///< serve it
     pending,  ///< it is being served
     answered, ///< it was: answer the same
+    again,    ///< it was, and changed nothing: if this one changes nothing, too, serve it
     refused,
 };
 struct Begun {
