@@ -74,8 +74,8 @@ public:
     {
         while (!sent.empty() && sent.front().serial < serial) sent.pop_front();
     }
-    std::deque<Sent> sent;        ///< and perhaps not read by the broker
-    std::deque<HandleId> unsent;  ///< did not fit into the socket, or there was none
+    std::deque<Sent> sent;       ///< and perhaps not read by the broker
+    std::deque<HandleId> unsent; ///< did not fit into the socket, or there was none
 };
 
 } // namespace dmb

@@ -49,7 +49,7 @@ SUITES = [
     Suite("opaque_paths", "{build}/tests/drm/opaque_paths", timeout=300),
     Suite("tools/large_image", "{build}/tests/tools/large_image", timeout=180, gtest=True),
     Suite("layering", "python3 {src}/tests/layering.py", fast=True),
-    Suite("format", "{src}/tests/format"),
+    Suite("format", "{src}/tests/format", timeout=240),
     Suite("python_client", "python3 {src}/tests/integration/python_client.py {build}/daemon/dmabrokerd", ("host", "asan"), fast=True),
     # Everything that clients do, with a broker of a later version; and the broker with such clients.
     Suite("later/python_client", "python3 {src}/tests/integration/python_client.py {build}/tests/integration/later_dmabrokerd"),

@@ -340,8 +340,8 @@ void Server::refuse(Session& session, std::uint64_t serial, const Error& error, 
     send_error(session, serial, error, candidates, request);
 }
 
-void Server::send_error(Session& session, std::uint64_t serial, const Error& error,
-                        std::span<const wire::Candidate> candidates, RequestId request)
+void Server::send_error(Session& session, std::uint64_t serial, const Error& error, std::span<const wire::Candidate> candidates,
+                        RequestId request)
 {
     wire::ErrorReply reply{.code = error.code, .reason = error.reason, .request = request, .candidates = {}};
     fill(reply.candidates, candidates);

@@ -17,7 +17,7 @@ struct Peer {
 };
 
 Result<Peer> peer_of(int socket);
-/// Which UserAccounts entry pays. Users that look alike do not share one.
+/// Which user of Accounts pays. Users that look alike do not share one.
 constexpr std::uint64_t account_key(const Peer& peer, std::uint64_t connection)
 {
     return peer.unmapped ? (1ULL << 63) | connection : peer.uid;

@@ -28,7 +28,7 @@ enum class Errc : std::uint16_t {
     backend_failed = 17, ///< a driver refused, crashed or answered nonsense
     timed_out = 18,
     out_of_memory = 19,
-    too_many_requests = 20,  ///< this client guesses tokens or does not read its replies
+    too_many_requests = 20,  ///< this client guesses tokens, does not read its replies, or has 16 requests waiting
     already_registered = 21, ///< the memory belongs to an image of somebody else
     no_broker = 22,          ///< client side: nobody listens on the socket
     disconnected = 23,       ///< client side: the broker went away or cut the connection
@@ -38,7 +38,7 @@ enum class Errc : std::uint16_t {
     shutting_down = 27,
     cancelled = 28,        ///< whoever asked took it back
     broker_restarted = 29, ///< the token is of an earlier life of the broker; ask for a new one
-    interrupted = 30,      ///< the broker restarted while it served this; ask again
+    interrupted = 30,      ///< the broker restarted while it served this, or what read its descriptors ended; ask again
 };
 
 constexpr bool is_valid(Errc e) { return e >= Errc::protocol_violation && e <= Errc::interrupted; }

@@ -20,8 +20,7 @@ inline constexpr std::size_t capability_rows = 16384;   ///< in one table
 inline constexpr std::size_t table_bytes = 1024 * 1024; ///< of one capability table
 inline constexpr std::size_t table_part = 60 * 1024;    ///< of it in one message
 inline constexpr std::size_t capability_tables = 64;    ///< stated by one client
-inline constexpr std::size_t unread_fds =
-    32; ///< sent to one client and not yet taken; one packet may exceed it when all before it was
+inline constexpr std::size_t unread_fds = 32;          ///< waiting for one client to read; when nothing is, a packet of any size
 inline constexpr std::size_t queued_bytes = 64 * 1024; ///< waiting for one client to read
 inline constexpr std::size_t pending_requests = 16;    ///< of one connection, being served
 inline constexpr std::size_t wrong_tokens = 64;        ///< before a client is cut

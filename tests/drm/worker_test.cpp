@@ -47,7 +47,9 @@ std::string describe(const DeviceInfo& device, const FormatSupport& support)
 /// An unknown message: when its answer is here, the worker is done with the request before.
 WorkerAnswer ping(WorkerProcess& worker)
 {
-    const std::byte unknown[8] = {std::byte{0x77}, std::byte{}, std::byte{}, std::byte{}, std::byte{9}};
+    std::byte unknown[wire::header_bytes]{};
+    unknown[0] = std::byte{0x77};
+    unknown[8] = std::byte{9};
     worker.send(unknown);
     return worker.receive();
 }

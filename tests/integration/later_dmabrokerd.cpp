@@ -30,7 +30,7 @@ constexpr std::uint64_t later_feature = 1ULL << 40;
 constexpr std::uint16_t later_event = 60, later_request = 61, section_tag = 901;
 constexpr std::uint64_t our_serials = 1ULL << 63; ///< of the requests that no client sent
 const bool later_errors = std::getenv("LATER_ERRORS") != nullptr;
-std::sig_atomic_t stopped = 0;
+pid_t broker = -1;
 
 struct Link {
     UniqueFd client, broker;
@@ -153,13 +153,19 @@ pid_t start_broker(std::vector<std::string>& arguments)
     ::_exit(127);
 }
 
-/// Until it stops by itself, or we are to stop.
-void serve(const std::string& path, const std::string& behind, pid_t broker)
+bool has_ended(pid_t pid)
+{
+    siginfo_t info{};
+    return ::waitid(P_PID, static_cast<id_t>(pid), &info, WEXITED | WNOHANG | WNOWAIT) != 0 || info.si_pid != 0;
+}
+
+/// Until the broker has ended, and its last words are passed on.
+void serve(const std::string& path, const std::string& behind)
 {
     const std::array listeners{listen_at(path), listen_at(path + ".manager")};
     const std::array targets{behind, behind + ".manager"};
     std::list<Link> links;
-    while (!stopped && ::waitpid(broker, nullptr, WNOHANG) == 0) {
+    while (!has_ended(broker)) {
         std::vector<pollfd> polls;
         for (const UniqueFd& listener : listeners) polls.push_back({listener.get(), POLLIN, 0});
         for (const Link& link : links)
@@ -176,6 +182,8 @@ void serve(const std::string& path, const std::string& behind, pid_t broker)
             if (auto connected = wire::connect(targets[i])) links.push_back({std::move(client), std::move(*connected)});
         }
     }
+    for (Link& link : links)
+        for (int i = 0; i < 8 && pass_on(link, false); ++i) {}
 }
 
 } // namespace
@@ -189,14 +197,13 @@ int main(int argc, char** argv)
         if (arguments[i] == "--socket") path = std::exchange(arguments[i + 1], arguments[i + 1] + ".now");
     if (path.empty()) return 2;
     struct sigaction stop{};
-    stop.sa_handler = [](int) { stopped = 1; };
-    ::sigaction(SIGTERM, &stop, nullptr);
+    stop.sa_handler = [](int) { ::kill(broker, SIGTERM); };
     ::signal(SIGPIPE, SIG_IGN);
     const std::string behind = path + ".now";
-    const pid_t broker = start_broker(arguments);
+    broker = start_broker(arguments);
+    ::sigaction(SIGTERM, &stop, nullptr);
     for (int i = 0; i < 3000 && !wire::connect(behind + ".manager"); ++i) ::usleep(10'000);
-    serve(path, behind, broker);
-    ::kill(broker, SIGTERM);
+    serve(path, behind);
     int status = 0;
     ::waitpid(broker, &status, 0);
     ::unlink(path.c_str());

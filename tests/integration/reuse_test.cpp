@@ -175,7 +175,11 @@ TEST_F(ReuseTest, a_client_gets_its_own_memory_back)
 TEST_F(ReuseTest, memory_of_another_user_is_reused_and_its_path_opens_nothing)
 {
     if (::getuid() != 0) GTEST_SKIP() << "only root can act for two users";
-    std::filesystem::permissions(broker.folder(), std::filesystem::perms(0755));
+    using std::filesystem::perms, std::filesystem::perm_options;
+    const std::filesystem::path folder = broker.folder();
+    std::filesystem::permissions(folder, perms(0755));
+    std::filesystem::permissions(folder.parent_path(), perms::group_exec | perms::others_exec,
+                                 perm_options::add); // it may be a test's own
     Neighbour thief(somebody, [&](const Neighbour::Say& say) {
         RawClient client(broker.socket());
         const UniqueFd path = take_a_path(client);

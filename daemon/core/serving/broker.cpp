@@ -81,8 +81,7 @@ void Broker::disconnect(ClientId id, Instant now)
 {
     const ClientRecord* client = state_.find(id);
     if (!client) return;
-    for (const OperationId& operation : operations_.abandon_all(id))
-        let_go(operation);
+    for (const OperationId& operation : operations_.abandon_all(id)) let_go(operation);
     while (!client->holds.empty()) images_.drop(id, client->holds.begin()->first, now);
     pool_.forget(id);
     state_.remove_client(id);

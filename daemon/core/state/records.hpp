@@ -163,10 +163,10 @@ struct ClientState {
     bool manager = false;
     std::uint32_t last_handle = 0;
     std::uint32_t wrong_tokens = 0;
-    Digest resume_key{}; ///< SHA-256; zero: it cannot come back
+    Digest resume_key{};                   ///< SHA-256; zero: it cannot come back
     std::uint64_t last_serial = 0;         ///< of its requests over the ordinary socket
     std::uint64_t last_channel_serial = 0; ///< of those with descriptors
-    std::vector<Answer> answers; ///< the last ones
+    std::vector<Answer> answers;           ///< the last ones
     std::vector<Digest> tables;
     PartialTable partial;
 
