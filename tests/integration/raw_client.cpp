@@ -92,8 +92,13 @@ bool RawClient::say_on(int socket, std::span<const std::byte> bytes, const Fds& 
 int RawClient::channel()
 {
     if (channel_) return channel_.get();
-    std::optional<Answer> answer = ask(wire::OpenChannel{});
-    if (answer && std::holds_alternative<wire::ChannelReply>(answer->message)) channel_ = std::move(answer->fds[0]);
+    for (int tries = 0; tries < 1000; ++tries) { // a user who opens very many at once hears "try again"
+        std::optional<Answer> answer = ask(wire::OpenChannel{});
+        if (answer && std::holds_alternative<wire::ChannelReply>(answer->message)) channel_ = std::move(answer->fds[0]);
+        const auto* refusal = answer ? std::get_if<wire::ErrorReply>(&answer->message) : nullptr;
+        if (!refusal || refusal->code != Errc::quota_exceeded) break;
+        ::usleep(1000);
+    }
     return channel_.get();
 }
 
