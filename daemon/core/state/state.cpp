@@ -372,12 +372,6 @@ Result<const Hold*> State::add_hold(Hold added)
     return &hold;
 }
 
-void State::set_party(ClientId id, HandleId handle, std::shared_ptr<const Party> party)
-{
-    client(id).holds.at(handle).party = std::move(party);
-    changed(Change::What::hold, id.value, handle.value);
-}
-
 void State::remove_hold(ClientId id, HandleId handle)
 {
     ClientRecord& record = client(id);

@@ -136,7 +136,6 @@ public:
     Result<> add_read_only(ImageId, const std::function<Result<UniqueFd>()>& open);
     /// The handle is set by this.
     Result<const Hold*> add_hold(Hold);
-    void set_party(ClientId, HandleId, std::shared_ptr<const Party>);
     void remove_hold(ClientId, HandleId);
 
     // --- tokens
