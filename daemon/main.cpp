@@ -115,6 +115,17 @@ std::unique_ptr<WorkerProcess> make_helper(asio::io_context& io, Server& server,
                                            BackendSet{}, timing, [](Instant) {});
 }
 
+std::vector<std::unique_ptr<Listener>> listen(asio::io_context& io, Server& server, Sockets& sockets)
+{
+    std::vector<std::unique_ptr<Listener>> listeners;
+    for (HandedSocket& socket : sockets.listening) {
+        const auto admit = [&server](UniqueFd connection, bool manager) { server.admit(std::move(connection), manager); };
+        listeners.push_back(std::make_unique<Listener>(io, std::move(socket.socket), socket.manager, admit));
+        listeners.back()->start();
+    }
+    return listeners;
+}
+
 Result<> run(const Options& options)
 {
     const Notifier notifier = Notifier::from_environment();
@@ -153,12 +164,7 @@ Result<> run(const Options& options)
     server.add(receivers);
     server.serve(broker, receivers);
 
-    std::vector<std::unique_ptr<Listener>> listeners;
-    for (HandedSocket& socket : sockets.listening) {
-        const auto admit = [&server](UniqueFd connection, bool manager) { server.admit(std::move(connection), manager); };
-        listeners.push_back(std::make_unique<Listener>(io, std::move(socket.socket), socket.manager, admit));
-        listeners.back()->start();
-    }
+    const auto listeners = listen(io, server, sockets);
     asio::signal_set stop(io, SIGTERM, SIGINT);
     stop.async_wait([&](error_code error, int) {
         if (error) return;

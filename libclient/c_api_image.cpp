@@ -6,6 +6,7 @@
 #include "libclient/error.hpp"
 #include "libclient/import/cpu_map.hpp"
 #include "libclient/questions.hpp"
+#include "proto/image/format_colour.hpp"
 
 #include <cerrno>
 

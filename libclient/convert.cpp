@@ -2,6 +2,7 @@
 // Every enum, flag set and text that leaves here is one the wire accepts. Zero means "default" for the
 // members where the header says so.
 #include "libclient/convert.hpp"
+#include "proto/image/format_colour.hpp"
 
 #include <algorithm>
 #include <charconv>

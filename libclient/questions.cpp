@@ -5,6 +5,7 @@
 #include "libclient/contents.hpp"
 #include "libclient/convert.hpp"
 #include "libclient/export/process.hpp"
+#include "proto/image/format_colour.hpp"
 
 #include <cerrno>
 #include <fcntl.h>

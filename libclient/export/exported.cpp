@@ -5,6 +5,7 @@
 
 #include "libclient/convert.hpp"
 #include "proto/image/fd_identity.hpp"
+#include "proto/image/format_colour.hpp"
 #include "proto/image/format_table.hpp"
 
 #include <algorithm>

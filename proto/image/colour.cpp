@@ -3,8 +3,6 @@
 // scripts and golden files rely on these spellings.
 #include "proto/image/colour.hpp"
 
-#include "proto/image/format_table.hpp"
-
 #include <algorithm>
 #include <charconv>
 #include <span>
@@ -71,8 +69,6 @@ template <class E> std::string word_of(E code)
     return found != words(code).end() ? std::string(found->word) : std::to_string(static_cast<unsigned>(code));
 }
 
-template <class E> bool has_word(E code) { return std::ranges::find(words(code), code, &Word<E>::code) != words(code).end(); }
-
 /// Of H.273's table, in units of 0.0001.
 constexpr Gamut gamut(unsigned green_x, unsigned green_y, unsigned blue_x, unsigned blue_y, unsigned red_x, unsigned red_y,
                       unsigned white_x, unsigned white_y)
@@ -83,27 +79,6 @@ constexpr Gamut gamut(unsigned green_x, unsigned green_y, unsigned blue_x, unsig
     return {at(red_x, red_y), at(green_x, green_y), at(blue_x, blue_y), at(white_x, white_y)};
 }
 
-bool is_subsampled(const FormatInfo& format)
-{
-    return format.planes[0].block_width > 1 ||
-           std::ranges::any_of(format.planes, [](const PlaneFormat& p) { return p.horizontal > 1 || p.vertical > 1; });
-}
-
-Result<> check_model(const Colour& colour, const FormatInfo& format)
-{
-    const bool unspecified = colour.matrix == MatrixCoefficients::unspecified;
-    const bool identity = colour.matrix == MatrixCoefficients::identity;
-    if (format.model == ColourModel::rgb && colour.range != ColourRange::full)
-        return fail(Errc::invalid_argument,
-                    "{} is RGB, which is full range everywhere; convert limited range when you write it", format.name);
-    if (format.model == ColourModel::rgb && !identity && !unspecified)
-        return fail(Errc::invalid_argument, "{} is RGB and has the matrix identity, not {}", format.name,
-                    to_string(colour.matrix));
-    if (format.model == ColourModel::yuv && identity && is_subsampled(format))
-        return fail(Errc::invalid_argument, "{} has fewer chroma samples; the matrix identity needs all", format.name);
-    return {};
-}
-
 } // namespace
 
 std::string to_string(Primaries p) { return word_of(p); }
@@ -112,6 +87,14 @@ std::string to_string(MatrixCoefficients m) { return word_of(m); }
 std::string to_string(ColourRange r) { return word_of(r); }
 std::string to_string(ChromaSiting s) { return word_of(s); }
 std::string to_string(AlphaMode a) { return word_of(a); }
+
+template <class E> bool has_word(E code) { return std::ranges::find(words(code), code, &Word<E>::code) != words(code).end(); }
+template bool has_word(Primaries);
+template bool has_word(Transfer);
+template bool has_word(MatrixCoefficients);
+template bool has_word(ColourRange);
+template bool has_word(ChromaSiting);
+template bool has_word(AlphaMode);
 
 template <class E> std::optional<E> parse_code_point(std::string_view text)
 {
@@ -158,33 +141,6 @@ MatrixCoefficients usual_matrix(Primaries primaries)
     case Primaries::bt2020: return MatrixCoefficients::bt2020_ncl;
     default: return MatrixCoefficients::bt709;
     }
-}
-
-Colour default_colour(FourCC code)
-{
-    const FormatInfo* format = find_format(code);
-    if (!format || format->fourcc == buffer_format) return {};
-    if (format->model == ColourModel::rgb) return {Primaries::bt709, Transfer::srgb, MatrixCoefficients::identity};
-    return {Primaries::bt709, Transfer::bt709, MatrixCoefficients::bt709, ColourRange::limited};
-}
-
-Colour adapted(Colour colour, FourCC from, FourCC to)
-{
-    const FormatInfo *before = find_format(from), *after = find_format(to);
-    if (!before || !after || (before->model == after->model && check_model(colour, *after))) return colour;
-    colour.matrix = after->model == ColourModel::rgb ? MatrixCoefficients::identity : usual_matrix(colour.primaries);
-    colour.range = after->model == ColourModel::rgb ? ColourRange::full : ColourRange::limited;
-    return colour;
-}
-
-Result<> check_colour(const Colour& colour, FourCC code)
-{
-    if (!has_word(colour.range) || !has_word(colour.siting) || !has_word(colour.alpha))
-        return fail(Errc::unsupported, "range {}, siting {}, alpha {}: one of them is not known here", to_string(colour.range),
-                    to_string(colour.siting), to_string(colour.alpha));
-    if (code == buffer_format && colour != Colour{}) return fail(Errc::invalid_argument, "a buffer has no colour");
-    const FormatInfo* format = find_format(code);
-    return format ? check_model(colour, *format) : Result<>();
 }
 
 } // namespace dmb

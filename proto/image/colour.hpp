@@ -87,7 +87,9 @@ std::string to_string(MatrixCoefficients);
 std::string to_string(ColourRange);
 std::string to_string(ChromaSiting);
 std::string to_string(AlphaMode);
-/// The reverse, for each of them.
+/// Whether the code point has a word here, for each of them.
+template <class E> bool has_word(E);
+/// The reverse of to_string, for each of them.
 template <class E> std::optional<E> parse_code_point(std::string_view);
 
 /// A point of the CIE 1931 diagram, in units of 0.00002.
@@ -130,15 +132,8 @@ struct Colour {
     friend constexpr bool operator==(const Colour&, const Colour&) = default;
 };
 
-/// What a format has that is said nothing about: sRGB; YUV: BT.709, limited range. A buffer has no colour.
-Colour default_colour(FourCC);
 /// The matrix that goes with the primaries where nobody says which: BT.601, BT.709 or BT.2020.
 MatrixCoefficients usual_matrix(Primaries);
-/// The same colours in another format: between RGB and YUV, matrix and range change with the model.
-Colour adapted(Colour, FourCC from, FourCC to);
-/// What a request may ask for. RGB is full range and has no matrix; YUV with subsampled chroma has one.
-Result<> check_colour(const Colour&, FourCC);
-
 /// rgb = matrix × (sample - offset): samples as a GPU reads them (0..1), in the order Y, Cb, Cr.
 struct YuvToRgb {
     std::array<float, 9> matrix{}; ///< row-major

@@ -1,20 +1,14 @@
 // SPDX-License-Identifier: MIT
 #include "proto/wire/digest.hpp"
 
+#include "proto/base/sha256.hpp"
 #include "proto/wire/codec.hpp"
-
-#include <sha2.h>
 
 namespace dmb::wire {
 
 Digest digest_of(std::span<const std::byte> bytes)
 {
-    SHA2_CTX context;
-    SHA256Init(&context);
-    SHA256Update(&context, reinterpret_cast<const std::uint8_t*>(bytes.data()), bytes.size());
-    Digest digest;
-    SHA256Final(digest.data(), &context);
-    return digest;
+    return sha256({reinterpret_cast<const std::uint8_t*>(bytes.data()), bytes.size()});
 }
 
 Result<Digest> digest_of(const Capabilities& table) { return digest_of(TRY(encode_capabilities(table))); }

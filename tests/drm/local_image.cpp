@@ -2,6 +2,7 @@
 // The mapping is made before the seals, so that F_SEAL_FUTURE_WRITE can be tested.
 #include "tests/drm/local_image.hpp"
 
+#include "proto/image/format_colour.hpp"
 #include "proto/image/format_table.hpp"
 #include "proto/wire/json.hpp"
 

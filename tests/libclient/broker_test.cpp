@@ -2,6 +2,7 @@
 // The library against the real broker, without GPU workers: the whole way of an image, and what both
 // sides must refuse. What belongs to the broker alone is tested in tests/daemon and tests/integration.
 #include "proto/base/unique_fd.hpp"
+#include "tests/libclient/code_of.hpp"
 #include "tests/libclient/fake_broker.hpp"
 #include "tests/support/broker_process.hpp"
 #include "tests/support/fixture.hpp"
@@ -29,16 +30,6 @@ protected:
     Image allocate(Client& client, Usage usage = Usage::cpu_read | Usage::cpu_write) const
     {
         return client.allocate({.size = {33, 17}, .format = ab24, .usage = usage, .label = "test"});
-    }
-    template <class Action> static int code_of(Action action)
-    {
-        try {
-            action();
-            return 0;
-        } catch (const dmabroker::Error& error) {
-            EXPECT_STRNE(error.what(), "");
-            return error.code();
-        }
     }
     static void wait_readable(const Client& client)
     {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // What tests of started requests and of reconnecting have in common: a client's events, and a fake's images.
 #pragma once
+#include "tests/libclient/code_of.hpp"
 #include "tests/libclient/fake_broker.hpp"
 #include "tests/support/fixture.hpp"
 
@@ -14,17 +15,6 @@ inline const ImageDesc small_desc = linear_desc({16, 16}, fourcc("AB24"));
 
 class ClientTest : public FdTest {
 protected:
-    /// The code with which `action` fails; 0 when it does not.
-    template <class Action> static int code_of(Action action)
-    {
-        try {
-            action();
-            return 0;
-        } catch (const dmabroker::Error& error) {
-            EXPECT_STRNE(error.what(), "");
-            return error.code();
-        }
-    }
     static bool readable(const dmabroker::Client& client, int wait_ms = 0)
     {
         pollfd p{client.fd(), POLLIN, 0};

@@ -3,6 +3,7 @@
 // participants, joins, replaced images, copies, and the reasons.
 #include "proto/wire/codec.hpp"
 #include "proto/wire/digest.hpp"
+#include "tests/libclient/code_of.hpp"
 #include "tests/libclient/fake_broker.hpp"
 #include "tests/support/fixture.hpp"
 
@@ -35,16 +36,6 @@ protected:
         out.rows = list.data();
         out.row_count = list.size();
         return dmabroker::Capabilities(out);
-    }
-    template <class Action> static int code_of(Action action)
-    {
-        try {
-            action();
-            return 0;
-        } catch (const dmabroker::Error& error) {
-            EXPECT_STRNE(error.what(), "");
-            return error.code();
-        }
     }
     /// Answers whatever comes with this image.
     static void give(Peer& peer, const wire::ImageReply& reply)

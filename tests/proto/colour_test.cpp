@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Colour against ITU-T H.273: code points and their words, the rules of formats, and YUV to RGB against values worked
 // out by hand (8-bit code points of white, black and the primaries) and against the forward equations.
+#include "proto/image/format_colour.hpp"
 #include "proto/image/image_desc.hpp"
 
 #include <cmath>

@@ -2,6 +2,7 @@
 // Rows of every format against values worked out by hand.
 #include "tools/dmabrokerctl/pixels.hpp"
 
+#include "proto/image/format_colour.hpp"
 #include "tests/support/fixture.hpp"
 
 #include <cmath>

@@ -8,6 +8,7 @@
 
 #include "daemon/core/deciding/ranking.hpp"
 #include "daemon/core/deciding/reasons.hpp"
+#include "proto/image/format_colour.hpp"
 
 #include <algorithm>
 #include <utility>

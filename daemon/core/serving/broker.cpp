@@ -3,10 +3,11 @@
 // inspection in report.cpp.
 #include "daemon/core/serving/broker.hpp"
 
+#include "proto/base/sha256.hpp"
+
 #include <algorithm>
 #include <bit>
 #include <cassert>
-#include <sha2.h>
 
 namespace dmb {
 namespace {
@@ -16,16 +17,6 @@ constexpr std::size_t most_operations = 4 * limits::pending_requests;
 
 /// What expire() may do at a time, half a millisecond; an image that ends costs as much as so many tokens.
 constexpr std::size_t most_ends = 256, image_end = 16;
-
-Digest hash_of(const wire::ResumeKey& key)
-{
-    Digest out;
-    SHA2_CTX context;
-    SHA256Init(&context);
-    SHA256Update(&context, key.data(), key.size());
-    SHA256Final(out.data(), &context);
-    return out;
-}
 
 } // namespace
 
@@ -56,13 +47,13 @@ Result<wire::ResumeKey> Broker::make_resume_key(ClientId id)
     std::array<std::uint64_t, 2> random;
     for (std::uint64_t& part : random) part = TRY(make_key());
     const auto key = std::bit_cast<wire::ResumeKey>(random);
-    state_.set_resume_key(id, hash_of(key));
+    state_.set_resume_key(id, sha256(key));
     return key;
 }
 
 Result<Resumed> Broker::resume(const wire::ResumeKey& key, const Peer& peer, bool manager)
 {
-    const Digest hash = hash_of(key);
+    const Digest hash = sha256(key);
     const auto is_it = [&](const auto& entry) { return entry.second.resume_key == hash; };
     const auto found = std::ranges::find_if(state_.clients(), is_it);
     if (found == state_.clients().end())

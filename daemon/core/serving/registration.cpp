@@ -5,6 +5,7 @@
 #include "daemon/core/serving/broker.hpp"
 
 #include "proto/image/fd_identity.hpp"
+#include "proto/image/format_colour.hpp"
 
 #include <algorithm>
 
