@@ -6,6 +6,7 @@
 #include "tests/support/lingering_socket.hpp"
 #include "tests/support/silent_file.hpp"
 
+#include <algorithm>
 #include <csignal>
 #include <fcntl.h>
 #include <optional>
@@ -46,16 +47,25 @@ protected:
         const auto held = client.get<wire::ImageReply>(make_register(), {memory.get()});
         client.say(wire::Release{held.handle});
     }
-    /// The longest that the bystander waited for `times` opens, in seconds.
-    double longest_open(int times)
+    /// How long the bystander waited for each of so many opens, in seconds, the longest last.
+    std::vector<double> open_times(std::size_t count)
     {
-        double longest = 0;
-        for (int i = 0; i < times; ++i) {
+        std::vector<double> times;
+        for (std::size_t i = 0; i < count; ++i) {
             const auto start = Clock::now();
             bystander_is_served();
-            longest = std::max(longest, since(start));
+            times.push_back(since(start));
         }
-        return longest;
+        std::ranges::sort(times);
+        return times;
+    }
+    double longest_open(std::size_t count) { return open_times(count).back(); }
+    /// The slowest hundredth, in the best of some rounds: what others do on this machine comes on top of any.
+    double p99_open()
+    {
+        double best = 1e9;
+        for (int round = 0; round < 5; ++round) best = std::min(best, open_times(300)[300 * 99 / 100]);
+        return best;
     }
     /// Every request there is, with this descriptor, each by a new client: on the channel or beside it.
     template <class Say> void send_with_every_request(Say say)
@@ -95,7 +105,7 @@ TEST_F(Descriptors, a_file_that_never_answers_holds_nobody_up_wherever_it_is_sen
         channels.emplace_back(broker.socket());
         can_register(channels.back());
     });
-    const double undisturbed = longest_open(50);
+    const double undisturbed = p99_open();
     test::SilentFile file;
     if (!file.missing().empty()) GTEST_SKIP() << file.missing();
     std::size_t next = 0;
@@ -107,8 +117,12 @@ TEST_F(Descriptors, a_file_that_never_answers_holds_nobody_up_wherever_it_is_sen
     });
     EXPECT_TRUE(file.is_being_closed()) << "nothing hung, so nothing was tried";
     can_register(neighbour);
-    std::printf("longest open: %.2f ms undisturbed, %.2f ms beside what hangs\n", undisturbed * 1e3, longest * 1e3);
+    const double beside = p99_open();
+    std::printf("opens: p99 %.2f ms undisturbed, %.2f ms beside what hangs, longest %.2f ms while it was sent\n",
+                undisturbed * 1e3, beside * 1e3, longest * 1e3);
     EXPECT_LT(longest, stall_seconds);
+    const double slack = 0.0005; // of the scheduler
+    EXPECT_LT(beside, 2 * undisturbed + slack);
 }
 
 TEST_F(Descriptors, a_request_with_a_file_that_never_answers_is_refused_and_its_sender_goes_on)
