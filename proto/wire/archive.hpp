@@ -120,15 +120,22 @@ private:
 /// A value that may get more fields: it travels with its size. Said beside its fields, in fields.hpp.
 template <class T> inline constexpr bool is_record = false;
 
+/// Numbers without gaps, which never change: they travel as they lie in memory. Said beside their fields, too.
+template <class T> inline constexpr bool is_frozen = false;
+template <class T>
+concept Frozen = is_frozen<T> && std::has_unique_object_representations_v<T>;
+
 /// Every value inside a message passes through here.
 template <class T> [[gnu::always_inline]] inline void transfer(WireOut& a, const T& v)
 {
     if constexpr (is_record<T>) a.record([&] { a(v); });
+    else if constexpr (Frozen<T>) a.put(&v, sizeof v);
     else a(v);
 }
 template <class T> [[gnu::always_inline]] inline void transfer(WireIn& a, T& v)
 {
     if constexpr (is_record<T>) a.record([&] { a(v); });
+    else if constexpr (Frozen<T>) a.get(&v, sizeof v);
     else a(v);
 }
 

@@ -37,6 +37,14 @@ RECORD(Participant)
 RECORD(MemorySet)
 RECORD(HeldImage)
 #undef RECORD
+#define FROZEN(type)                                                                                                        \
+    template <> inline constexpr bool is_frozen<type> = true;                                                               \
+    static_assert(Frozen<type>);
+FROZEN(Extent)
+FROZEN(Memory)
+FROZEN(MasteringDisplay)
+FROZEN(ContentLight)
+#undef FROZEN
 } // namespace dmb::wire
 
 namespace dmb {
