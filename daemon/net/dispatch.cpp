@@ -254,7 +254,7 @@ void Server::handle(Session& session, std::uint64_t serial, const wire::OpenChan
     if (session.channel_hangs)
         return refuse(session, serial,
                       {Errc::denied, "descriptors that this client sent cannot be closed; it gets no other channel"});
-    Result<Channel> channel = receivers_->open(session.user, session.id, now());
+    Result<ChannelEnds> channel = receivers_->open(session.user, session.id, now());
     if (!channel) return refuse(session, serial, channel.error());
     session.channel_life = std::move(channel->life);
     const int fd = channel->client_end.get();

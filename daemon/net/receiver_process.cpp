@@ -64,7 +64,7 @@ Result<> ReceiverProcess::check_room(Instant now) const
     return {};
 }
 
-Result<Channel> ReceiverProcess::open(ClientId client, Instant now)
+Result<ChannelEnds> ReceiverProcess::open(ClientId client, Instant now)
 {
     TRY(check_room(now));
     if (!socket_) TRY(start(now));
@@ -82,7 +82,7 @@ Result<Channel> ReceiverProcess::open(ClientId client, Instant now)
     sockets.theirs.reset();
     channels_.push_back(client);
     if (unconfirmed_++ == 0) set_deadline(after(now, confirmation_ns));
-    return Channel{std::move(sockets.ours), std::move(pipe.ours)};
+    return ChannelEnds{std::move(sockets.ours), std::move(pipe.ours)};
 }
 
 Result<> ReceiverProcess::start(Instant now)

@@ -11,7 +11,7 @@
 namespace dmb {
 
 /// A client's channel as the broker has it. Of what clients send there it holds nothing.
-struct Channel {
+struct ChannelEnds {
     UniqueFd client_end; ///< for the client
     UniqueFd life;       ///< the channel ends when this is closed
 };
@@ -26,7 +26,7 @@ public:
     }
 
     /// Starts the process if there is none.
-    Result<Channel> open(ClientId, Instant now);
+    Result<ChannelEnds> open(ClientId, Instant now);
     /// To be called at SIGCHLD, which does not say whose child it was.
     void child_changed(Instant now);
     /// Nothing would be lost if this were forgotten.

@@ -6,7 +6,7 @@
 
 namespace dmb {
 
-Result<Channel> Receivers::open(std::uint64_t user, ClientId client, Instant now)
+Result<ChannelEnds> Receivers::open(std::uint64_t user, ClientId client, Instant now)
 {
     std::unique_ptr<ReceiverProcess>& process = processes_[user];
     if (!process) process = std::make_unique<ReceiverProcess>(io_, server_, program_, most_channels_, nearest_);

@@ -16,7 +16,7 @@ public:
     }
 
     /// `user` as account_key() says.
-    Result<Channel> open(std::uint64_t user, ClientId, Instant now);
+    Result<ChannelEnds> open(std::uint64_t user, ClientId, Instant now);
     /// To be called at SIGCHLD.
     void child_changed(Instant now);
 

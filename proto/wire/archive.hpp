@@ -42,7 +42,7 @@ public:
     [[gnu::always_inline]] void put(const void* bytes, std::size_t size)
     {
         if (size > static_cast<std::size_t>(end_ - at_)) too_large();
-        std::memcpy(at_, bytes, size);
+        if (size != 0) std::memcpy(at_, bytes, size); // an empty vector's data() may be null
         at_ += size;
     }
     std::byte* position() const { return at_; }

@@ -3,6 +3,7 @@
 // that linger. Nobody but their sender waits, and a killed broker leaves no connection open. Then receiver processes that
 // are killed, stopped and missing.
 #include "tests/integration/hostile.hpp"
+#include "tests/integration/open_times.hpp"
 #include "tests/support/lingering_socket.hpp"
 #include "tests/support/silent_file.hpp"
 
@@ -25,6 +26,7 @@ using test::Fds;
 using test::Hostile;
 using test::make_desc;
 using test::make_memfd;
+using test::Opener;
 using test::RawClient;
 using test::since;
 
@@ -47,26 +49,7 @@ protected:
         const auto held = client.get<wire::ImageReply>(make_register(), {memory.get()});
         client.say(wire::Release{held.handle});
     }
-    /// How long the bystander waited for each of so many opens, in seconds, the longest last.
-    std::vector<double> open_times(std::size_t count)
-    {
-        std::vector<double> times;
-        for (std::size_t i = 0; i < count; ++i) {
-            const auto start = Clock::now();
-            bystander_is_served();
-            times.push_back(since(start));
-        }
-        std::ranges::sort(times);
-        return times;
-    }
-    double longest_open(std::size_t count) { return open_times(count).back(); }
-    /// The slowest hundredth, in the best of some rounds: what others do on this machine comes on top of any.
-    double p99_open()
-    {
-        double best = 1e9;
-        for (int round = 0; round < 5; ++round) best = std::min(best, open_times(300)[300 * 99 / 100]);
-        return best;
-    }
+    double longest_open(std::size_t count) { return Opener{bystander, token}.times(count).back(); }
     /// Every request there is, with this descriptor, each by a new client: on the channel or beside it.
     template <class Say> void send_with_every_request(Say say)
     {
@@ -97,6 +80,7 @@ TEST_F(Descriptors, on_the_ordinary_socket_are_refused_and_do_not_arrive)
 
 TEST_F(Descriptors, a_file_that_never_answers_holds_nobody_up_wherever_it_is_sent)
 {
+    test::Undisturbed undisturbed;
     RawClient neighbour(broker.socket());
     can_register(neighbour);
     std::vector<RawClient> ordinary, channels;
@@ -105,7 +89,6 @@ TEST_F(Descriptors, a_file_that_never_answers_holds_nobody_up_wherever_it_is_sen
         channels.emplace_back(broker.socket());
         can_register(channels.back());
     });
-    const double undisturbed = p99_open();
     test::SilentFile file;
     if (!file.missing().empty()) GTEST_SKIP() << file.missing();
     std::size_t next = 0;
@@ -117,12 +100,8 @@ TEST_F(Descriptors, a_file_that_never_answers_holds_nobody_up_wherever_it_is_sen
     });
     EXPECT_TRUE(file.is_being_closed()) << "nothing hung, so nothing was tried";
     can_register(neighbour);
-    const double beside = p99_open();
-    std::printf("opens: p99 %.2f ms undisturbed, %.2f ms beside what hangs, longest %.2f ms while it was sent\n",
-                undisturbed * 1e3, beside * 1e3, longest * 1e3);
     EXPECT_LT(longest, stall_seconds);
-    const double slack = 0.0005; // of the scheduler
-    EXPECT_LT(beside, 2 * undisturbed + slack);
+    undisturbed.expect_p99_below_twice_mine({{bystander, token}});
 }
 
 TEST_F(Descriptors, a_request_with_a_file_that_never_answers_is_refused_and_its_sender_goes_on)

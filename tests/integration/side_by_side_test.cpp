@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Several requests of one connection at a time: those that take long, because their worker hangs, hold up nobody, can be
 // taken back, and are done once however often their number comes.
+#include "tests/integration/open_times.hpp"
 #include "tests/integration/worker_fault.hpp"
 
 #include <algorithm>
@@ -36,20 +37,6 @@ protected:
     {
         return answer ? std::get_if<wire::ErrorReply>(&answer->message) : nullptr;
     }
-    /// The slowest hundredth of opens, in seconds.
-    double p99(RawClient& who, const Token& token, std::size_t count)
-    {
-        std::vector<double> times;
-        for (std::size_t i = 0; i < count; ++i) {
-            const auto start = Clock::now();
-            const auto seen = who.get<wire::ImageReply>(wire::Open{token, Right::read, UsageFlag::cpu_read});
-            times.push_back(since(start));
-            who.last_fds.clear();
-            who.say(wire::Release{seen.handle});
-        }
-        std::ranges::sort(times);
-        return times[times.size() * 99 / 100];
-    }
     Token shared(RawClient& who)
     {
         const auto image = who.get<wire::ImageReply>(make_allocate({64, 64}));
@@ -60,24 +47,15 @@ protected:
 
 TEST_F(SideBySide, eight_allocations_that_hang_hold_up_neither_their_client_nor_others)
 {
+    Undisturbed undisturbed;
     RawClient& busy = client();
     RawClient& other = client();
     const Token token = shared(other);
-    constexpr std::size_t opens = 300;
-    // The best of some rounds each: what others do on this machine comes on top of either.
-    double quiet = 1, own = 1, foreign = 1;
-    for (int i = 0; i < 3; ++i) quiet = std::min(quiet, p99(busy, token, opens));
     hang();
     begin(busy, 8);
-    for (int i = 0; i < 3; ++i) {
-        own = std::min(own, p99(busy, token, opens));
-        foreign = std::min(foreign, p99(other, token, opens));
-    }
+    undisturbed.expect_p99_below_twice_mine({{busy, token}, {other, token}});
     const bool still_hanging = !error(busy.hear(0)); // nothing was answered: all of it was beside them
     EXPECT_TRUE(still_hanging || is_instrumented());
-    const double slack = 0.0005; // of the scheduler
-    EXPECT_LT(own, 2 * quiet + slack) << "undisturbed " << quiet;
-    EXPECT_LT(foreign, 2 * quiet + slack) << "undisturbed " << quiet;
 }
 
 TEST_F(SideBySide, one_more_than_sixteen_is_refused_and_a_cancel_still_arrives)

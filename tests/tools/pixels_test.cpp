@@ -62,7 +62,7 @@ TEST(Pixels, half_floats_are_clamped)
 }
 
 /// Half a step of the format; nothing where it has as many steps as the numbers.
-int tolerance(const PackedRgb& format, const Channel& channel, std::uint32_t maximum)
+int tolerance(const PackedRgb& format, const BitField& channel, std::uint32_t maximum)
 {
     if (channel.bits == 0) return 65535;
     const unsigned bits = format.half_float ? 10 : channel.bits;

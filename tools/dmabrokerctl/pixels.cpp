@@ -12,8 +12,8 @@
 namespace dmb::ctl {
 namespace {
 
-constexpr Channel none{};
-constexpr Channel at(int shift, int bits = 8) { return {static_cast<std::uint8_t>(shift), static_cast<std::uint8_t>(bits)}; }
+constexpr BitField none{};
+constexpr BitField at(int shift, int bits = 8) { return {static_cast<std::uint8_t>(shift), static_cast<std::uint8_t>(bits)}; }
 
 constexpr PackedRgb half(PackedRgb format)
 {
@@ -81,7 +81,7 @@ std::uint32_t half_from_unit(float value)
     return (static_cast<std::uint32_t>(exponent + 13) << 10) + mantissa;
 }
 
-std::uint16_t channel_value(const PackedRgb& format, const Channel& channel, std::uint64_t word, std::uint32_t maximum)
+std::uint16_t channel_value(const PackedRgb& format, const BitField& channel, std::uint64_t word, std::uint32_t maximum)
 {
     const auto raw = static_cast<std::uint32_t>((word >> channel.shift) & largest(channel.bits));
     if (!format.half_float) return static_cast<std::uint16_t>(rescale(raw, largest(channel.bits), maximum));
@@ -89,7 +89,7 @@ std::uint16_t channel_value(const PackedRgb& format, const Channel& channel, std
     return static_cast<std::uint16_t>(std::lrint(unit * static_cast<float>(maximum)));
 }
 
-std::uint64_t channel_bits(const PackedRgb& format, const Channel& channel, std::uint32_t value, std::uint32_t maximum)
+std::uint64_t channel_bits(const PackedRgb& format, const BitField& channel, std::uint32_t value, std::uint32_t maximum)
 {
     const std::uint64_t raw = format.half_float ? half_from_unit(static_cast<float>(value) / static_cast<float>(maximum))
                                                 : rescale(value, maximum, largest(channel.bits));
@@ -101,7 +101,7 @@ std::uint64_t padding(const PackedRgb& format)
 {
     if (format.half_float) return format.has_alpha() ? 0 : std::uint64_t{0x3c00} << 48;
     std::uint64_t used = 0;
-    for (const Channel& c : format.channels) used |= std::uint64_t{largest(c.bits)} << c.shift;
+    for (const BitField& c : format.channels) used |= std::uint64_t{largest(c.bits)} << c.shift;
     return ~used;
 }
 

@@ -12,7 +12,7 @@ namespace dmb::ctl {
 using RgbaRow = std::span<std::uint16_t>;
 
 /// Where a channel sits in a little-endian pixel of up to 64 bits.
-struct Channel {
+struct BitField {
     std::uint8_t shift = 0;
     std::uint8_t bits = 0; ///< 0: the format lacks it
 };
@@ -21,7 +21,7 @@ struct Channel {
 struct PackedRgb {
     FourCC format;
     std::uint8_t bytes = 0;            ///< per pixel
-    std::array<Channel, 4> channels{}; ///< red, green, blue, alpha
+    std::array<BitField, 4> channels{}; ///< red, green, blue, alpha
     bool half_float = false;
     bool is_grey() const { return channels[1].bits == 0; }
     bool has_alpha() const { return channels[3].bits != 0; }
