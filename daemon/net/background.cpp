@@ -19,6 +19,7 @@ namespace {
 {
     char byte;
     const bool serves = ::read(ready.get(), &byte, 1) == 1;
+    ready.reset();
     if (serves) ::dprintf(STDOUT_FILENO, "%d\n", broker);
     else ::waitpid(broker, nullptr, 0); // it may still be about to say why
     ::_exit(serves ? EXIT_SUCCESS : EXIT_FAILURE);

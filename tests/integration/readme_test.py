@@ -6,7 +6,7 @@ usage: readme_test.py BUILD_FOLDER SOURCE_FOLDER
 
 That machine is a sandbox with an empty /usr/local, an empty home and this build, which `./dev install` installs there. The
 rules by which the README is read:
-- a block `sh` is pasted line by line into the first shell, in a fresh folder; each line must succeed;
+- a block `sh` is pasted line by line into the first shell, in a fresh folder; each line, all of it, must succeed;
 - where the paragraph before it says "second shell", it goes into another one; what begins with ./dev is run in the clone;
 - "waits for Enter": the block goes on while the next one runs, then Enter is pressed;
 - a block `text` is what the block before it printed: its lines begin with the same words, in that order;
@@ -57,7 +57,7 @@ class Shell:
     """Reads what is pasted from its standard input, as do the programs that it runs."""
 
     def __init__(self, folder):
-        self.process = subprocess.Popen(["bash"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        self.process = subprocess.Popen(["bash", "-o", "pipefail"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                                         cwd=folder)
         self.seen = ""
 
