@@ -7,6 +7,7 @@
 #include "daemon/device/drm_nodes.hpp"
 #include "daemon/device/vulkan_drivers.hpp"
 #include "daemon/net/activation.hpp"
+#include "daemon/net/background.hpp"
 #include "daemon/net/clock.hpp"
 #include "daemon/net/life_file.hpp"
 #include "daemon/net/listener.hpp"
@@ -128,6 +129,8 @@ std::vector<std::unique_ptr<Listener>> listen(asio::io_context& io, Server& serv
 
 Result<> run(const Options& options)
 {
+    UniqueFd caller;
+    if (options.background) caller = TRY(go_background());
     const Notifier notifier = Notifier::from_environment();
     Sockets sockets;
     TRY(open_sockets(options, sockets));
@@ -185,6 +188,7 @@ Result<> run(const Options& options)
     wait_for_child();
     notifier.tell("READY=1");
     log::info("{} listens on {}", server_name, sockets.paths.empty() ? "sockets of its service manager" : options.socket);
+    say_ready(std::move(caller));
     for (const auto& worker : workers) {
         server.add(*worker);
         worker->client().start(now());

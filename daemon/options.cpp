@@ -55,6 +55,7 @@ std::optional<Options> parse_options(int argc, char** argv, int& exit_code)
     CLI::App app("Allocates images and shares them between processes.", "dmabrokerd");
     app.set_version_flag("--version", "dmabrokerd " DMB_VERSION);
     app.add_option("--socket", options.socket, "listen there for clients, and on PATH.manager for managers");
+    app.add_flag("--background", options.background, "return when clients can connect; prints the broker's process number");
     const std::map<std::string, log::Level> levels{{"error", log::Level::error},
                                                    {"warning", log::Level::warning},
                                                    {"info", log::Level::info},

@@ -11,6 +11,7 @@ namespace dmb {
 
 struct Options {
     std::string socket; ///< the clients' path; the managers' is beside it
+    bool background = false;
     log::Level log_level = log::Level::info;
     bool gpu = true;
     std::string worker;   ///< empty: found by find_program()

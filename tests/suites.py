@@ -44,6 +44,7 @@ SLOWDOWN = {"host": 1, "asan": 1, "fuzz": 1, "valgrind": 3, "vm": 5, "virgl": 5,
 SUITES = [
     Suite("bench", "{src}/tests/bench/compare {build} --check", timeout=120),
     Suite("demo", "python3 {src}/tests/integration/demo_test.py {build} {src}", timeout=300, fast=True),
+    Suite("readme", "python3 {src}/tests/integration/readme_test.py {build} {src}", timeout=180, fast=True),
     Suite("matrix", "{build}/tests/drm/matrix", ("host", "vm", "virgl"), timeout=300, fast=True),
     Suite("pairs", "{build}/tests/drm/pairs", ("host", "vm", "virgl"), timeout=120, fast=True),
     Suite("opaque_paths", "{build}/tests/drm/opaque_paths", timeout=300),

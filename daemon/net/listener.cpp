@@ -6,6 +6,7 @@
 
 #include "daemon/net/clock.hpp"
 #include "proto/base/log.hpp"
+#include "proto/wire/channel.hpp"
 
 #include <cerrno>
 #include <cstring>
@@ -40,6 +41,9 @@ Result<> remove_stale(const std::string& path)
     if (::lstat(path.c_str(), &info) != 0) return {};
     if (!S_ISSOCK(info.st_mode))
         return fail(Errc::invalid_argument, "{} exists and is not a socket; choose another path", path);
+    // No dmabrokerd holds the lock: a service manager listens for one.
+    if (wire::connect(path))
+        return fail(Errc::denied, "{} is in use; stop who listens there (dmabroker.socket?) or choose another --socket", path);
     ::unlink(path.c_str());
     return {};
 }
@@ -63,7 +67,7 @@ Result<PathLock> PathLock::take(const std::string& path)
         ::mkdir(lock.substr(0, slash).c_str(), ::geteuid() == 0 ? 0755 : 0700);
     for (;;) {
         UniqueFd fd = UniqueFd::adopt(::open(lock.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
-        if (!fd) return fail(Errc::internal, "{}: {}", lock, std::strerror(errno));
+        if (!fd) return fail(Errc::internal, "{}: {}; choose another --socket", lock, std::strerror(errno));
         if (::flock(fd.get(), LOCK_EX | LOCK_NB) != 0)
             return fail(Errc::denied, "another dmabrokerd serves {}; stop it or choose another --socket", path);
         // The last owner may have removed the file between our open and our lock.

@@ -13,6 +13,7 @@ namespace dmb {
 /// Keeps a second broker off a socket path, for as long as this lives.
 class PathLock {
 public:
+    /// Makes the folder above it (not its parents).
     static Result<PathLock> take(const std::string& path);
     PathLock(PathLock&&) = default;
     PathLock& operator=(PathLock&&) = delete;
@@ -24,7 +25,7 @@ private:
     std::string path_;
 };
 
-/// Creates the folder above it (not its parents) and replaces a stale socket; call with the PathLock held.
+/// Replaces a socket on which nobody listens; call with the PathLock held.
 Result<UniqueFd> listen_on(const std::string& path, unsigned mode);
 
 class Listener {

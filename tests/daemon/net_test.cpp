@@ -261,6 +261,13 @@ TEST_F(Path, a_stale_socket_is_replaced_and_a_file_is_not)
     EXPECT_TRUE(std::filesystem::is_regular_file(path));
 }
 
+TEST_F(Path, on_which_somebody_listens_is_left_alone)
+{
+    const auto theirs = listen_on(path, 0600);
+    EXPECT_EQ(listen_on(path, 0600).error().code, Errc::denied);
+    EXPECT_TRUE(wire::connect(path));
+}
+
 TEST_F(Path, that_does_not_fit_an_address_is_refused)
 {
     EXPECT_EQ(listen_on(std::string(200, 'x'), 0600).error().code, Errc::invalid_argument);
