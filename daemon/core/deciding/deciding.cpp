@@ -126,7 +126,7 @@ DecisionPointer Deciding::find(const wire::Why& request) const
 {
     const ImageRecord* image = state_.find(request.image);
     if (request.request == RequestId{}) return image ? image->decided : nullptr;
-    if (DecisionPointer recent = state_.decisions().find(request.request)) return recent;
+    if (DecisionPointer recent = state_.history().find(request.request)) return recent;
     for (const auto& [_, other] : state_.images()) // an image keeps its own for longer
         if (other.decision == request.request) return other.decided;
     return nullptr;
@@ -144,7 +144,7 @@ Result<Decision> Deciding::why(ClientId id, const wire::Why& request, Instant no
     };
     DecisionPointer found = find(request);
     if (request.request == RequestId{} && request.image == ImageId{})
-        for (const DecisionPointer& d : state_.decisions().all())
+        for (const DecisionPointer& d : state_.history().all())
             if (may_see(*d)) found = d;
     if (!found || !may_see(*found))
         return fail(Errc::not_found, "no decision that this client may see: images that were registered have none, and of "

@@ -61,7 +61,7 @@ bool better_known(Errc code)
 } // namespace
 
 Allocations::Allocations(std::vector<Allocator*> allocators, Pool& pool, Proofs& proofs, const Helpers& helpers)
-    : allocators_(std::move(allocators)), pool_(pool), proofs_(proofs), proving_(proofs, helpers)
+    : allocators_(std::move(allocators)), pool_(pool), proofs_(proofs), trials_(proofs, helpers)
 {
     devices_changed({});
 }
@@ -185,8 +185,8 @@ bool Allocations::prove_first(JobPointer& job, Instant now)
                 .importers = job->wish.parties};
     for (std::size_t i = job->plan->copied.size(); i-- > 0;)
         trial.importers.erase(trial.importers.begin() + static_cast<std::ptrdiff_t>(job->plan->copied[i] - 1));
-    if (proving_.untried(trial).empty() || !job->tried.insert({choice.offer, choice.modifiers[0]}).second) return false;
-    proving_.run({std::move(trial)}, now, [this, job = std::move(job)](Instant at) mutable {
+    if (trials_.untried(trial).empty() || !job->tried.insert({choice.offer, choice.modifiers[0]}).second) return false;
+    trials_.run({std::move(trial)}, now, [this, job = std::move(job)](Instant at) mutable {
         last_plan_.reset();
         plan(std::move(job), at);
     });
@@ -273,7 +273,7 @@ void Allocations::give_up(JobPointer job, Instant now)
 }
 
 /// Every layout of every device, for every importer that has it in its table.
-Batch Allocations::warm_up(Instant now, std::vector<Party> importers, Proving::Done done)
+Batch Allocations::warm_up(Instant now, std::vector<Party> importers, Trials::Done done)
 {
     constexpr Extent size = {256, 256};
     std::vector<Trial> trials;
@@ -298,7 +298,7 @@ Batch Allocations::warm_up(Instant now, std::vector<Party> importers, Proving::D
                 if (broken_demands(party, made) == 0) trial.importers.push_back(party);
             if (!trial.importers.empty()) trials.push_back(std::move(trial));
         }
-    return proving_.run(std::move(trials), now, std::move(done), Urgency::background);
+    return trials_.run(std::move(trials), now, std::move(done), Urgency::background);
 }
 
 } // namespace dmb

@@ -4,7 +4,7 @@
 #include "daemon/alloc/allocator.hpp"
 #include "daemon/alloc/pool.hpp"
 #include "daemon/core/deciding/negotiate.hpp"
-#include "daemon/core/proving/proving.hpp"
+#include "daemon/core/proving/trials.hpp"
 #include "daemon/core/state/records.hpp"
 
 #include <memory>
@@ -35,8 +35,8 @@ public:
     /// An allocator's devices are other ones now.
     void devices_changed(Instant now);
     /// Tries what the devices here could share with each other, in the background. `done` when the last trial has ended,
-    /// unless it is cancelled (Proving::cancel).
-    Batch warm_up(Instant now, std::vector<Party> importers, Proving::Done done);
+    /// unless it is cancelled (Trials::cancel).
+    Batch warm_up(Instant now, std::vector<Party> importers, Trials::Done done);
 
     /// All devices, in the order of the snapshot.
     const std::vector<Offer>& offers() const { return offers_; }
@@ -45,7 +45,7 @@ public:
     Allocator& allocator_of(const Offer& offer) const { return *allocators_[offer.allocator]; }
     const std::vector<Allocator*>& allocators() const { return allocators_; }
     Negotiation negotiated_now(const Wish&) const;
-    Proving& proving() { return proving_; }
+    Trials& trials() { return trials_; }
     const Proofs& proofs() const { return proofs_; }
 
 private:
@@ -82,7 +82,7 @@ private:
     std::vector<Allocator*> allocators_;
     Pool& pool_;
     Proofs& proofs_;
-    Proving proving_;
+    Trials trials_;
     std::vector<Offer> offers_;
     std::vector<DeviceInfo> known_; ///< the devices of offers_, as they were last
     std::uint64_t generation_ = 0;  ///< of them

@@ -125,7 +125,7 @@ Result<> Broker::cancel(ClientId id, std::uint64_t serial)
 void Broker::let_go(const OperationId& id)
 {
     const auto trials = warming_up_.extract(id);
-    if (trials) allocations_.proving().cancel(trials.mapped());
+    if (trials) allocations_.trials().cancel(trials.mapped());
     if (trials || allocations_.forget(id)) operations_.finish(id, {std::unexpected(Error{}), {}, {}});
 }
 

@@ -40,11 +40,11 @@ class Images {
 public:
     Images(State& state, Pool& pool, EventSink& events) : state_(state), pool_(pool), events_(events) {}
 
-    Result<ImageId> add(ClientId owner, Allocated, const Order&, std::optional<Wanted>, const CopyState& = {});
+    Result<ImageId> add(ClientId owner, Allocated, const Order&, std::optional<Wish>, const CopyState& = {});
     /// Of whoever made it.
-    Result<Held> hold_own(ClientId, ImageId, std::shared_ptr<const Party> = {});
+    Result<Held> hold_own(ClientId, ImageId, Said = Said::nothing);
     /// For whoever did not.
-    Result<Held> hold_as(ClientId, ImageId, const Grant&, std::shared_ptr<const Party> = {});
+    Result<Held> hold_as(ClientId, ImageId, const Grant&, Said = Said::nothing, std::shared_ptr<const Party> = {});
     Held describe(const Hold&) const;
     Result<const Hold*> find_hold(ClientId, HandleId) const;
     void drop(ClientId, HandleId, Instant now);

@@ -424,7 +424,7 @@ void State::end_operation(const OperationId& id)
 void State::add_decision(DecisionPointer decision)
 {
     const std::uint64_t id = decision->id.value;
-    decisions_.add(std::move(decision));
+    history_.add(std::move(decision));
     changed(Change::What::decision, id);
 }
 

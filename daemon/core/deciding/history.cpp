@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // A ring of what was found; most of it is never asked for, so sentences are made only then.
-#include "daemon/core/deciding/decisions.hpp"
+#include "daemon/core/deciding/history.hpp"
 
 #include "daemon/core/deciding/reasons.hpp"
 #include "proto/image/modifier_name.hpp"
@@ -56,13 +56,13 @@ void add_plan(Decision& out, const DecisionRecord& record)
 
 } // namespace
 
-void Decisions::add(DecisionPointer decision)
+void History::add(DecisionPointer decision)
 {
     last_ones_.push_back(std::move(decision));
     if (last_ones_.size() > most_decisions) last_ones_.pop_front();
 }
 
-DecisionPointer Decisions::find(RequestId id) const
+DecisionPointer History::find(RequestId id) const
 {
     const auto found = std::ranges::find(last_ones_, id, [](const DecisionPointer& d) { return d->id; });
     return found == last_ones_.end() ? nullptr : *found;

@@ -27,7 +27,7 @@ struct DecisionRecord {
 using DecisionPointer = std::shared_ptr<const DecisionRecord>;
 
 /// The last ones, oldest first; an image keeps its own beyond that.
-class Decisions {
+class History {
 public:
     void add(DecisionPointer);
     /// Null: not among the last ones.
