@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: MIT
-// The only place that sees cereal's exceptions on packets; outside, a malformed packet is a Result.
+// Packets to messages and back. The only place that sees cereal's exceptions on packets; outside, a malformed packet is
+// a Result. The archives are one pair per thread, used again and again, because making one costs more than most
+// messages. A message that is decoded over an older one of its kind overwrites every field. The list at the end is of
+// all messages: what is not in it does not link.
 #include "proto/wire/codec.hpp"
 
 #include "proto/wire/archive.hpp"

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
-// Tables are kept by whoever states them, wishes are made of what requests say and of them, and decisions can be asked
-// for by who asked, who holds the image, and managers.
+// Deciding, a member of the Broker: keeps the capability tables that clients state, makes a Wish of what a request says
+// and of them, and answers `why`. A client sees the decisions it asked for and those behind images it holds; managers
+// see all. What is negotiated is for negotiate.cpp, the sentences are for reasons.cpp, the digest of a table is for
+// whoever has its bytes (net/dispatch).
 #include "daemon/core/deciding/deciding.hpp"
 
 #include "proto/base/log.hpp"

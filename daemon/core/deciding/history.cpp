@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: MIT
-// A ring of what was found; most of it is never asked for, so sentences are made only then.
+// History, a member of State: a ring of the last decisions, whatever came of them; an image keeps its own beyond that,
+// by a shared pointer. What is kept is what was found, and never changes afterwards. Most of it is never asked for, so
+// the sentences (describe, summary) are made only when somebody asks. One of an earlier life of the broker comes in
+// words already (`told`).
 #include "daemon/core/deciding/history.hpp"
 
 #include "daemon/core/deciding/reasons.hpp"

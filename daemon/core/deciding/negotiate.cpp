@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
-// Layouts that nobody blocks are choices, in the order of ranking.cpp. Where every layout is blocked, the one with the
-// fewest blockers tells whom to blame and what to change.
+// negotiate(), a pure function of its Question. Layouts that nobody blocks become choices, in the order of ranking.cpp.
+// Where every layout is blocked, the one with the fewest blockers says whom to blame and what to change, and whoever
+// could be served by a copy is named. The result does not depend on the order of the participants. It allocates nothing
+// and tries nothing: what trials found comes in with the Question.
 #include "daemon/core/deciding/negotiate.hpp"
 
 #include "daemon/core/deciding/ranking.hpp"
@@ -94,7 +96,8 @@ struct PartyRules {
     bool stated = false; ///< none are of its table
 };
 
-/// Small alignments first, so that it is the same in any order and few are named.
+/// Small alignments come first: then the order of the participants does not matter, and it is the few with large alignments
+/// whom contradicting() finds not to fit, instead of the many with small ones.
 std::vector<PartyRules> all_rules(const Question& question)
 {
     std::vector<PartyRules> out;
@@ -109,8 +112,8 @@ std::vector<PartyRules> all_rules(const Question& question)
     return out;
 }
 
-/// Who asks for too much, when those in `gone` are left out: one whose leaving is enough, else all that cannot be added any
-/// more. Rather the last ones of the list.
+/// Whose rules cannot be met together with the others', when those in `gone` are left out: one whose leaving is enough, else
+/// all that did not fit when they were added. Of several that would do, the last one of the list.
 std::uint32_t contradicting(std::span<const PartyRules> rules, std::uint32_t gone)
 {
     const auto too_much = [&](std::uint32_t left_out) {
@@ -351,7 +354,8 @@ bool names_layout(Who who, Demand demand)
     }
 }
 
-/// Unless it says what is known already: sentences are made of what is shown only.
+/// Adds whose demand removed the layout, unless a removal that says the same is there already. The sentence is made last,
+/// because most removals are not added.
 void add_removal(const Question& question, const Layouts& layouts, std::size_t index, Who who, Negotiation& out)
 {
     if (out.removals.size() >= most_removals) return;

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: MIT
-// A job is one pair: allocate, fill with the pattern (where the allocator did not), ask a prover. Each importer gets an
-// image of its own, since the one before may have drawn into it. Jobs with a device in common run one after the other: a
-// GPU that is reset takes down whatever else runs on it, and a driver that hangs would let the second one wait for
-// the first. So what crashes or hangs did so by itself, and is noted like any other result, which is why it is never
-// asked again. A job that waited may find its question answered by the one before it. What no client waits for gives way
-// to what one does: its prover is killed, and it begins anew later. If the client's goes wrong just then, that may be
-// its predecessor's doing, and it is tried once more. A worker that restarts may have other devices: then
-// there is nothing to find out about the one that was meant.
+// Trials, a member of Allocations. A job is one pair: allocate, fill with the pattern (where the allocator did not),
+// ask a prover. Each importer gets an image of its own, since the one before may have drawn into it. Jobs with a device
+// in common run one after the other: a GPU that is reset takes down whatever else runs on it, and a driver that hangs
+// would let the second one wait for the first. So what crashes or hangs did so by itself, and is noted like any other
+// result, which is why it is never asked again. A job that waited may find its question answered by the one before it.
+//
+// What no client waits for gives way to what one does: its prover is killed, and it begins anew later. If the client's
+// goes wrong just then, that may be its predecessor's doing, and it is tried once more. A worker that restarts may have
+// other devices: then there is nothing to find out about the one that was meant.
 #include "daemon/core/proving/trials.hpp"
 
 #include "daemon/alloc/memfd.hpp"

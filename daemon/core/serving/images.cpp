@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
-// An image lives while somebody holds it or its lease runs; when neither is so, its tokens end and its memory goes to
-// the pool or back to the kernel. What is over but not swept yet is over for everybody who asks.
+// The rules about images, a member of the Broker. An image lives while somebody holds it or its lease runs; when
+// neither is so, its tokens end and its memory goes to the pool or back to the kernel. What is over but not swept yet
+// is over for everybody who asks. Revoking takes nothing from holders. State keeps the records; who may ask is decided
+// by the callers in broker.cpp and joining.cpp.
 #include "daemon/core/serving/images.hpp"
 
 #include "daemon/alloc/memfd.hpp"

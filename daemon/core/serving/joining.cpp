@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
-// Between the steps anything may have ended, so each one looks up the client, the token and the image again. Nothing that
-// exists is taken from anybody.
+// Joining, a member of the Broker: one Joiner per client on its way, owned by whatever completes its next step (a
+// trial, an allocation, a copy). Between the steps anything may have ended, so each one looks up the client, the token
+// and the image again. Nothing that exists is taken from anybody: a successor stands beside the image that it replaces.
+// The charge is the operation's until the image enters the books.
 #include "daemon/core/serving/joining.hpp"
 
 #include "daemon/core/deciding/reasons.hpp"

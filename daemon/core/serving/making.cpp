@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
-// Allocate: one image, or several that belong together. They are charged once, before the first exists, made one after
-// the other, and enter the books all or none.
+// The allocate request: one image, or several that belong together. A Making is owned by the completion of the
+// allocation that runs for it. Its images are charged once, before the first exists, made one after the other, and
+// enter the books all or none. What is no fault of any device (size, colours, contents) is refused here before anything
+// is negotiated; the rest is for allocation.cpp.
 #include "daemon/core/serving/broker.hpp"
 
 #include "proto/image/fd_identity.hpp"

@@ -82,7 +82,7 @@ struct Hold {
 struct CopyState {
     ImageId source; ///< 0: it is no copy
     CopyInfo info;
-    Rung memory_rung = Rung::copy; ///< of its memory, whoever uses it next
+    Rung memory_rung = Rung::copy; ///< what its memory is without the copying; goes with it to the pool
 };
 
 struct ImageState {

@@ -139,7 +139,7 @@ public:
     void remove_hold(ClientId, HandleId);
 
     // --- tokens
-    /// Token and lineage are set by this, `parent` is whose holder mints it; its cost is taken.
+    /// Sets token and lineage and takes the cost. `parent`: of the hold that mints it.
     Result<Token> add_token(TokenRecord, LineageId parent);
     /// The token as it is now: if its end is due, this ends it. Null: it opens nothing.
     const TokenRecord* live(const Token&, Instant now);
@@ -149,7 +149,7 @@ public:
     void lead_tokens(const ObjectId&, const ObjectId& to);
     /// With all its descendants, of whatever object.
     void revoke(LineageId, const ObjectId&);
-    /// Ends what is due, at most so many. Returns how many are left of them.
+    /// Ends what is due, at most so many. Returns how many more it could have ended.
     std::size_t sweep(Instant now, std::size_t most);
 
     // --- operations and decisions

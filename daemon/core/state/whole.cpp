@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
-// A State to values and back. What comes back may be torn or forged: every number must be of something that is there,
-// and every descriptor be the memory that it stands for, before anything is served from it.
+// State::save and State::load: a State as values, and back. What comes back may be torn or forged: every number must be
+// of something that is there, and every descriptor be the memory that it stands for, before anything is served from it.
+// load() works on an empty State; when it fails that State is useless and must be dropped. The bytes are
+// net/state_codec's. Nothing but tests calls either so far.
 #include "daemon/core/state/saved.hpp"
 #include "daemon/core/state/state.hpp"
 
@@ -207,7 +209,8 @@ Result<> State::load_holds(Saved& saved)
         CHECK(hold.handle != HandleId{} && hold.handle.value <= at(hold.client).last_handle, "a handle's number");
         CHECK(hold.origin == LineageId{} || lineages_.contains(hold.origin), "a hold's origin");
         CHECK(!hold.read_only || at(image_of(hold.object)).read_only, "a readers' descriptor is missing");
-        CHECK((hold.said == Said::itself) == (hold.party != nullptr), "what a holder said");
+        const bool spoke = hold.party && hold.party->client == hold.client;
+        CHECK(hold.said == Said::itself ? spoke : !hold.party, "what a holder said");
         if (hold.party) {
             Party party = *hold.party;
             TRY(find_table_of(party));
