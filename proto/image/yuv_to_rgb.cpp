@@ -36,7 +36,7 @@ Matrix luma_and_differences(Weights k)
     return {1, 0, red, 1, -blue * k.blue / green, -red * k.red / green, 1, blue, 0};
 }
 
-/// Of signals. Nothing where there is none.
+/// The matrix for signals; nothing where none converts them.
 std::optional<Matrix> matrix_of(MatrixCoefficients matrix, Primaries primaries)
 {
     switch (matrix) {

@@ -48,7 +48,7 @@ Header get_header(WireIn& in)
     return header;
 }
 
-/// Of later versions, all of them. How many descriptors they have.
+/// Sections are of later versions, all of them. Returns how many of the packet's descriptors are theirs.
 std::size_t skip_sections(WireIn& in)
 {
     std::size_t fd_count = 0;
