@@ -16,7 +16,7 @@ namespace {
 constexpr std::size_t most_decisions = 256;
 using Sentence = BoundedText<240>;
 
-std::string copied_names(const Wish& wish, const Negotiation& plan)
+std::string copied_names(const Wish& wish, const Plan& plan)
 {
     std::string out;
     for (const Who who : plan.copied) {
@@ -26,7 +26,7 @@ std::string copied_names(const Wish& wish, const Negotiation& plan)
     return out;
 }
 
-Sentence chosen(const Wish& wish, const Negotiation& plan, const ImageDesc& image)
+Sentence chosen(const Wish& wish, const Plan& plan, const ImageDesc& image)
 {
     std::string text = fmt::format("{} {} {}x{} from {}, rung {}", to_string(image.format), describe(image.modifier),
                                    image.size.width, image.size.height, name(image.backend), name(image.rung));
@@ -34,7 +34,7 @@ Sentence chosen(const Wish& wish, const Negotiation& plan, const ImageDesc& imag
     return std::string_view(text);
 }
 
-Sentence refused(const Wish& wish, const Negotiation& plan)
+Sentence refused(const Wish& wish, const Plan& plan)
 {
     const wire::AllocateSpec& spec = wish.spec;
     const std::string shape = fmt::format("{} {}x{}", to_string(spec.format), spec.size.width, spec.size.height);
@@ -46,7 +46,7 @@ Sentence refused(const Wish& wish, const Negotiation& plan)
 
 void add_plan(Decision& out, const DecisionRecord& record)
 {
-    const Negotiation& plan = *record.plan;
+    const Plan& plan = *record.plan;
     out.usage = plan.usage;
     out.outcome = record.memory ? chosen(record.wish, plan, *record.memory) : refused(record.wish, plan);
     if (!plan.copied.empty()) out.rung = Rung::copy;

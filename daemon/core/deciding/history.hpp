@@ -17,7 +17,7 @@ struct DecisionRecord {
     wire::Name label;
     Instant made;
     Wish wish;
-    std::shared_ptr<const Negotiation> plan; ///< null: it did not come to that, see `note`
+    std::shared_ptr<const Plan> plan; ///< null: it did not come to that, see `note`
     std::vector<wire::Candidate> candidates;
     ImageId image; ///< the first that was made; 0: refused
     std::optional<ImageDesc> memory;

@@ -31,7 +31,7 @@ bool takes_any(const Question& question)
 }
 
 /// `without`: bit per Who that it does not serve.
-void add_choice(Negotiation& out, const Question& question, const Layout& layout, bool any, std::uint32_t without = 0)
+void add_choice(Plan& out, const Question& question, const Layout& layout, bool any, std::uint32_t without = 0)
 {
     const Offer& offer = question.offers[layout.offer];
     auto found = std::ranges::find_if(
@@ -155,7 +155,7 @@ void block_contradicting(const Question& question, Layouts& layouts)
 }
 
 /// Of the request and of all but those in `without`; as far as they can be combined.
-void sum_up(const Question& question, std::span<const Who> without, Negotiation& out)
+void sum_up(const Question& question, std::span<const Who> without, Plan& out)
 {
     out.usage = question.spec.usage;
     for (Who who = 1; who <= question.parties.size(); ++who) {
@@ -216,7 +216,7 @@ Reason layouts_reason(const Question& question, const Layouts& layouts, std::siz
 
 /// Every offer that is no choice, with its reason.
 void judge_offers(const Question& question, const Layouts& layouts, const std::vector<Reason>& refused, bool cpu_only,
-                  Negotiation& out)
+                  Plan& out)
 {
     std::vector<std::size_t> order(question.offers.size());
     std::iota(order.begin(), order.end(), std::size_t{0});
@@ -323,7 +323,7 @@ std::optional<std::size_t> nearest_layout(const Question& question, Layouts& lay
 
 /// A layout that the request and all who cannot have a copy can live with, for as many as possible.
 void serve_by_copies(const Question& question, Layouts& layouts, std::span<const std::size_t> order,
-                     const std::vector<Reason>& refused, Negotiation& out)
+                     const std::vector<Reason>& refused, Plan& out)
 {
     if (question.spec.minimum_rung > Rung::blit) return;
     const Copyable copyable(question, layouts, refused);
@@ -356,7 +356,7 @@ bool names_layout(Who who, Demand demand)
 
 /// Adds whose demand removed the layout, unless a removal that says the same is there already. The sentence is made last,
 /// because most removals are not added.
-void add_removal(const Question& question, const Layouts& layouts, std::size_t index, Who who, Negotiation& out)
+void add_removal(const Question& question, const Layouts& layouts, std::size_t index, Who who, Plan& out)
 {
     if (out.removals.size() >= most_removals) return;
     const Layout& layout = layouts.all()[index];
@@ -368,7 +368,7 @@ void add_removal(const Question& question, const Layouts& layouts, std::size_t i
     if (std::ranges::none_of(out.removals, same)) out.removals.push_back(removal(question, layouts, index, who));
 }
 
-void add_removals(const Question& question, const Layouts& layouts, std::size_t index, Negotiation& out)
+void add_removals(const Question& question, const Layouts& layouts, std::size_t index, Plan& out)
 {
     for (Who who = 0; who < layouts.who_count(); ++who)
         if (layouts.all()[index].blockers & 1u << who) add_removal(question, layouts, index, who, out);
@@ -377,7 +377,7 @@ void add_removals(const Question& question, const Layouts& layouts, std::size_t 
 /// The culprits are those of a layout that the request itself allows: without them there would be an image. The nearest
 /// change may be to the request.
 void blame(const Question& question, Layouts& layouts, std::span<const std::size_t> order, const std::vector<Reason>& refused,
-           Negotiation& out)
+           Plan& out)
 {
     const auto allowed = [&](const Layout& l) { return !(l.blockers & 1u) && !is_refused(refused, l); };
     const auto culpable = nearest_layout(question, layouts, order, allowed);
@@ -391,7 +391,7 @@ void blame(const Question& question, Layouts& layouts, std::span<const std::size
 
 /// What removed the layouts that come before the first choice; on failure, all of them.
 void explain(const Question& question, const Layouts& layouts, std::span<const std::size_t> order,
-             const std::vector<Reason>& refused, Negotiation& out)
+             const std::vector<Reason>& refused, Plan& out)
 {
     for (const std::size_t i : order) {
         const Layout& layout = layouts.all()[i];
@@ -416,9 +416,9 @@ wire::Candidate candidate(const DeviceInfo& device, wire::Verdict verdict, std::
     return out;
 }
 
-Negotiation negotiate(const Question& question)
+Plan negotiate(const Question& question)
 {
-    Negotiation out;
+    Plan out;
     const bool cpu_only = is_cpu_only(usage_of_all(question));
     Layouts layouts(question);
     block_contradicting(question, layouts);

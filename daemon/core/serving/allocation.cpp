@@ -128,7 +128,7 @@ void Allocations::plan(JobPointer job, Instant now)
     attempt(std::move(job), now);
 }
 
-Negotiation Allocations::negotiated_now(const Wish& wish) const
+Plan Allocations::negotiated_now(const Wish& wish) const
 {
     const Refusal refusal = [&](const Offer& o) { return allocators_[o.allocator]->refusal(o.index, wish.spec); };
     const Disproof disproved = [&](const Offer& o, const Party* party, FourCC format, Modifier modifier) {
@@ -137,16 +137,15 @@ Negotiation Allocations::negotiated_now(const Wish& wish) const
     return negotiate({wish.spec, wish.alternatives, wish.parties, offers_, refusal, proofs_.empty() ? Disproof() : disproved});
 }
 
-std::shared_ptr<const Negotiation> Allocations::negotiated(const Wish& wish)
+std::shared_ptr<const Plan> Allocations::negotiated(const Wish& wish)
 {
     if (last_plan_ && last_wish_ == wish) return last_plan_;
-    last_plan_ = std::make_shared<Negotiation>(negotiated_now(wish));
+    last_plan_ = std::make_shared<Plan>(negotiated_now(wish));
     last_wish_ = wish;
     return last_plan_;
 }
 
-std::optional<Allocated> Allocations::take_pooled(ClientId client, const Negotiation& plan, const Choice& choice,
-                                                  const Wish& wish)
+std::optional<Allocated> Allocations::take_pooled(ClientId client, const Plan& plan, const Choice& choice, const Wish& wish)
 {
     const DeviceInfo& device = allocators_[choice.allocator]->devices()[choice.device];
     auto pooled = pool_.take(client, device, spec_for(wish, choice));

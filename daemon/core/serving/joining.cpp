@@ -171,7 +171,7 @@ void Joining::renegotiate(JoinerPointer joiner, const ImageRecord& image, Instan
 {
     std::optional<Wish> wish = wish_of_all(image, joiner->party);
     if (!wish) return make_copy(std::move(joiner), image, now);
-    const Negotiation plan = allocations_.negotiated_now(*wish);
+    const Plan plan = allocations_.negotiated_now(*wish);
     if (plan.choices.empty() || !plan.copied.empty()) return make_copy(std::move(joiner), image, now);
     joiner->making = Joiner::Making::successor;
     make_image(std::move(joiner), image, std::move(*wish), now);
