@@ -11,13 +11,13 @@
 namespace dmb {
 
 #ifdef DMB_BIRTHPLACES
-void note_birth(const Error& error, const Place& place)
+void note_birth(const Error& error, const Birthplace& place)
 {
     log::debug("{} at {}:{}: {}", name(error.code), place.file_name(), place.line(), error.reason.view());
 }
 #endif
 
-std::unexpected<Error> fail_errno(Errc code, std::string_view operation, int error_number, Place place)
+std::unexpected<Error> fail_errno(Errc code, std::string_view operation, int error_number, Birthplace place)
 {
     const std::string reason = fmt::format("{}: {}", operation, std::generic_category().message(error_number));
     const Error error{code, std::string_view(reason)};

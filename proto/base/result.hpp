@@ -23,20 +23,23 @@ struct Error {
 template <class T = void> using Result = std::expected<T, Error>;
 
 #ifdef DMB_BIRTHPLACES // meson setup --buildtype=debug: the log has a line for each error, at level debug
-using Place = std::source_location;
-void note_birth(const Error&, const Place&);
+using Birthplace = std::source_location;
+void note_birth(const Error&, const Birthplace&);
 #else
-struct Place {
-    static constexpr Place current() { return {}; }
+struct Birthplace {
+    static constexpr Birthplace current() { return {}; }
 };
-constexpr void note_birth(const Error&, Place) {}
+constexpr void note_birth(const Error&, Birthplace) {}
 #endif
 
 /// What fail() says, and where that stands.
 template <class... Args> struct Sentence {
     fmt::format_string<Args...> format;
-    [[no_unique_address]] Place place;
-    template <class Text> consteval Sentence(const Text& text, Place here = Place::current()) : format(text), place(here) {}
+    [[no_unique_address]] Birthplace place;
+    template <class Text>
+    consteval Sentence(const Text& text, Birthplace here = Birthplace::current()) : format(text), place(here)
+    {
+    }
 };
 
 /// return fail(Errc::bad_layout, "plane {}: stride {} is below {} bytes", ...);
@@ -54,7 +57,7 @@ std::unexpected<Error> fail(Errc code, Sentence<std::type_identity_t<Args>...> s
 }
 
 /// For a system call that failed: the operation and the text of errno, as `code`.
-std::unexpected<Error> fail_errno(Errc code, std::string_view operation, int error_number, Place = Place::current());
+std::unexpected<Error> fail_errno(Errc code, std::string_view operation, int error_number, Birthplace = Birthplace::current());
 
 namespace detail {
 template <class T> T take(std::expected<T, Error>&& result)
