@@ -172,6 +172,8 @@ def check_itself():
     yield "finds a cycle", None if found == ["tests/a.hpp -> tests/b.hpp -> tests/a.hpp"] else f"found {found}"
     found = [name for name, problem in check({"tests/a.py": "", "tests/run": "#!/bin/sh\n", "a.md": ""}) if problem]
     yield "finds a missing licence", None if len(found) == 2 else f"found {found}"
+    found = [name for name, problem in check_table({}) if problem]
+    yield "finds rows about nothing", None if len(found) == len(RULES) > 20 else f"found {found}"
 
 
 def tracked(folder):
