@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
-// dmabrokerd: the map. Everything is built here, top-down and by reference, then runs on one thread until
-// SIGTERM. Workers are started after the sockets listen: clients do not wait for GPUs.
+// dmabrokerd: the map. Everything is built here, top-down and by reference, then runs on one thread until SIGTERM or
+// SIGINT. Workers are started after the sockets listen: clients do not wait for GPUs. Locals are destroyed in reverse,
+// so what is referred to is declared before whoever refers to it; Server and workers, which the Broker needs first, are
+// told of it afterwards, before anything runs.
 #include "daemon/alloc/dma_buf.hpp"
 #include "daemon/alloc/memfd.hpp"
 #include "daemon/core/serving/broker.hpp"

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: MIT
-// CLI11 stays in this file. Sizes take K, M and G (1024 each).
+// The command line of dmabrokerd as an Options value, parsed once by main(). CLI11 stays in this file, because it takes
+// seconds to compile. Sizes take K, M and G (1024 each). Programs are looked for beside this one and in the build
+// folder before the installed place, so that a build runs its own. What the values mean is checked by whoever uses
+// them; only ranges are checked here.
 #include "daemon/options.hpp"
 
 #include "daemon/net/proof_file.hpp"

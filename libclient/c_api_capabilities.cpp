@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT
-// extern "C": capability tables that need no GPU library. Thin: arguments in, Result out, exceptions stopped.
+// extern "C": capability tables that need no GPU library. Thin: each function judges its arguments, calls what is
+// inside and puts its Result into the caller's hands; errors and exceptions end in guard(). A dmabroker_capabilities is
+// the caller's, never changes, and knows no client. The tables of EGL, GL, Vulkan, GBM and KMS are in import/.
 #include "libclient/capabilities.hpp"
 #include "libclient/convert.hpp"
 #include "libclient/error.hpp"

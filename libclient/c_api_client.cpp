@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT
-// extern "C": connection, events, inspection. Thin: arguments in, Result out, exceptions stopped.
+// extern "C": connection, events, inspection, revoking. Thin: each function judges its arguments, calls Client and puts
+// its Result into the caller's hands; errors and exceptions end in guard(). A dmabroker_client is the caller's until
+// dmabroker_client_close; images may outlive it. Where a broker is looked for is lookup.cpp's.
 #include "libclient/client.hpp"
 #include "libclient/convert.hpp"
 #include "libclient/error.hpp"

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT
-// extern "C": images, tokens, CPU mappings. Thin: arguments in, Result out, exceptions stopped.
+// extern "C": images, tokens, CPU mappings. Thin, but for two decisions: whether initial pixels are written here or by
+// a worker, and what an image may be that came without a broker (adopt). An image is one hold; it owns its descriptors
+// and stays usable when its client is closed. Errors and exceptions end in guard().
 #include "libclient/client.hpp"
 #include "libclient/contents.hpp"
 #include "libclient/convert.hpp"

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// extern "C": stating tables, joining, moving, refreshing, and asking why. Thin: arguments in, Result out,
-// exceptions stopped.
+// extern "C": stating tables, joining, moving to a successor, refreshing copies, and asking why. Thin: each function
+// judges its arguments, calls Client and puts its Result into the caller's hands; errors and exceptions end in guard().
+// Slow ones have a form that only starts them, in c_api_operations.cpp.
 #include "libclient/capabilities.hpp"
 #include "libclient/client.hpp"
 #include "libclient/convert.hpp"

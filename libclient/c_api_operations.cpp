@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT
-// extern "C": slow calls that only start. Thin: arguments in, number out, exceptions stopped.
+// extern "C": slow calls that only start. Thin: arguments become a question (questions.cpp), and the caller gets its
+// number; the result comes as a completion from dmabroker_next_event, exactly once, unless the client is closed before.
+// Errors of the arguments are returned at once; nothing here waits for the broker.
 #include "libclient/client.hpp"
 #include "libclient/convert.hpp"
 #include "libclient/error.hpp"

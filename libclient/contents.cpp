@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Pixels are copied row by row unless both sides have the same stride. The memfd is sealed against
-// every change of size.
+// Initial pixels on their way: the caller's rows into a sealed memfd, or into the image through the CPU mapping. Pixels
+// are copied row by row unless both sides have the same stride. The memfd is sealed against every change of size,
+// because the broker takes no other. Which of the two ways is taken is decided in c_api_image.cpp and operations.cpp.
 #include "libclient/contents.hpp"
 
 #include "libclient/import/cpu_map.hpp"

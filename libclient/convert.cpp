@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Every enum, flag set and text that leaves here is one the wire accepts. Zero means "default" for the
-// members where the header says so.
+// Between the structures of dmabroker.h and the values inside, both ways. Every enum, flag set and text that leaves
+// here is one the wire accepts. Zero means "default" for the members where the header says so. Functions without state;
+// dmabroker-worker uses them, too, because it calls the library with images of its own.
 #include "libclient/convert.hpp"
 #include "proto/image/format_colour.hpp"
 

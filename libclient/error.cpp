@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT
-// The wall between Result and exceptions inside, and errno and text outside. Nothing here throws.
+// The wall between Result and exceptions inside, and errno and text outside: what guard() calls. Nothing here throws,
+// allocates or touches errno. A caller without a dmabroker_error gets the number alone. The numbers are those of
+// proto/base/errc.cpp.
 #include "libclient/error.hpp"
 
 #include <new>

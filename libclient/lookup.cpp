@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// The order in which a broker is looked for. Only the last two places are guesses, so only there does
-// "nobody listens" lead to the next one: a place that somebody named must not be passed over in silence.
+// The order in which a broker is looked for. Only the last two places are guesses, so only there does "nobody listens"
+// lead to the next one: a place that somebody named must not be passed over in silence. The socket that comes back is
+// connected and blocking, and has said nothing: the hello is Connection's.
 #include "libclient/lookup.hpp"
 
 #include "proto/wire/channel.hpp"

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Whatever can be refused without the broker is refused here, before anything is sent.
+// The arguments of the slow C calls as messages of the wire, with the descriptors that go with them; the call that
+// waits and the call that starts share them. Whatever can be refused without the broker is refused here, before
+// anything is sent. Descriptors are duplicated: the caller's stay the caller's.
 #include "libclient/questions.hpp"
 
 #include "libclient/contents.hpp"

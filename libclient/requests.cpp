@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Sixteen places, searched one by one: nearly always the first is the only one in use, and its packet's
-// memory is reused for every request.
+// Requests, a member of Connection: sixteen places, searched one by one: nearly always the first is the only one in
+// use, and its packet's memory is reused for every request. A place is free when neither its request nor the cancel for
+// it is outstanding. What is sent, and when, is Connection's.
 #include "libclient/requests.hpp"
 
 #include <algorithm>

@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Who may include whom: the table of the design, and a failure for any other include.
+"""Who may include whom: the table of docs/architecture.md, and a failure for any other include.
 
 usage: tests/layering.py [FOLDER]
 
-Checks every tracked file of the repository: its includes against RULES, no include cycle, an SPDX
-line. Before that it checks itself on a small tree that breaks every rule once.
+Checks every tracked file of the repository: its includes against the table, no include cycle, an SPDX
+line; and that every row of the table is about some file. Before that it checks itself on a small tree
+that breaks every rule once.
 """
 
 import re
@@ -15,8 +16,9 @@ from pathlib import Path
 
 SOURCE = Path(__file__).resolve().parent.parent
 PUBLIC = "libclient/include/"
+TABLE = "docs/architecture.md"
 
-# Libraries that only some folders may meet. A file's rule lists those it may include.
+# Libraries that only some folders may meet. A row lists those that its files may include.
 LIBRARIES = {
     "asio": r"boost/",
     "cereal": r"cereal/",
@@ -29,45 +31,15 @@ LIBRARIES = {
     "socket": r"(sys/socket\.h|sys/un\.h)$",
 }
 
-PROTO = ["proto/"]
-PASSIVE = ["proto/base/", "proto/image/", "proto/inspect/", "proto/wire/messages.hpp", "proto/wire/limits.hpp"]
-SYSTEM = ["clock", "socket"]
+def read_rules(page):
+    """The table of the architecture page: {prefix: (what of ours it may include, which libraries)}."""
+    rows = page.split("<!-- layers -->")[1].split("\n\n")[0].strip().splitlines()[2:]
+    cells = [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
+    return {files.strip("`"): (re.findall(r"`([^`]+)`", ours), libraries.split()) for files, _, ours, libraries in cells}
 
-# The longest prefix of a file's path decides: (what of ours it may include, which libraries).
-# daemon/core reads no clock and knows no socket, codec or event loop.
-RULES = {
-    "proto/base/": (["proto/base/"], SYSTEM),
-    "proto/image/": (["proto/base/", "proto/image/"], SYSTEM + ["drm"]),
-    "proto/sync/": (["proto/base/", "proto/sync/"], SYSTEM + ["drm"]),
-    "proto/stream/": (["proto/base/", "proto/image/", "proto/sync/", "proto/stream/"], SYSTEM),
-    "proto/inspect/": (["proto/base/", "proto/image/", "proto/inspect/"], SYSTEM),
-    "proto/wire/": (PROTO, SYSTEM + ["cereal"]),
-    "daemon/device/": (PASSIVE + ["daemon/device/"], SYSTEM + ["drm"]),
-    "daemon/policy/": (PASSIVE + ["daemon/policy/"], ["socket"]),
-    "daemon/alloc/": (PROTO + ["daemon/alloc/", "daemon/device/"], SYSTEM),
-    "daemon/core/": (PASSIVE + ["daemon/core/", "daemon/policy/", "daemon/device/", "daemon/alloc/backend.hpp",
-                                "daemon/alloc/allocator.hpp", "daemon/alloc/helper.hpp", "daemon/alloc/allocated.hpp", "daemon/alloc/pool.hpp",
-                                "daemon/alloc/memfd.hpp"], []),
-    "daemon/net/": (PROTO + ["daemon/net/", "daemon/core/", "daemon/policy/", "daemon/alloc/", "daemon/device/"],
-                    SYSTEM + ["asio", "systemd"]),
-    # The broker's state as bytes: with the wire's bounded archives, because it may be torn or forged as a packet may.
-    "daemon/net/state_codec": (PROTO + ["daemon/net/", "daemon/core/state/"], ["cereal"]),
-    "daemon/worker/": (PROTO + [PUBLIC, "daemon/worker/", "libclient/convert.hpp", "libclient/headless/"], SYSTEM + ["gpu", "drm"]),
-    "daemon/receiver/": (PROTO + ["daemon/receiver/"], SYSTEM),
-    "daemon/": (PROTO + ["daemon/net/", "daemon/core/", "daemon/policy/", "daemon/alloc/", "daemon/device/", "daemon/options.hpp"],
-                SYSTEM + ["asio", "systemd", "cli"]),
-    "libclient/include/": ([PUBLIC], ["gpu", "clock"]),
-    "libclient/export/": (PROTO + ["libclient/"], SYSTEM + ["gpu"]),
-    "libclient/import/": (PROTO + ["libclient/"], SYSTEM + ["gpu", "drm"]),
-    "libclient/": (PROTO + ["libclient/"], SYSTEM),
-    "tools/examples/": ([PUBLIC, "tools/examples/"], SYSTEM + ["gpu", "drm", "cli"]),
-    "libclient/headless/": ([PUBLIC, "libclient/headless/"], SYSTEM + ["gpu"]),
-    "tools/demo/": ([PUBLIC, "tools/demo/", "libclient/headless/"], SYSTEM + ["gpu", "drm", "cli"]),
-    "tools/doctor": (PROTO + [PUBLIC, "tools/", "libclient/headless/"], SYSTEM + ["gpu", "drm", "cli"]),
-    "tools/dmabrokerctl/": (PROTO + [PUBLIC, "tools/", "libclient/headless/"], SYSTEM + ["drm", "cli"]),
-    "tools/": ([PUBLIC, "tools/"], SYSTEM + ["drm", "cli"]),
-    "tests/": (["proto/", "daemon/", "libclient/", "tools/", "tests/"], [name for name in LIBRARIES if name != "cereal"]),
-}
+
+# The longest prefix of a file's path decides.
+RULES = read_rules((SOURCE / TABLE).read_text())
 # Uses that need no include.
 FORBIDDEN_TEXT = {"daemon/core/": r"\b(clock_gettime|steady_clock|system_clock|gettimeofday)\b"}
 
@@ -105,7 +77,7 @@ def bad_include(path, quoted, name, files):
 
 def bad_includes(path, files):
     if rule_of(path) is None:
-        return ["lies in a folder that RULES does not know"]
+        return [f"lies in a folder that the table of {TABLE} does not know"]
     problems = [bad_include(path, quoted, name, files) for quoted, name in includes(files[path])]
     for prefix, pattern in FORBIDDEN_TEXT.items():
         if path.startswith(prefix) and (found := re.search(pattern, files[path])):
@@ -152,6 +124,14 @@ def check(files):
     yield "include cycles", "; ".join(found) or None
 
 
+def check_table(files):
+    """(name of the check, problem or None): rows about nothing, and words that are no library."""
+    for prefix, (ours, libraries) in RULES.items():
+        dead = [name for name in [prefix, *ours] if not any(path.startswith(name) for path in files)]
+        unknown = [name for name in libraries if name not in LIBRARIES]
+        yield f"row {prefix} of {TABLE}", " ".join(["names what is not there:", *dead, *unknown]) if dead or unknown else None
+
+
 # --- the check of the check ------------------------------------------------------------------
 
 LICENCE = "// SPDX-License-Identifier: MIT\n"
@@ -192,6 +172,8 @@ def check_itself():
     yield "finds a cycle", None if found == ["tests/a.hpp -> tests/b.hpp -> tests/a.hpp"] else f"found {found}"
     found = [name for name, problem in check({"tests/a.py": "", "tests/run": "#!/bin/sh\n", "a.md": ""}) if problem]
     yield "finds a missing licence", None if len(found) == 2 else f"found {found}"
+    found = [name for name, problem in check_table({}) if problem]
+    yield "finds rows about nothing", None if len(found) == len(RULES) > 20 else f"found {found}"
 
 
 def tracked(folder):
@@ -204,7 +186,8 @@ def tracked(folder):
 def main():
     folder = Path(sys.argv[1]).resolve() if len(sys.argv) > 1 else SOURCE
     passed = failed = 0
-    for name, problem in [*check_itself(), *check(tracked(folder))]:
+    files = tracked(folder)
+    for name, problem in [*check_itself(), *check(files), *check_table(files)]:
         passed += not problem
         failed += bool(problem)
         if problem:

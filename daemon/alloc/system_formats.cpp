@@ -1,4 +1,7 @@
 // SPDX-License-Identifier: MIT
+// The formats of the three system allocators (memfd, udmabuf, dma-heap), made once by each of them from the format
+// table. All are LINEAR: rows are laid out by linear_layout (proto/image/image.hpp), so there is nothing that could
+// fail for one format and not for another. Whether the node behind them works is for the allocator to say.
 #include "daemon/alloc/system_formats.hpp"
 
 #include "proto/image/format_table.hpp"

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Nodes of one device share the sysfs folder behind /sys/dev/char/MAJOR:MINOR/device. libdrm's own search
-// knows a list of bus types and skips devices on others; the folder's name is enough here.
+// Nodes of one device share the sysfs folder behind /sys/dev/char/MAJOR:MINOR/device; that folder is the device here.
+// libdrm's own search knows a list of bus types and skips devices on others. Nothing is opened: names and stat(2) are
+// enough. Where sysfs is missing every node counts as a device of its own. Called once, by main().
 #include "daemon/device/drm_nodes.hpp"
 
 #include <algorithm>

@@ -1,4 +1,8 @@
 // SPDX-License-Identifier: MIT
+// Finds the manifests of Vulkan drivers as the Vulkan loader does, so that each driver gets a worker of its own. Only
+// names are looked at: neither manifests nor drivers are read. A link and its target, and a file in two folders, count
+// once, by their canonical path. Called once, by main(); a worker gets its manifest as argument and hands it to the
+// loader in VK_DRIVER_FILES.
 #include "daemon/device/vulkan_drivers.hpp"
 
 #include <algorithm>

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
-// fork and exec with nothing inherited but the socket and standard error. The child dies with the broker
-// (PR_SET_PDEATHSIG). Handlers and timers of the broker do not survive exec; ignored signals would, so they are put back.
+// ChildProcess, a member of WorkerProcess and ReceiverProcess: fork and exec with nothing inherited but the socket,
+// standard error and the environment. The child dies with the broker (PR_SET_PDEATHSIG). Handlers and timers of the
+// broker do not survive exec; ignored signals and blocked ones would, so they are put back. Nobody waits for a child:
+// collect() is called at SIGCHLD.
 #include "daemon/net/child_process.hpp"
 
 #include <cerrno>

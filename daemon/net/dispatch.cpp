@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
-// One function per request: from the message to the broker and from its answer to a reply. Rules are the
-// broker's; here is only what belongs to the connection (hello, what is being served, which descriptors go along).
+// The half of Server that has one function per request: from the message to the broker and from its answer to a reply.
+// Rules are the broker's; here is only what belongs to the connection (hello, what is being served, which descriptors
+// go along). A handler answers before it returns (a release: not at all) or gives the broker a callback, which looks
+// the session up again because it may have ended.
 #include "daemon/net/server.hpp"
 
 #include "daemon/alloc/memfd.hpp"

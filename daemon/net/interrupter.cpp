@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // A POSIX timer with SIGRTMIN, without SA_RESTART. The handler disarms it when nothing was expected since the signal
-// before; what is expected after that arms it again. Calls that may be interrupted and are not repeated: none here waits
+// before; what is expected after that arms it again. No call of this thread has to be repeated after a signal: none waits
 // without MSG_DONTWAIT, and Asio takes EINTR for nothing.
 #include "daemon/net/interrupter.hpp"
 

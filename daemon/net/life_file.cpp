@@ -2,9 +2,9 @@
 // A block of numbers is set aside in the file before one of them is used, so that a broker that is killed repeats none. A
 // line "next N", then one line per key, the newest last. It is replaced by renaming, under a lock that other brokers
 // with this folder take, too; nobody waits for the lock longer than an instant. It is not synced, because clients would
-// wait for the disk: after a power cut numbers may repeat, to nobody who knew them. Where there is no such file to be had,
-// microseconds since 1970 are numbers that no earlier life came to: below 2^53 until the year 2112, and nothing is
-// numbered faster. What cannot be read is replaced in the same way.
+// wait for the disk: after a power cut numbers may repeat, but nobody is left who knew the old ones. Where there is no such
+// file to be had, microseconds since 1970 are numbers that no earlier life came to: below 2^53 until the year 2112, and nobody
+// asks for numbers faster than that. What cannot be read is replaced in the same way.
 #include "daemon/net/life_file.hpp"
 
 #include "proto/base/log.hpp"

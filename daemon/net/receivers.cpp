@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: MIT
-// An entry stays until its process has died, so that a user cannot leave processes behind that nobody counts.
+// Receivers, made by main(): one ReceiverProcess per user whose clients asked for a channel, so that what one user's
+// clients send can hang only that user's. An entry stays until its process has died, so that a user cannot leave
+// processes behind that nobody counts. The nearest deadline of all is kept as a lower bound; a look too early costs
+// nothing.
 #include "daemon/net/receivers.hpp"
 
 #include <algorithm>

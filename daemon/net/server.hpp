@@ -22,7 +22,7 @@ class Receivers;
 /// What hello and inspect say about this program.
 inline constexpr std::string_view server_name = "dmabrokerd " DMB_VERSION;
 
-/// Something else with deadlines: the workers.
+/// Something else with deadlines: workers and receivers.
 class Timed {
 public:
     virtual ~Timed() = default;

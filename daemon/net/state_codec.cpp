@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
-// Two visitors of fields(): records field by field, lists with their count, everything smaller as on the wire. A number
-// before all says which form it is: bytes of a broker with other fields are refused, not misread.
+// Two visitors of fields() (core/state/saved.hpp): records field by field, lists with their count, everything smaller
+// as on the wire. A number before all says which form it is: bytes of a broker with other fields are refused, not
+// misread. The bytes may be anybody's, so memory grows with what was read; whether the values fit together is for
+// State::load.
 #include "daemon/net/state_codec.hpp"
 
 #include "proto/wire/archive.hpp"

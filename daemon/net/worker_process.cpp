@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: MIT
-// The socket's end and the process's end come one after the other; only the second tells a crash from a kill.
+// WorkerProcess, made by main(): the process and the socket of one WorkerClient, which decides what is done with them.
+// The socket's end and the process's end come one after the other, in either order of events; only the second tells a
+// crash from a kill, so the client hears of neither before both are known. Handlers of an earlier process's socket are
+// told apart by a generation number.
 #include "daemon/net/worker_process.hpp"
 
 #include "daemon/net/clock.hpp"

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: MIT
-// SO_PEERCRED names who connected, not who talks now (unix(7)).
+// Asks the kernel once, when a connection is accepted. SO_PEERCRED names who connected, not who talks now (unix(7)):
+// the socket may have been passed on, so nothing here gives anybody a right. A uid that the kernel cannot express in
+// our user namespace is its overflow uid; such users look alike, so account_key() gives each of their connections an
+// account of its own.
 #include "daemon/policy/peer.hpp"
 
 #include <cerrno>

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Two sums per charge: the client's and its user's. Both are checked before either is changed, so a refusal leaves no
-// trace. More given back than was taken is a bug of ours and asserted.
+// Accounts, owned by State and shared with its tables. Two sums per charge: the client's and its user's. Both are
+// checked before either is changed, so a refusal leaves no trace. More given back than was taken is a bug of ours and
+// asserted. Users without anything are forgotten; what a client left is its user's.
 #include "daemon/policy/quota.hpp"
 
 #include <cassert>

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// What a worker that has no better answer says. The broker knows which kind of worker does what, so these
-// sentences are seen only when it errs.
+// The answers of a Driver that does not do something. Each kind of worker overrides what it can: gbm and vulkan
+// allocate, read, write and blit, `system` reads, writes and blits, `prove` proves. The broker knows which kind does
+// what, so these sentences are seen only when it errs; a worker without devices and formats allocates nothing.
 #include "daemon/worker/driver.hpp"
 
 namespace dmb::worker {

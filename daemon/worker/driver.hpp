@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// What the worker's serve loop sees of a GPU driver. Two implementations: GbmBackend and VulkanBackend.
+// What the worker's serve loop sees of whatever does the work: one implementation per kind of worker (GbmBackend,
+// VulkanBackend, Prover, SystemDriver).
 #pragma once
 #include "daemon/worker/contents.hpp"
 #include "proto/image/image.hpp"

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT
-// The library duplicates what it is given; the originals go with the Image.
+// An Image as a dmabroker::Image, which is what importers take. It has all rights and no client: this is a process of
+// the broker. The library duplicates what it is given; the originals go with the Image. It identifies them once more,
+// opaque memory excepted, which nothing but its driver can judge.
 #include "daemon/worker/hold.hpp"
 
 #include "libclient/convert.hpp"

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
-// mmap and DMA_BUF_IOCTL_SYNC. Only for memory that this process allocated or that Image::validate identified: mapping
-// anything else that somebody owns can raise SIGBUS. Memfds have no brackets (ENOTTY).
+// mmap and DMA_BUF_IOCTL_SYNC, for what the backends do with the CPU: filling and reading buffers, and trying whether a
+// mapping is true. Only for memory that it allocated or that Image::validate identified: mapping anything else that
+// somebody owns can raise SIGBUS. Memfds have no brackets (ENOTTY). What libdmabroker's own mapping does is
+// proofs/cpu_pixels.
 #include "daemon/worker/mapping.hpp"
 
 #include <cerrno>

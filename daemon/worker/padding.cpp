@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: MIT
-// A wider image whose right part nobody sees: the one way to a stride that every driver has.
+// A wider image whose right part nobody sees: the one way to a longer stride that every driver has. Used by the GBM and
+// the Vulkan backend when the rules of an allocation want rows that are multiples of something. Only for one plane,
+// because drivers take one width for all of them; the caller compares what came out with the rules (worker/server.cpp
+// does it again).
 #include "daemon/worker/padding.hpp"
 
 #include "proto/image/format_table.hpp"

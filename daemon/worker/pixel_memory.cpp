@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Mapped while it is filled: no driver could tell it from memory of its own, and nobody else has it yet.
+// The memory of one answer to a read request, owned by worker/server.cpp until it is sent. Mapped while it is filled:
+// no driver could tell it from memory of its own, and nobody else has it yet. seal() ends the mapping and fixes the
+// size, after which nobody who maps it need fear SIGBUS.
 #include "daemon/worker/pixel_memory.hpp"
 
 #include "proto/image/image.hpp"

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// The memory may be a client's: what is mapped was identified before, a sealed memfd or a dma-buf, neither of which
-// can shrink under the mapping. Should a driver's dma-buf fault all the same, this process is all that ends.
+// The worker of kind `system`, which carries copies through plain memory where no GPU can. The memory may be a
+// client's: what is mapped was identified before, a sealed memfd or a dma-buf, neither of which can shrink under the
+// mapping. Should a driver's dma-buf fault all the same, this process is all that ends.
 #include "daemon/worker/system_driver.hpp"
 
 #include "daemon/worker/proofs/cpu_pixels.hpp"

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
-// GL textures and EGLImages through EGL_MESA_image_dma_buf_export. The extension tells format, modifier, planes, strides
-// and offsets; it does not tell the size. A descriptor of -1 behind the first means "the same memory again".
+// dmabroker_egl_export: GL textures and EGLImages through EGL_MESA_image_dma_buf_export. The extension tells format,
+// modifier, planes, strides and offsets; it does not tell the size, so the caller does. A descriptor of -1 behind the
+// first means "the same memory again". An EGLImage that is made here for a texture ends with the call: the dma-buf
+// keeps the memory.
 #include "libclient/export/exported.hpp"
 
 #include "libclient/convert.hpp"

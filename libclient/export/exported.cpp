@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Descriptors are identified as the broker will identify them, so that a refusal names the call that made the mistake and
-// what to pass instead. An API may give the same memory once per plane: it is one memory object then.
+// Exported: what the exporters of this folder fill step by step and register at the end; it lives for one call.
+// Descriptors are identified as the broker will identify them, so that a refusal names the call that made the mistake
+// and what to pass instead. An API may give the same memory once per plane: it is one memory object then.
 #include "libclient/export/exported.hpp"
 
 #include "libclient/convert.hpp"

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Descriptors of another process, for peers that know images by (pid, number) only: pidfd_open(2) and pidfd_getfd(2). The
-// kernel allows it to whoever may trace the other process (ptrace(2), PTRACE_MODE_ATTACH_REALCREDS).
+// Descriptors of another process, for peers that know images by (pid, number) only: pidfd_open(2) and pidfd_getfd(2).
+// The kernel allows it to whoever may trace the other process (ptrace(2), PTRACE_MODE_ATTACH_REALCREDS). What comes
+// back is owned by the caller and not judged here: the receiver process of the broker does that.
 #include "libclient/export/process.hpp"
 
 #include <cerrno>

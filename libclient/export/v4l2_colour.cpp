@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// The tables of the V4L2 API, "Colorspaces" and "Defining Colorspaces in V4L2", as code points of H.273. V4L2 has
-// one word where H.273 has several code points for the same curve or matrix.
+// Colour between V4L2 and H.273, for v4l2.cpp. The tables are those of the V4L2 API, "Colorspaces" and "Defining
+// Colorspaces in V4L2". V4L2 has one word where H.273 has several code points for the same curve or matrix, and none
+// for some: then to_v4l2 refuses instead of approximating. Pure functions.
 #include "libclient/export/v4l2_colour.hpp"
 
 #include "proto/image/format_table.hpp"

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
-// libEGL is opened once per process and never closed: drivers leave threads and handlers behind that
-// do not survive it. Displays are named by index: EGL devices in the driver's order, then surfaceless.
+// EglContext owns a display and its context; the functions at the end are what little GL its users share. libEGL is
+// opened once per process and never closed: drivers leave threads and handlers behind that do not survive it. Displays
+// are named by index: EGL devices in the driver's order, then surfaceless. A context is current on the thread that made
+// it or called make_current() last. Errors are exceptions with a sentence.
 #include "libclient/headless/egl_context.hpp"
 
 #include <array>

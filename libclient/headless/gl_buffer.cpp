@@ -1,4 +1,7 @@
 // SPDX-License-Identifier: MIT
+// Bytes of a GL buffer that cannot be mapped, by way of one that can (Bounce, for the time of the call). The context of
+// the buffer must be current; the bindings of COPY_READ and COPY_WRITE are left at 0. Used by the prover and by tests;
+// applications bind their buffers to shaders instead.
 #include "libclient/headless/gl_buffer.hpp"
 
 #include <cstring>

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT
-// The importer refuses what is not this device's, so trying them all is safe.
+// Pixels or bytes of an image whatever device it is on, for dmabrokerctl get: every Vulkan device is tried, each with a
+// context of its own for the time of the call. The importer refuses what is not this device's, so trying them all is
+// safe, and the last refusal is the one that is thrown.
 #include "libclient/headless/read_back.hpp"
 
 #include "libclient/headless/vulkan_context.hpp"

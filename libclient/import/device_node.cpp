@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
-// /sys/dev/char/MAJOR:MINOR is a link into the device's folder: DEVICE/drm/card0. All nodes of a device are in that
-// drm folder. DEVICE of virtio-gpu is virtio0, whose parent is the PCI device: the last PCI address in the path counts.
+// What sysfs says about a DRM device, for capability tables: /sys/dev/char/MAJOR:MINOR is a link into the device's
+// folder, DEVICE/drm/card0, and all nodes of a device are in that drm folder. DEVICE of virtio-gpu is virtio0, whose
+// parent is the PCI device: the last PCI address in the path counts. Nothing is opened; without sysfs what the caller
+// knows stays.
 #include "libclient/import/device_node.hpp"
 
 #include <charconv>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Functions come from the application's eglGetProcAddress, core ones too (EGL 1.5, or
-// EGL_KHR_get_all_proc_addresses), so that the library links no EGL. What the display is allocated
-// nothing for: an Egl lives for one call.
+// EGL_KHR_get_all_proc_addresses), so that the library links no EGL. Nothing is
+// kept in the display: an Egl lives for one call and owns nothing.
 #include "libclient/import/egl_loader.hpp"
 
 #include "libclient/import/device_node.hpp"

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// What a gbm_device answers about formats. gbm can be asked about a modifier but lists none, so the caller says which ones
-// to ask about. Its few functions are declared here by their stable C signatures (gbm.h): no header is needed.
+// dmabroker_gbm_capabilities: what a gbm_device answers about formats. gbm can be asked about a modifier but lists
+// none, so the caller says which ones to ask about. Its few functions are declared here by their stable C signatures
+// (gbm.h): no header is needed, and they come from the caller's get_proc. The device is borrowed for the call.
 #include "libclient/capabilities.hpp"
 #include "libclient/convert.hpp"
 #include "libclient/error.hpp"

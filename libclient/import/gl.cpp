@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
-// Opaque Vulkan memory as a GL texture (EXT_memory_object_fd, EXT_external_objects). The texture has the bits of the
-// VkImage; where GL has no format with that order of channels a swizzle puts it right for sampling.
+// dmabroker_gl_import: opaque Vulkan memory as a GL texture (EXT_memory_object_fd, EXT_external_objects). The texture
+// has the bits of the VkImage; where GL has no format with that order of channels a swizzle puts it right for sampling.
+// Texture and memory object are the caller's, until dmabroker_gl_release; on failure nothing remains. The caller's
+// binding is restored.
 #include "libclient/error.hpp"
 #include "libclient/import/gl_memory.hpp"
 #include "proto/image/format_table.hpp"

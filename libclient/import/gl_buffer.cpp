@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Opaque Vulkan memory as a GL buffer object (EXT_memory_object, glBufferStorageMemEXT).
+// dmabroker_gl_import_buffer: opaque Vulkan memory as a GL buffer object (EXT_memory_object, glBufferStorageMemEXT).
+// Buffer and memory object are the caller's, until dmabroker_gl_release_buffer; on failure nothing remains. The
+// caller's binding is restored. What textures and buffers share is gl_memory.cpp's.
 #include "libclient/error.hpp"
 #include "libclient/import/gl_memory.hpp"
 

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT
-// GL_RENDERER and GL_VERSION are what a person knows a driver by; Mesa names its software drivers there.
+// What the current context says about its driver, for capability tables. GL_RENDERER and GL_VERSION are what a person
+// knows a driver by; Mesa names its software drivers there. The UUIDs tie the context to a Vulkan device. Nothing of
+// the context is changed; without a current context nothing is found.
 #include "libclient/import/gl_device.hpp"
 
 #include "libclient/import/proc.hpp"

@@ -1,4 +1,8 @@
 // SPDX-License-Identifier: MIT
+// GL memory objects over opaque memory, for gl.cpp and gl_buffer.cpp: the functions, and the two checks before any of
+// them is called. The context must list the extension, because eglGetProcAddress answers for functions of any driver;
+// and driver and device must be the image's, because another driver would misread its memory. The objects are the
+// callers'.
 #include "libclient/import/gl_memory.hpp"
 
 #include "libclient/import/proc.hpp"

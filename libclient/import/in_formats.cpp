@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
-// The blob is a header, an array of formats, and an array of modifiers with a mask each: bit i stands for format
-// offset + i. So a modifier with more than 64 formats is there several times.
+// The parser of a KMS plane's IN_FORMATS, for kms_capabilities.cpp; a pure function of the blob's bytes. The blob is a
+// header, an array of formats, and an array of modifiers with a mask each: bit i stands for format offset + i. So a
+// modifier with more than 64 formats is there several times. A bit without a format is passed over; an array that
+// points past the end is an error.
 #include "libclient/import/in_formats.hpp"
 
 #include "proto/base/checked.hpp"

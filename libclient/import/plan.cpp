@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// The format table says under which fourcc a plane passes alone; the order of chroma is all that it
-// does not say, because only the conversion cares.
+// How images of several planes are cut, and how their colours are converted, for the EGL and Vulkan importers; pure
+// functions. The format table says under which fourcc a plane passes alone; the order of chroma is all that it does not
+// say, because only the conversion cares. Which of the ways a driver takes is for the importers to find out.
 #include "libclient/import/plan.hpp"
 
 #include <utility>

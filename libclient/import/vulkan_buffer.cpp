@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
-// A VkBuffer over a buffer's memory. Unlike an image it need not repeat how its exporter created it: bytes are bytes.
-// Whether the driver takes them is asked with the very usage before anything is created.
+// dmabroker_vulkan_import_buffer: a VkBuffer over a buffer's memory. Unlike an image it need not repeat how its
+// exporter created it: bytes are bytes. Whether the driver takes them is asked with the very usage before anything is
+// created. Buffer and VkDeviceMemory are the caller's, until dmabroker_vulkan_release_buffer; on failure nothing
+// remains.
 #include "libclient/error.hpp"
 #include "libclient/import/guard.hpp"
 #include "libclient/import/vulkan_memory.hpp"

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
-// Everything comes from the application's vkGetInstanceProcAddr. Whether an extension was enabled on the
-// device cannot be asked in Vulkan; a function of it that resolves is the nearest answer.
+// Vulkan: the functions that an importer needs and what the device says about itself; it lives for one call and owns
+// nothing. Everything comes from the application's vkGetInstanceProcAddr. Whether an extension was enabled on the
+// device cannot be asked in Vulkan; a function of it that resolves is the nearest answer. Three ways to load: to
+// import, to ask the physical device, to release.
 #include "libclient/import/vulkan_loader.hpp"
 
 #include <algorithm>

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT
-// The check for text that comes from a peer and will be shown to a person.
+// The check for text that comes from a peer and will be shown to a person, and the cut that never splits a character;
+// the containers themselves are templates in the header. UTF-8 is decoded strictly: overlong forms, surrogates and what
+// lies beyond U+10FFFF are malformed. Harmful is what moves a cursor or turns the direction of writing.
 #include "proto/base/bounded.hpp"
 
 namespace dmb {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// One table: the word and the errno of every domain error. The errno is for C callers who switch on
-// it; where several errors share one, dmabroker_error_name() tells them apart.
+// One table: the word and the errno of every domain error, in the order of the enum, which the compiler checks. The
+// errno is for C callers who switch on it; where several errors share one, dmabroker_code_name() tells them apart. A
+// code of a newer peer is "unknown" and EIO.
 #include "proto/base/errc.hpp"
 
 #include <array>

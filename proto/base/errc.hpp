@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The closed list of things that can go wrong, as they travel on the wire and through the C ABI.
-// Values never change meaning; new ones are appended. System errors never appear here: they are
-// logged where they are born and the peer sees `internal` or the domain error they caused.
+// Values never change meaning; new ones are appended. System errors have no codes
+// of their own: they become the domain error that they caused, or `internal`, with their text in its reason.
 #pragma once
 #include <cstdint>
 #include <string_view>

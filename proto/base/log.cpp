@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Writes whole lines with one write(2), so lines of several processes do not mix. A standard error
-// that blocks or is gone must not stop the broker: the write is tried once and its result dropped.
+// The sink of the log, the only global state: a threshold, set once by main(). It writes whole lines with one write(2),
+// so lines of several processes do not mix. A standard error that blocks or is gone must not stop the broker: the write
+// is tried once and its result dropped. Who may cause how many lines is policy/log_budget's.
 #include "proto/base/log.hpp"
 
 #include <cstdlib>

@@ -1,4 +1,7 @@
 // SPDX-License-Identifier: MIT
+// SHA-256 by libmd, whose header stays in this file; a pure function. Two things are kept as their digest: capability tables,
+// which are named by it (wire/digest), and resume keys, so that whoever reads a saved state cannot come back as somebody's
+// client.
 #include "proto/base/sha256.hpp"
 
 #include <sha2.h>

@@ -1,4 +1,8 @@
 // SPDX-License-Identifier: MIT
+// The system calls behind UniqueFd, so that its header includes none. A descriptor is closed exactly once and never
+// again: EINTR leaves it closed on Linux, and EBADF means that somebody closed what UniqueFd owned, which is asserted.
+// Closing may block for as long as whoever made the file likes, which is why the broker never owns what clients sent
+// unverified.
 #include "proto/base/unique_fd.hpp"
 
 #include <cassert>

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Words, defaults and rules of colour. The words are H.273's or the nearest to them that need no explanation;
-// scripts and golden files rely on these spellings.
+// Words, gamuts and usual values of colour; pure functions over constant tables. The words are H.273's or the nearest
+// to them that need no explanation; scripts and golden files rely on these spellings. Code points without a word are
+// kept and shown as numbers. Which colours a format can have is format_colour.cpp's, the matrices are yuv_to_rgb.cpp's.
 #include "proto/image/colour.hpp"
 
 #include <algorithm>

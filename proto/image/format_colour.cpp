@@ -1,4 +1,8 @@
 // SPDX-License-Identifier: MIT
+// Colours and formats together: what a format has by default, what becomes of colours in another format, what a request
+// may not ask for. RGB is full range and has no matrix, YUV has one, a buffer has no colour. Code points without a word
+// are refused only where they change what a reader does (range, siting, alpha). Pure functions, used by the library and
+// again by the broker.
 #include "proto/image/format_colour.hpp"
 
 #include "proto/image/format_table.hpp"

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
-// Layout checks. Every number here may come from an enemy: all arithmetic is Checked, and a plane must
-// end inside its memory to the last byte. The sentences are for the person who wrote the exporter.
+// Layout checks, and Image, the only thing that has passed them. Every number here may come from an enemy: all
+// arithmetic is Checked, and a plane must end inside its memory to the last byte. The sentences are for the person who
+// wrote the exporter. An Image owns its descriptors and points at nobody; validate() is for descriptors of strangers,
+// adopt() for those of this process or of the broker.
 #include "proto/image/image.hpp"
 
 #include "proto/base/checked.hpp"

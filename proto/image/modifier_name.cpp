@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT
-// The vendor's half of a modifier is decoded by libdrm, which knows more of them with every release.
+// Modifiers as people know them, for logs, tables and reasons. The vendor's half of a modifier is decoded by libdrm,
+// which knows more of them with every release; so these names are for reading only, and what is compared or stored is
+// the number (to_string in types.hpp).
 #include "proto/image/modifier_name.hpp"
 
 #include <cstdlib>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The small values an image description is made of. One word, one thing: design.md's vocabulary.
+// The small values an image description is made of. The words are those of docs/glossary.md.
 #pragma once
 #include "proto/base/bounded.hpp"
 #include "proto/base/strong.hpp"

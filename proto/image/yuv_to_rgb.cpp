@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// The equations of ITU-T H.273 for MatrixCoefficients, solved for R'G'B'. First the signals (Y' 0 to 1, chroma -0.5
-// to 0.5) in double precision, then what a GPU reads: P010 as value / 65535 with its 10 bits on top, 8 bits as value / 255.
+// The equations of ITU-T H.273 for MatrixCoefficients, solved for R'G'B'; a pure function. First the signals (Y' 0 to
+// 1, chroma -0.5 to 0.5) in double precision, then what a GPU reads: P010 as value / 65535 with its 10 bits on top, 8
+// bits as value / 255. Where no matrix makes R'G'B' there is no result, never an approximation.
 #include "proto/image/colour.hpp"
 
 namespace dmb {
@@ -35,7 +36,7 @@ Matrix luma_and_differences(Weights k)
     return {1, 0, red, 1, -blue * k.blue / green, -red * k.red / green, 1, blue, 0};
 }
 
-/// Of signals. Nothing where there is none.
+/// The matrix for signals; nothing where none converts them.
 std::optional<Matrix> matrix_of(MatrixCoefficients matrix, Primaries primaries)
 {
     switch (matrix) {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The broker's visible state as a value: what `dmabrokerctl list`, `devices` and `formats` show. Tokens
+// The broker's visible state as a value: what `dmabrokerctl list`, `show`, `devices`, `formats` and
+// `proofs` show. Tokens
 // are secrets and never part of it; only how many there are.
 #pragma once
 #include "proto/inspect/decision.hpp"
@@ -9,7 +10,7 @@
 
 namespace dmb {
 
-/// One GPU (or the CPU, for system memory) and the worker that drives it.
+/// One backend on one device: a GPU, or system memory.
 struct DeviceInfo {
     DeviceId id;
     Backend backend = Backend::memfd;

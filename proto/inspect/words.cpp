@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Words for the enums of decisions and proofs. Scripts and golden files rely on these spellings.
+// Words for the enums of decisions and proofs. Scripts and golden files rely on these spellings, and so does the file
+// of proofs. They stand in the order of the enums, which start at 1 and have no gaps; a value of a newer peer is
+// "unknown". The sentences of decisions are core/deciding's.
 #include "proto/inspect/decision.hpp"
 #include "proto/inspect/proof.hpp"
 

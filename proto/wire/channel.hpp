@@ -23,7 +23,8 @@ struct Packet {
 /// Errc::disconnected: the peer is gone. Errc::protocol_violation: drop the peer.
 Result<std::optional<Packet>> receive(int socket, std::span<std::byte> buffer, Wait);
 
-/// As it came, not judged: for whoever must have said so before it closes a descriptor that may never close.
+/// A packet as it came, not judged. For the receiver process, which tells the broker what came before it closes a descriptor,
+/// because that may take for ever.
 struct RawPacket {
     ssize_t size = 0; ///< below 0: errno says why
     bool truncated = false;

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: MIT
-// The only place that sees cereal's exceptions on packets; outside, a malformed packet is a Result.
+// Packets to messages and back. The only place that sees cereal's exceptions on packets; outside, a malformed packet is
+// a Result. The archives are one pair per thread, used again and again, because making one costs more than most
+// messages. A message that is decoded over an older one of its kind overwrites every field. The list at the end is of
+// all messages: what is not in it does not link.
 #include "proto/wire/codec.hpp"
 
 #include "proto/wire/archive.hpp"
@@ -45,7 +48,7 @@ Header get_header(WireIn& in)
     return header;
 }
 
-/// Of later versions, all of them. How many descriptors they have.
+/// Sections are of later versions, all of them. Returns how many of the packet's descriptors are theirs.
 std::size_t skip_sections(WireIn& in)
 {
     std::size_t fd_count = 0;

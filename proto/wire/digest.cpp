@@ -1,4 +1,7 @@
 // SPDX-License-Identifier: MIT
+// The digest of a capability table: SHA-256 over its encoding as it travelled, so that a broker which does not
+// understand all of a later client's table names it as that client does. The encoding of a table that is not canonical
+// has another digest, which is why Deciding takes canonical tables only.
 #include "proto/wire/digest.hpp"
 
 #include "proto/base/sha256.hpp"

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT
-// The fields of fields.hpp through cereal's JSON archives, with one spelling per value type below.
+// The fields of fields.hpp through cereal's JSON archives, with one spelling per value type below. Reading is for
+// strangers' files: it accepts only whole numbers and few levels, because the parser behind it recurses and has
+// undefined behaviour at fractions, and every failure is a Result. What comes out is as untrusted as a packet.
 #include "proto/wire/json.hpp"
 
 #include "proto/wire/fields.hpp"

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Every limit of the protocol, in one place. PROTOCOL.md repeats them.
+// The limits of the protocol; those of images themselves (planes, pixels) are in proto/image. PROTOCOL.md repeats them all.
 #pragma once
 #include <cstddef>
 #include <cstdint>

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT
-// The head's bytes. The receiver has met hostile descriptors, so the broker checks what it reads even here.
+// The bytes of a parcel's head, written by the receiver process and read by the broker. The receiver has met hostile
+// descriptors, so the broker checks what it reads even here: kinds, codes and lengths. The client's packet behind the
+// head is not looked at; net/server decodes it.
 #include "proto/wire/parcel.hpp"
 
 #include <cassert>

@@ -232,7 +232,7 @@ std::set<Way> oracle(const Situation& s)
 // --- what negotiate() says -------------------------------------------------------------------------
 
 /// A choice without modifiers leaves them to the driver: all that are there.
-std::set<Way> ways(const Situation& s, const Negotiation& out)
+std::set<Way> ways(const Situation& s, const Plan& out)
 {
     std::set<Way> found;
     for (const Choice& choice : out.choices) {
@@ -252,7 +252,7 @@ Situation without(Situation s, std::vector<Who> gone)
     return s;
 }
 
-bool serves_all(const Negotiation& out) { return !out.choices.empty() && out.copied.empty(); }
+bool serves_all(const Plan& out) { return !out.choices.empty() && out.copied.empty(); }
 
 std::vector<std::string> split(std::string_view text, std::string_view by)
 {
@@ -339,7 +339,7 @@ TEST_F(NegotiateProperty, exactly_what_serves_everybody_is_chosen_from)
     std::size_t served = 0, copied = 0, refused = 0;
     for_all([&](const World& world) {
         const Situation& s = world.situation;
-        const Negotiation out = s.negotiate();
+        const Plan out = s.negotiate();
         const std::set<Way> expected = oracle(s);
         (serves_all(out) ? served : out.choices.empty() ? refused : copied) += 1;
         EXPECT_EQ(out.copied.empty() ? ways(s, out) : std::set<Way>{}, expected);
@@ -352,7 +352,7 @@ TEST_F(NegotiateProperty, with_copies_the_rest_is_served_and_each_copy_can_be_ma
 {
     for_all([](const World& world) {
         const Situation& s = world.situation;
-        const Negotiation out = s.negotiate();
+        const Plan out = s.negotiate();
         if (out.copied.empty()) return;
         const Situation rest = without(s, out.copied);
         const std::set<Way> possible = oracle(rest);
@@ -377,7 +377,7 @@ TEST_F(NegotiateProperty, the_exporter_is_asked_for_what_it_can_do)
 {
     for_all([](const World& world) {
         const Situation& s = world.situation;
-        const Negotiation out = s.negotiate();
+        const Plan out = s.negotiate();
         for (const Choice& choice : out.choices) {
             Usage asked = s.spec.usage;
             for (Who who = 1; who <= s.parties.size(); ++who)
@@ -397,7 +397,7 @@ TEST_F(NegotiateProperty, one_more_participant_never_enlarges_the_set)
     for_all([](const World& world) {
         Situation s = world.situation;
         const auto all = [&] {
-            const Negotiation out = s.negotiate();
+            const Plan out = s.negotiate();
             return out.copied.empty() ? ways(s, out) : std::set<Way>{};
         };
         std::set<Way> before = all();
@@ -415,7 +415,7 @@ TEST_F(NegotiateProperty, the_order_of_participants_does_not_matter)
     for_all([](World& world) {
         Situation& s = world.situation;
         const auto result = [&] {
-            const Negotiation out = s.negotiate();
+            const Plan out = s.negotiate();
             std::vector<std::string> text;
             for (const Choice& c : out.choices)
                 for (const Modifier m : c.modifiers)
@@ -447,7 +447,7 @@ TEST_F(NegotiateProperty, without_the_culprits_it_works_and_no_single_one_would_
 {
     for_all([](const World& world) {
         const Situation& s = world.situation;
-        const Negotiation out = s.negotiate();
+        const Plan out = s.negotiate();
         if (serves_all(out)) {
             EXPECT_TRUE(out.culprits.empty());
             return;
@@ -470,7 +470,7 @@ TEST_F(NegotiateProperty, what_is_proposed_works)
     std::size_t followed = 0;
     for_all([&](const World& world) {
         Situation s = world.situation;
-        const Negotiation out = s.negotiate();
+        const Plan out = s.negotiate();
         const std::string_view nearest = out.nearest.view();
         if (nearest.empty() || nearest.find(" more -> ") != std::string_view::npos) return;
         follow(s, nearest);
@@ -485,7 +485,7 @@ TEST_F(NegotiateProperty, every_removal_and_every_refused_offer_has_its_reason)
 {
     for_all([](const World& world) {
         const Situation& s = world.situation;
-        const Negotiation out = s.negotiate();
+        const Plan out = s.negotiate();
         for (const Removal& r : out.removals) EXPECT_FALSE(r.reason.empty()) << r.who.view() << ' ' << name(r.demand);
         for (const wire::Candidate& c : out.refused) EXPECT_FALSE(c.reason.empty());
         std::set<std::size_t> chosen;
@@ -497,7 +497,7 @@ TEST_F(NegotiateProperty, every_removal_and_every_refused_offer_has_its_reason)
 TEST_F(NegotiateProperty, the_same_question_has_the_same_answer)
 {
     for_all([](const World& world) {
-        const Negotiation a = world.situation.negotiate(), b = world.situation.negotiate();
+        const Plan a = world.situation.negotiate(), b = world.situation.negotiate();
         EXPECT_TRUE(a.removals == b.removals && a.refused == b.refused && a.passed_over == b.passed_over);
         EXPECT_TRUE(a.common == b.common && a.culprits == b.culprits && a.copied == b.copied && a.nearest == b.nearest);
         EXPECT_TRUE(a.rules == b.rules && a.usage == b.usage && ways(world.situation, a) == ways(world.situation, b));

@@ -68,7 +68,7 @@ double median_time(const Situation& s)
     std::vector<double> times;
     for (int i = 0; i < (is_judged() ? 201 : 11); ++i) {
         const double before = microseconds();
-        const Negotiation out = s.negotiate();
+        const Plan out = s.negotiate();
         times.push_back(microseconds() - before);
     }
     std::ranges::nth_element(times, times.begin() + static_cast<std::ptrdiff_t>(times.size() / 2));

@@ -29,7 +29,7 @@ protected:
         for (const Backend b : {Backend::memfd, Backend::dma_heap, Backend::udmabuf}) add(b, true);
         for (const Backend b : {Backend::vulkan_opaque, Backend::vulkan, Backend::gbm}) add(b, software);
     }
-    Negotiation run(const Refusal& refusal = {})
+    Plan run(const Refusal& refusal = {})
     {
         std::vector<Offer> offers;
         for (std::size_t i = 0; i < devices.size(); ++i) offers.push_back({&devices[i].info, devices[i].formats, 0, i});
@@ -43,7 +43,7 @@ protected:
     }
     std::string reason()
     {
-        const Negotiation out = run();
+        const Plan out = run();
         EXPECT_TRUE(out.choices.empty());
         return out.refused.empty() ? "" : std::string(out.refused[0].reason.view());
     }
@@ -148,7 +148,7 @@ TEST_F(Negotiate, what_was_better_but_could_not_serve_is_remembered)
 {
     add(gbm, false, {modifier_linear}, UsageFlag::render, "broken");
     add(memfd, true);
-    const Negotiation out = run();
+    const Plan out = run();
     ASSERT_EQ(out.passed_over.size(), 1u);
     EXPECT_EQ(out.passed_over[0].backend, gbm);
     spec.usage = usage_cpu;
@@ -159,8 +159,7 @@ TEST_F(Negotiate, a_request_known_to_crash_is_not_tried_again)
 {
     add(gbm, false);
     add(memfd, true);
-    const Negotiation out =
-        run([](const Offer& offer) -> BoundedText<160> { return offer.device->backend == gbm ? "crashed" : ""; });
+    const Plan out = run([](const Offer& offer) -> BoundedText<160> { return offer.device->backend == gbm ? "crashed" : ""; });
     ASSERT_EQ(out.choices.size(), 1u);
     EXPECT_EQ(out.choices[0].allocator, 1u);
     EXPECT_EQ(out.refused.at(0).reason, BoundedText<160>("crashed"));

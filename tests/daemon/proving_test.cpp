@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // What is known of pairs, and how it is found out: the steps of a trial in order, what each outcome is noted as, and
 // what is never asked a second time.
-#include "daemon/core/proving/proving.hpp"
+#include "daemon/core/proving/trials.hpp"
 #include "tests/daemon/broker_fixture.hpp"
 #include "tests/daemon/fake_gpu.hpp"
 
@@ -169,7 +169,7 @@ protected:
     FakeGpu gpu;
     FakeHelper prover, system;
     Proofs proofs;
-    Proving proving{proofs, {{&prover}, &system}};
+    Trials proving{proofs, {{&prover}, &system}};
     Party first = make_party(make_table({tiled})), other = make_party(make_table({tiled}, Api::vulkan));
     int done = 0;
 };
@@ -317,7 +317,7 @@ TEST_F(ProvingTest, an_exporter_that_ended_otherwise_is_asked_again_next_time)
 
 TEST_F(ProvingTest, without_a_prover_or_for_apis_it_does_not_have_nothing_is_tried)
 {
-    Proving alone(proofs, {{}, &system});
+    Trials alone(proofs, {{}, &system});
     EXPECT_TRUE(alone.untried(trial({first})).empty());
     alone.run({trial({first})}, now, [this](Instant) { ++done; });
     EXPECT_EQ(done, 1);
@@ -328,7 +328,7 @@ TEST_F(ProvingTest, without_a_prover_or_for_apis_it_does_not_have_nothing_is_tri
 TEST_F(ProvingTest, system_memory_that_nobody_can_fill_gives_no_result)
 {
     gpu.fills = false;
-    Proving alone(proofs, {{&prover}, nullptr});
+    Trials alone(proofs, {{&prover}, nullptr});
     alone.run({trial({first})}, now, [this](Instant) { ++done; });
     EXPECT_EQ(done, 1);
     EXPECT_TRUE(proofs.empty());
@@ -412,7 +412,7 @@ protected:
     MemfdAllocator memfd;
     FakeHelper one, two, system;
     Proofs proofs;
-    Proving proving{proofs, {{&one, &two}, &system}};
+    Trials proving{proofs, {{&one, &two}, &system}};
     int begun = 0;
     std::vector<int> done;
 };

@@ -44,7 +44,7 @@ struct Situation {
     wire::Participant& party(std::string_view name, TablePointer table, Usage);
     /// One that accepts no copy.
     wire::Participant& strict(std::string_view name, const std::string& table, Usage);
-    Negotiation negotiate() const;
+    Plan negotiate() const;
     std::vector<std::string> names(const std::vector<Who>&) const;
 };
 

@@ -1170,7 +1170,7 @@ const Scenario strangers[] = {
 
 class ScenarioTest : public ::testing::TestWithParam<Scenario> {
 protected:
-    static void check_served(const Situation& situation, const Negotiation& out, const Expected& expected)
+    static void check_served(const Situation& situation, const Plan& out, const Expected& expected)
     {
         ASSERT_FALSE(out.choices.empty()) << out.nearest.view();
         const Choice& choice = out.choices.front();
@@ -1186,7 +1186,7 @@ protected:
         EXPECT_EQ(to_string(choice.modifiers[0]), to_string(expected.modifier));
         EXPECT_EQ(best_rung(device, choice.format, choice.modifiers[0]), expected.rung);
     }
-    static void check_blame(const Situation& situation, const Negotiation& out, const Expected& expected)
+    static void check_blame(const Situation& situation, const Plan& out, const Expected& expected)
     {
         EXPECT_EQ(situation.names(out.culprits), expected.culprits);
         EXPECT_NE(out.nearest.view().find(expected.nearest), std::string_view::npos) << out.nearest.view();
@@ -1208,7 +1208,7 @@ TEST_P(ScenarioTest, comes_out_as_stated)
     Situation situation;
     GetParam().given(situation);
     const Expected& expected = GetParam().expected;
-    const Negotiation out = situation.negotiate();
+    const Plan out = situation.negotiate();
     std::string removals;
     for (const Removal& r : out.removals) removals += std::string(r.who.view()) + ": " + std::string(r.reason.view()) + "\n";
     SCOPED_TRACE(removals);

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Each glyph is seven rows of five dots, drawn as they look.
+// The font of the demo, without any library: each glyph is seven rows of five dots, drawn as they look. draw_text()
+// makes an RGBA picture of a line; Scene uploads and scales it. Only what the demo writes is there: capitals, digits
+// and a few signs.
 #include "tools/demo/font.hpp"
 
 #include <algorithm>

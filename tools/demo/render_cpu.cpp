@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Draws with the CPU: a Julia set whose far field is transparent. It goes through a mapping of the image;
-// where GPUs take opaque memory only, which the CPU cannot map, the broker uploads it instead.
+// demo-cpu, one of the three renderers: draws with the CPU a Julia set whose far field is transparent. It goes through
+// a mapping of the image; where GPUs take opaque memory only, which the CPU cannot map, the broker uploads it instead.
+// It holds its image until the demo ends it (stage.hpp).
 #include "tools/demo/stage.hpp"
 
 #include <algorithm>

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Draws with GLES, straight into the broker's image: three glass balls over a floor, ray-traced in the
-// fragment shader. The sky is transparent.
+// demo-egl, one of the three renderers: draws with GLES, straight into the broker's image: three glass balls over a
+// floor, ray-traced in the fragment shader. The sky is transparent. It takes the first display whose GL can draw into
+// such an image, hardware first, and holds the image until the demo ends it (stage.hpp).
 #include "tools/demo/gl_image.hpp"
 #include "tools/demo/stage.hpp"
 

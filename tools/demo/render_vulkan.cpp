@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Draws with Vulkan: gradients that the device interpolates (linear blits of a few texels), nested and
-// mirrored into a tunnel. No shader, so that the build needs no shader compiler.
+// demo-vulkan, one of the three renderers: draws with Vulkan gradients that the device interpolates (linear blits of a
+// few texels), nested and mirrored into a tunnel. No shader, so that the build needs no shader compiler. It holds its
+// image until the demo ends it (stage.hpp).
 #include "libclient/headless/vulkan_context.hpp"
 #include "tools/demo/stage.hpp"
 

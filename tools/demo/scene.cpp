@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// One quad per thing. A card's quad is larger than the card, so that its shadow and its smooth edges,
-// both made of the distance to a rounded rectangle, have room.
+// Scene: the compositor's shaders and what it draws with them; for the context that is current. One quad per thing. A
+// card's quad is larger than the card, so that its shadow and its smooth edges, both made of the distance to a rounded
+// rectangle, have room. Textures are the caller's.
 #include "tools/demo/scene.hpp"
 
 #include "tools/demo/font.hpp"

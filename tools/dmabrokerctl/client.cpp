@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Each function is one call of the C ABI. The tool uses that and not the C++ header's exceptions,
-// because every failure here becomes an exit code and a sentence.
+// The calls of the C ABI that several commands need, one function each, with owners for the handles. The tool uses that
+// and not the C++ header's exceptions, because every failure here becomes an exit code and a sentence. Commands that
+// show everything ask for the manager socket and make do with the ordinary one.
 #include "tools/dmabrokerctl/client.hpp"
 
 namespace dmb::ctl {

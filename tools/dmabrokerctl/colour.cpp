@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT
-// The header writes the code point 0 as 256, because its own 0 is "the default"; nothing else differs.
+// Colour between dmabroker.h, proto's values and the words of the command line; pure functions. The header writes the
+// code point 0 as 256, because its own 0 is "the default"; nothing else differs. Texts that do not fit their form, or
+// whose numbers are out of range, are no colour at all.
 #include "tools/dmabrokerctl/colour.hpp"
 
 #include <regex>

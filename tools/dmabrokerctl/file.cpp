@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// A buffer is allocated before its bytes are read, so an InputFile knows their number: a regular file says
-// it, and whatever does not (pipes, and files of /proc, which claim to be empty) is collected in a memfd.
+// InputFile and OutputFile own what the command line named. A buffer is allocated before its bytes are read, so an
+// InputFile knows their number: a regular file says it, and whatever does not (pipes, and files of /proc, which claim
+// to be empty) is collected in a memfd. An OutputFile that is not finished leaves nothing behind.
 #include "tools/dmabrokerctl/file.hpp"
 
 #include <cerrno>

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// devices, formats, list, show: dmabroker_inspect's JSON as tables. With --json the library's own JSON
-// is printed, reduced to the parts that the command is about.
+// devices, formats, list, show: dmabroker_inspect's JSON as tables. With --json the library's own JSON is printed,
+// reduced to the parts that the command is about. Nothing is kept between calls; names of strangers are made harmless
+// (text.hpp) before they are printed.
 #include "tools/dmabrokerctl/commands.hpp"
 #include "tools/dmabrokerctl/json_view.hpp"
 #include "tools/dmabrokerctl/names.hpp"

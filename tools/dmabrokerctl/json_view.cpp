@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT
-// What inspect, why and proofs have in common.
+// Reading and showing the library's JSON, for inspect, why and proofs. Pure functions: what is missing or of another
+// type is empty, 0 or no list, so that an older library is shown as far as it goes. Text of strangers goes through
+// safe().
 #include "tools/dmabrokerctl/json_view.hpp"
 
 #include "proto/image/modifier_name.hpp"

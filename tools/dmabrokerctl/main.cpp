@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT
-// dmabrokerctl: parse, run one command, turn its error into a sentence and an exit status.
+// dmabrokerctl: parse, run one command, turn its error into a sentence and an exit status. With --json the error is
+// printed as JSON, too. Tokens are blotted out of the command line first, because everybody can read that. Commands
+// write to standard output and return; only this file ends the program.
 #include "tools/dmabrokerctl/options.hpp"
 
 #include <cstdio>

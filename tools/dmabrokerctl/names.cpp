@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT
-// 32 hexadecimal digits are a token even when all of them are decimal: no id has that many.
+// What people type to mean an image, read without asking the broker: 32 hexadecimal digits are a token even when all of
+// them are decimal, because no id has that many. Whether there is such an image is for the command to find out; what
+// can be neither is not_found, like any other that names nothing.
 #include "tools/dmabrokerctl/names.hpp"
 
 #include "proto/image/types.hpp"

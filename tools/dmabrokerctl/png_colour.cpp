@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Chunks are read and written here byte by byte: Debian 12's libpng does not know the newer ones, and judges the older
-// ones by rules of its own. A chunk of the wrong length says nothing, which is noted.
+// Colours in PNG chunks; pure functions of the chunks that png_file.cpp reads and writes. Chunks are read and written
+// here byte by byte: Debian 12's libpng does not know the newer ones, and judges the older ones by rules of its own. A
+// chunk of the wrong length says nothing, which is noted, as is everything that an image cannot carry.
 #include "tools/dmabrokerctl/png_colour.hpp"
 
 #include <algorithm>

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// revoke: through the manager socket anything can be revoked. Without it a token with the manage right
-// must be given: opening the image by it is what gives this connection the right.
+// revoke: an image by its number, or a token. Through the manager socket anything can be revoked. Without it a token
+// with the manage right must be given: opening the image by it is what gives this connection the right, for as long as
+// the command runs.
 #include "tools/dmabrokerctl/commands.hpp"
 #include "tools/dmabrokerctl/names.hpp"
 

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Plain text only: no colours, no terminal width. Output is the same in a pipe and on a screen.
+// What people read: tables, sizes, spans of time. Plain text only: no colours, no terminal width, so output is the same
+// in a pipe and on a screen. Pure functions; a Table is filled and printed once. escaped() is the wall between what
+// strangers wrote and a terminal.
 #include "tools/dmabrokerctl/text.hpp"
 
 #include "proto/base/bounded.hpp"

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT
-// why and proofs: what the broker decided and what it knows from trying, for a person who wants to change it.
+// why and proofs: what the broker decided and what it knows from trying, for a person who wants to change it. The
+// sentences are the broker's; here they are only arranged, a failure's nearest change last before the candidates. alloc
+// prints the same text when it is refused.
 #include "tools/dmabrokerctl/commands.hpp"
 #include "tools/dmabrokerctl/json_view.hpp"
 #include "tools/dmabrokerctl/text.hpp"

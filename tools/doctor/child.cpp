@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT
-// fork and exec with PR_SET_PDEATHSIG: whatever ends doctor ends its children too.
+// Child and PrivateBroker own the processes that doctor starts: probes that are read until they end or their time is
+// over, and a broker of its own. fork and exec with PR_SET_PDEATHSIG: whatever ends doctor ends its children too.
+// Destructors kill and wait; the broker's folder is removed with it.
 #include "tools/doctor/child.hpp"
 
 #include <csignal>

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// One EGL display: images become EGLImages, are drawn and read back. Mesa's version is looked at here,
-// because this is where it is known without guessing.
+// One EGL display, tried in a process of its own: images become EGLImages, or GL memory objects, are sampled and
+// compared. Mesa's version is looked at here, because this is where it is known without guessing. A crash in the driver
+// ends the probe and becomes a finding of whoever started it (tools/dmabrokerctl/doctor.cpp).
 #include "libclient/headless/egl_context.hpp"
 #include "tools/doctor/probe.hpp"
 

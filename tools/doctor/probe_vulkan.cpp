@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT
-// One Vulkan device: images become VkImages and are copied out.
+// One Vulkan device, tried in a process of its own: images become VkImages, are copied out and compared. The driver
+// meets them here for the first time; a crash ends the probe and becomes a finding of whoever started it
+// (tools/dmabrokerctl/doctor.cpp).
 #include "libclient/headless/vulkan_context.hpp"
 #include "tools/doctor/probe.hpp"
 

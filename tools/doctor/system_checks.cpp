@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Each check does what the broker would do: makes the memfd, makes the udmabuf, allocates from the
-// heap, opens the node. What is missing is a warning where something else can do its work.
+// What doctor tries without any driver: each check does what the broker would do, makes the memfd, makes the udmabuf,
+// allocates from the heap, opens the node. What is missing is a warning where something else can do its work, and comes
+// with its remedy. Nothing remains open or changed.
 #include "tools/doctor/system_checks.hpp"
 
 #include "proto/base/unique_fd.hpp"

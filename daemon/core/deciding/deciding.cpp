@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
-// Tables are kept by whoever states them, wishes are made of what requests say and of them, and decisions can be asked
-// for by who asked, who holds the image, and managers.
+// Deciding, a member of the Broker: keeps the capability tables that clients state, makes a Wish of what a request says
+// and of them, and answers `why`. A client sees the decisions it asked for and those behind images it holds; managers
+// see all. What is negotiated is for negotiate.cpp, the sentences are for reasons.cpp, the digest of a table is for
+// whoever has its bytes (net/dispatch).
 #include "daemon/core/deciding/deciding.hpp"
 
 #include "proto/base/log.hpp"
@@ -126,7 +128,7 @@ DecisionPointer Deciding::find(const wire::Why& request) const
 {
     const ImageRecord* image = state_.find(request.image);
     if (request.request == RequestId{}) return image ? image->decided : nullptr;
-    if (DecisionPointer recent = state_.decisions().find(request.request)) return recent;
+    if (DecisionPointer recent = state_.history().find(request.request)) return recent;
     for (const auto& [_, other] : state_.images()) // an image keeps its own for longer
         if (other.decision == request.request) return other.decided;
     return nullptr;
@@ -144,7 +146,7 @@ Result<Decision> Deciding::why(ClientId id, const wire::Why& request, Instant no
     };
     DecisionPointer found = find(request);
     if (request.request == RequestId{} && request.image == ImageId{})
-        for (const DecisionPointer& d : state_.decisions().all())
+        for (const DecisionPointer& d : state_.history().all())
             if (may_see(*d)) found = d;
     if (!found || !may_see(*found))
         return fail(Errc::not_found, "no decision that this client may see: images that were registered have none, and of "

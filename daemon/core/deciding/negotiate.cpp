@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
-// Layouts that nobody blocks are choices, in the order of ranking.cpp. Where every layout is blocked, the one with the
-// fewest blockers tells whom to blame and what to change.
+// negotiate(), a pure function of its Question. Layouts that nobody blocks become choices, in the order of ranking.cpp.
+// Where every layout is blocked, the one with the fewest blockers says whom to blame and what to change, and whoever
+// could be served by a copy is named. The result does not depend on the order of the participants. It allocates nothing
+// and tries nothing: what trials found comes in with the Question.
 #include "daemon/core/deciding/negotiate.hpp"
 
 #include "daemon/core/deciding/ranking.hpp"
@@ -29,7 +31,7 @@ bool takes_any(const Question& question)
 }
 
 /// `without`: bit per Who that it does not serve.
-void add_choice(Negotiation& out, const Question& question, const Layout& layout, bool any, std::uint32_t without = 0)
+void add_choice(Plan& out, const Question& question, const Layout& layout, bool any, std::uint32_t without = 0)
 {
     const Offer& offer = question.offers[layout.offer];
     auto found = std::ranges::find_if(
@@ -94,7 +96,8 @@ struct PartyRules {
     bool stated = false; ///< none are of its table
 };
 
-/// Small alignments first, so that it is the same in any order and few are named.
+/// Small alignments come first: then the order of the participants does not matter, and it is the few with large alignments
+/// whom contradicting() finds not to fit, instead of the many with small ones.
 std::vector<PartyRules> all_rules(const Question& question)
 {
     std::vector<PartyRules> out;
@@ -109,8 +112,8 @@ std::vector<PartyRules> all_rules(const Question& question)
     return out;
 }
 
-/// Who asks for too much, when those in `gone` are left out: one whose leaving is enough, else all that cannot be added any
-/// more. Rather the last ones of the list.
+/// Whose rules cannot be met together with the others', when those in `gone` are left out: one whose leaving is enough, else
+/// all that did not fit when they were added. Of several that would do, the last one of the list.
 std::uint32_t contradicting(std::span<const PartyRules> rules, std::uint32_t gone)
 {
     const auto too_much = [&](std::uint32_t left_out) {
@@ -152,7 +155,7 @@ void block_contradicting(const Question& question, Layouts& layouts)
 }
 
 /// Of the request and of all but those in `without`; as far as they can be combined.
-void sum_up(const Question& question, std::span<const Who> without, Negotiation& out)
+void sum_up(const Question& question, std::span<const Who> without, Plan& out)
 {
     out.usage = question.spec.usage;
     for (Who who = 1; who <= question.parties.size(); ++who) {
@@ -213,7 +216,7 @@ Reason layouts_reason(const Question& question, const Layouts& layouts, std::siz
 
 /// Every offer that is no choice, with its reason.
 void judge_offers(const Question& question, const Layouts& layouts, const std::vector<Reason>& refused, bool cpu_only,
-                  Negotiation& out)
+                  Plan& out)
 {
     std::vector<std::size_t> order(question.offers.size());
     std::iota(order.begin(), order.end(), std::size_t{0});
@@ -320,7 +323,7 @@ std::optional<std::size_t> nearest_layout(const Question& question, Layouts& lay
 
 /// A layout that the request and all who cannot have a copy can live with, for as many as possible.
 void serve_by_copies(const Question& question, Layouts& layouts, std::span<const std::size_t> order,
-                     const std::vector<Reason>& refused, Negotiation& out)
+                     const std::vector<Reason>& refused, Plan& out)
 {
     if (question.spec.minimum_rung > Rung::blit) return;
     const Copyable copyable(question, layouts, refused);
@@ -351,8 +354,9 @@ bool names_layout(Who who, Demand demand)
     }
 }
 
-/// Unless it says what is known already: sentences are made of what is shown only.
-void add_removal(const Question& question, const Layouts& layouts, std::size_t index, Who who, Negotiation& out)
+/// Adds whose demand removed the layout, unless a removal that says the same is there already. The sentence is made last,
+/// because most removals are not added.
+void add_removal(const Question& question, const Layouts& layouts, std::size_t index, Who who, Plan& out)
 {
     if (out.removals.size() >= most_removals) return;
     const Layout& layout = layouts.all()[index];
@@ -364,7 +368,7 @@ void add_removal(const Question& question, const Layouts& layouts, std::size_t i
     if (std::ranges::none_of(out.removals, same)) out.removals.push_back(removal(question, layouts, index, who));
 }
 
-void add_removals(const Question& question, const Layouts& layouts, std::size_t index, Negotiation& out)
+void add_removals(const Question& question, const Layouts& layouts, std::size_t index, Plan& out)
 {
     for (Who who = 0; who < layouts.who_count(); ++who)
         if (layouts.all()[index].blockers & 1u << who) add_removal(question, layouts, index, who, out);
@@ -373,7 +377,7 @@ void add_removals(const Question& question, const Layouts& layouts, std::size_t 
 /// The culprits are those of a layout that the request itself allows: without them there would be an image. The nearest
 /// change may be to the request.
 void blame(const Question& question, Layouts& layouts, std::span<const std::size_t> order, const std::vector<Reason>& refused,
-           Negotiation& out)
+           Plan& out)
 {
     const auto allowed = [&](const Layout& l) { return !(l.blockers & 1u) && !is_refused(refused, l); };
     const auto culpable = nearest_layout(question, layouts, order, allowed);
@@ -387,7 +391,7 @@ void blame(const Question& question, Layouts& layouts, std::span<const std::size
 
 /// What removed the layouts that come before the first choice; on failure, all of them.
 void explain(const Question& question, const Layouts& layouts, std::span<const std::size_t> order,
-             const std::vector<Reason>& refused, Negotiation& out)
+             const std::vector<Reason>& refused, Plan& out)
 {
     for (const std::size_t i : order) {
         const Layout& layout = layouts.all()[i];
@@ -412,9 +416,9 @@ wire::Candidate candidate(const DeviceInfo& device, wire::Verdict verdict, std::
     return out;
 }
 
-Negotiation negotiate(const Question& question)
+Plan negotiate(const Question& question)
 {
-    Negotiation out;
+    Plan out;
     const bool cpu_only = is_cpu_only(usage_of_all(question));
     Layouts layouts(question);
     block_contradicting(question, layouts);

@@ -16,7 +16,7 @@ struct Choice {
     Usage usage; ///< what its allocator must make it for
 };
 
-struct Negotiation {
+struct Plan {
     std::vector<Choice> choices;          ///< best first
     LayoutRules rules;                    ///< of all whom the choices serve, as far as they can be combined
     Usage usage;                          ///< of the same
@@ -34,7 +34,7 @@ struct Negotiation {
     std::vector<Who> copied;
 };
 
-Negotiation negotiate(const Question&);
+Plan negotiate(const Question&);
 
 wire::Candidate candidate(const DeviceInfo&, wire::Verdict, std::string_view reason);
 

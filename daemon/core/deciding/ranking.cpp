@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Ranks of several participants are summed, which is why their order does not matter. Software drivers come last,
-// because what they allocate is system memory anyway.
+// The order of layouts, for negotiate(): a Rank per layout, compared member by member. Ranks of several participants
+// are summed, which is why the order in which they are listed does not matter. Software drivers come last, because what
+// they allocate is system memory anyway. A new backend needs its place in gpu_preference().
 #include "daemon/core/deciding/ranking.hpp"
 
 #include <algorithm>

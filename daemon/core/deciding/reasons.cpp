@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// One sentence per fact, for the person who has to mend it: names, modifiers by name, numbers with units, and
-// what to change.
+// All sentences about negotiations, for the person who has to mend what they say: names, modifiers by name, numbers
+// with units, and what to change. One per fact, in a bounded text, so long lists are cut with their number. They are
+// made on demand from the Question and its layouts; nothing here decides, and nobody reads a sentence to decide.
 #include "daemon/core/deciding/reasons.hpp"
 
 #include "proto/image/modifier_name.hpp"

@@ -14,7 +14,7 @@ Reason unwanted_reason(const wire::AllocateSpec&, Demand);
 /// Why this demand of `who` removes the layout.
 Reason reason_for(const Question&, const Layout&, Who, Demand);
 Removal removal(const Question&, const Layouts&, std::size_t layout, Who);
-/// "drop the encoder's modifiers, or leave the encoder out: gbm on /dev/dri/renderD128, XR24 LINEAR, rung linear"
+/// "drop the encoder's modifiers -> XR24 LINEAR from gbm on /dev/dri/renderD128, rung linear"
 BoundedText<240> nearest_change(const Question&, const Layouts&, std::size_t layout);
 /// "XR24 LINEAR from gbm on /dev/dri/renderD128"
 std::string describe(const DeviceInfo&, FourCC, Modifier);

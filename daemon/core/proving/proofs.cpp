@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: MIT
-// A hash table by value. Clearing it is the only way a result is forgotten; a new driver version is another key.
+// Proofs: a hash table of results by value, made in main() from the file and shared by everything that asks. A new
+// driver version is another key, so an old result is never wrong, only unused. Results are forgotten by clear(), and
+// when there are too many: then any one of them goes. Who finds them out is trials.cpp, who keeps them on disk is
+// net/proof_file, told by on_change().
 #include "daemon/core/proving/proofs.hpp"
 
 #include <algorithm>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// What is known about who can really import whose images. A table; who fills it is proving.hpp.
+// What is known about who can really import whose images. A table; who fills it is trials.hpp.
 #pragma once
 #include "daemon/core/deciding/party.hpp"
 #include "proto/inspect/snapshot.hpp"

@@ -61,7 +61,7 @@ bool better_known(Errc code)
 } // namespace
 
 Allocations::Allocations(std::vector<Allocator*> allocators, Pool& pool, Proofs& proofs, const Helpers& helpers)
-    : allocators_(std::move(allocators)), pool_(pool), proofs_(proofs), proving_(proofs, helpers)
+    : allocators_(std::move(allocators)), pool_(pool), proofs_(proofs), trials_(proofs, helpers)
 {
     devices_changed({});
 }
@@ -128,7 +128,7 @@ void Allocations::plan(JobPointer job, Instant now)
     attempt(std::move(job), now);
 }
 
-Negotiation Allocations::negotiated_now(const Wish& wish) const
+Plan Allocations::negotiated_now(const Wish& wish) const
 {
     const Refusal refusal = [&](const Offer& o) { return allocators_[o.allocator]->refusal(o.index, wish.spec); };
     const Disproof disproved = [&](const Offer& o, const Party* party, FourCC format, Modifier modifier) {
@@ -137,16 +137,15 @@ Negotiation Allocations::negotiated_now(const Wish& wish) const
     return negotiate({wish.spec, wish.alternatives, wish.parties, offers_, refusal, proofs_.empty() ? Disproof() : disproved});
 }
 
-std::shared_ptr<const Negotiation> Allocations::negotiated(const Wish& wish)
+std::shared_ptr<const Plan> Allocations::negotiated(const Wish& wish)
 {
     if (last_plan_ && last_wish_ == wish) return last_plan_;
-    last_plan_ = std::make_shared<Negotiation>(negotiated_now(wish));
+    last_plan_ = std::make_shared<Plan>(negotiated_now(wish));
     last_wish_ = wish;
     return last_plan_;
 }
 
-std::optional<Allocated> Allocations::take_pooled(ClientId client, const Negotiation& plan, const Choice& choice,
-                                                  const Wish& wish)
+std::optional<Allocated> Allocations::take_pooled(ClientId client, const Plan& plan, const Choice& choice, const Wish& wish)
 {
     const DeviceInfo& device = allocators_[choice.allocator]->devices()[choice.device];
     auto pooled = pool_.take(client, device, spec_for(wish, choice));
@@ -185,8 +184,8 @@ bool Allocations::prove_first(JobPointer& job, Instant now)
                 .importers = job->wish.parties};
     for (std::size_t i = job->plan->copied.size(); i-- > 0;)
         trial.importers.erase(trial.importers.begin() + static_cast<std::ptrdiff_t>(job->plan->copied[i] - 1));
-    if (proving_.untried(trial).empty() || !job->tried.insert({choice.offer, choice.modifiers[0]}).second) return false;
-    proving_.run({std::move(trial)}, now, [this, job = std::move(job)](Instant at) mutable {
+    if (trials_.untried(trial).empty() || !job->tried.insert({choice.offer, choice.modifiers[0]}).second) return false;
+    trials_.run({std::move(trial)}, now, [this, job = std::move(job)](Instant at) mutable {
         last_plan_.reset();
         plan(std::move(job), at);
     });
@@ -273,7 +272,7 @@ void Allocations::give_up(JobPointer job, Instant now)
 }
 
 /// Every layout of every device, for every importer that has it in its table.
-Batch Allocations::warm_up(Instant now, std::vector<Party> importers, Proving::Done done)
+Batch Allocations::warm_up(Instant now, std::vector<Party> importers, Trials::Done done)
 {
     constexpr Extent size = {256, 256};
     std::vector<Trial> trials;
@@ -298,7 +297,7 @@ Batch Allocations::warm_up(Instant now, std::vector<Party> importers, Proving::D
                 if (broken_demands(party, made) == 0) trial.importers.push_back(party);
             if (!trial.importers.empty()) trials.push_back(std::move(trial));
         }
-    return proving_.run(std::move(trials), now, std::move(done), Urgency::background);
+    return trials_.run(std::move(trials), now, std::move(done), Urgency::background);
 }
 
 } // namespace dmb

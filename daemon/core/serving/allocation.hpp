@@ -4,7 +4,7 @@
 #include "daemon/alloc/allocator.hpp"
 #include "daemon/alloc/pool.hpp"
 #include "daemon/core/deciding/negotiate.hpp"
-#include "daemon/core/proving/proving.hpp"
+#include "daemon/core/proving/trials.hpp"
 #include "daemon/core/state/records.hpp"
 
 #include <memory>
@@ -18,7 +18,7 @@ namespace dmb {
 struct Outcome {
     Result<Allocated> memory;
     std::vector<wire::Candidate> candidates;
-    std::shared_ptr<const Negotiation> plan;
+    std::shared_ptr<const Plan> plan;
     Wish wish; ///< as it was given
 };
 
@@ -35,8 +35,8 @@ public:
     /// An allocator's devices are other ones now.
     void devices_changed(Instant now);
     /// Tries what the devices here could share with each other, in the background. `done` when the last trial has ended,
-    /// unless it is cancelled (Proving::cancel).
-    Batch warm_up(Instant now, std::vector<Party> importers, Proving::Done done);
+    /// unless it is cancelled (Trials::cancel).
+    Batch warm_up(Instant now, std::vector<Party> importers, Trials::Done done);
 
     /// All devices, in the order of the snapshot.
     const std::vector<Offer>& offers() const { return offers_; }
@@ -44,8 +44,8 @@ public:
     const Offer* offer_of(const ImageDesc&) const;
     Allocator& allocator_of(const Offer& offer) const { return *allocators_[offer.allocator]; }
     const std::vector<Allocator*>& allocators() const { return allocators_; }
-    Negotiation negotiated_now(const Wish&) const;
-    Proving& proving() { return proving_; }
+    Plan negotiated_now(const Wish&) const;
+    Trials& trials() { return trials_; }
     const Proofs& proofs() const { return proofs_; }
 
 private:
@@ -55,7 +55,7 @@ private:
         UniqueFd contents;
         Instant began;
         Done done;
-        std::shared_ptr<const Negotiation> plan;
+        std::shared_ptr<const Plan> plan;
         std::uint64_t generation = 0; ///< of the devices that it was made with
         std::size_t next = 0;         ///< in plan.choices
         std::uint32_t replans = 0;
@@ -67,10 +67,10 @@ private:
     using JobPointer = std::unique_ptr<Job>;
 
     bool must_wait(const wire::AllocateSpec&) const;
-    std::shared_ptr<const Negotiation> negotiated(const Wish&);
+    std::shared_ptr<const Plan> negotiated(const Wish&);
     /// Takes the wish if it can.
     bool serve_from_pool(ClientId, Wish&, Instant now, Done&);
-    std::optional<Allocated> take_pooled(ClientId, const Negotiation&, const Choice&, const Wish&);
+    std::optional<Allocated> take_pooled(ClientId, const Plan&, const Choice&, const Wish&);
     void plan(JobPointer, Instant now);
     void attempt(JobPointer, Instant now);
     bool prove_first(JobPointer&, Instant now);
@@ -82,14 +82,14 @@ private:
     std::vector<Allocator*> allocators_;
     Pool& pool_;
     Proofs& proofs_;
-    Proving proving_;
+    Trials trials_;
     std::vector<Offer> offers_;
     std::vector<DeviceInfo> known_; ///< the devices of offers_, as they were last
     std::uint64_t generation_ = 0;  ///< of them
     std::vector<JobPointer> waiting_;
     /// The last request's plan: clients ask for the same again and again.
     Wish last_wish_;
-    std::shared_ptr<const Negotiation> last_plan_; ///< null: none, or not valid any more
+    std::shared_ptr<const Plan> last_plan_; ///< null: none, or not valid any more
 };
 
 } // namespace dmb

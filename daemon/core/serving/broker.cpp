@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
-// Requests that are answered at once, clients and time. Those that make images are in making.cpp and registration.cpp,
-// inspection in report.cpp.
+// The Broker, made by main() and called by net/server: requests that are answered at once, clients, numbers of
+// requests, time. Requests that make images are in making.cpp and registration.cpp, inspection in report.cpp; what
+// takes several steps is in allocation, joining and copying. Every request is checked here against the rights of who
+// asks; State is only told what to change.
 #include "daemon/core/serving/broker.hpp"
 
 #include "proto/base/sha256.hpp"
@@ -125,7 +127,7 @@ Result<> Broker::cancel(ClientId id, std::uint64_t serial)
 void Broker::let_go(const OperationId& id)
 {
     const auto trials = warming_up_.extract(id);
-    if (trials) allocations_.proving().cancel(trials.mapped());
+    if (trials) allocations_.trials().cancel(trials.mapped());
     if (trials || allocations_.forget(id)) operations_.finish(id, {std::unexpected(Error{}), {}, {}});
 }
 

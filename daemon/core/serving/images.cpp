@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
-// An image lives while somebody holds it or its lease runs; when neither is so, its tokens end and its memory goes to
-// the pool or back to the kernel. What is over but not swept yet is over for everybody who asks.
+// The rules about images, a member of the Broker. An image lives while somebody holds it or its lease runs; when
+// neither is so, its tokens end and its memory goes to the pool or back to the kernel. What is over but not swept yet
+// is over for everybody who asks. Revoking takes nothing from holders. State keeps the records; who may ask is decided
+// by the callers in broker.cpp and joining.cpp.
 #include "daemon/core/serving/images.hpp"
 
 #include "daemon/alloc/memfd.hpp"
@@ -30,7 +32,7 @@ Instant lease_end(Instant now, std::uint64_t lease_ns) { return lease_ns == 0 ? 
 
 // --- images ----------------------------------------------------------------------------------------
 
-Result<ImageId> Images::add(ClientId owner, Allocated memory, const Order& order, std::optional<Wanted> wanted,
+Result<ImageId> Images::add(ClientId owner, Allocated memory, const Order& order, std::optional<Wish> wanted,
                             const CopyState& copy)
 {
     const ClientRecord& client = state_.at(owner);
@@ -110,15 +112,14 @@ Result<const Hold*> Images::find_hold(ClientId id, HandleId handle) const
     return hold;
 }
 
-Result<Held> Images::hold_own(ClientId id, ImageId image, std::shared_ptr<const Party> party)
+Result<Held> Images::hold_own(ClientId id, ImageId image, Said said)
 {
-    return describe(
-        *TRY(state_.add_hold({.client = id, .object = object_of(image), .rights = Rights::all(), .party = std::move(party)})));
+    return describe(*TRY(state_.add_hold({.client = id, .object = object_of(image), .rights = Rights::all(), .said = said})));
 }
 
 /// A reader gets a descriptor that cannot write where there is such a thing, and nothing else where that is enforced. In
 /// a copy of its own it may do what it likes.
-Result<Held> Images::hold_as(ClientId id, ImageId image_id, const Grant& grant, std::shared_ptr<const Party> party)
+Result<Held> Images::hold_as(ClientId id, ImageId image_id, const Grant& grant, Said said, std::shared_ptr<const Party> party)
 {
     const ImageRecord& image = state_.at(image_id);
     const bool possible = may_be_read_only(grant.rights, grant.usage, image.desc);
@@ -133,6 +134,7 @@ Result<Held> Images::hold_as(ClientId id, ImageId image_id, const Grant& grant, 
                                             .usage = grant.usage,
                                             .enforced = grant.enforced,
                                             .read_only = read_only,
+                                            .said = said,
                                             .party = std::move(party)}));
     if (id != image.owner.client) state_.mark_shared(image_id, state_.at(id).peer.may_reopen);
     return describe(*hold);

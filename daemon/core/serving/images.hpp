@@ -40,11 +40,11 @@ class Images {
 public:
     Images(State& state, Pool& pool, EventSink& events) : state_(state), pool_(pool), events_(events) {}
 
-    Result<ImageId> add(ClientId owner, Allocated, const Order&, std::optional<Wanted>, const CopyState& = {});
-    /// Of whoever made it.
-    Result<Held> hold_own(ClientId, ImageId, std::shared_ptr<const Party> = {});
-    /// For whoever did not.
-    Result<Held> hold_as(ClientId, ImageId, const Grant&, std::shared_ptr<const Party> = {});
+    Result<ImageId> add(ClientId owner, Allocated, const Order&, std::optional<Wish>, const CopyState& = {});
+    /// A hold of the client that made the image, with all rights.
+    Result<Held> hold_own(ClientId, ImageId, Said = Said::nothing);
+    /// A hold of any other client.
+    Result<Held> hold_as(ClientId, ImageId, const Grant&, Said = Said::nothing, std::shared_ptr<const Party> = {});
     Held describe(const Hold&) const;
     Result<const Hold*> find_hold(ClientId, HandleId) const;
     void drop(ClientId, HandleId, Instant now);
@@ -59,9 +59,9 @@ public:
     /// Errc::too_many_requests: the client guesses tokens and must be cut.
     Result<const TokenRecord*> find_token(ClientId, const Token&, Instant now);
     static Result<> check_token(const TokenRecord&, const wire::Open&, const ImageDesc&);
-    /// What it was good for once is done.
+    /// Ends it if it was for one use.
     void use_up(const TokenRecord&);
-    /// One more token that does not exist.
+    /// Counts one more token that does not exist. The error, or Errc::too_many_requests if there were too many.
     Error guessed(ClientId, Error);
     bool may_manage(ClientId, ImageId) const;
     void revoke(ImageId, Instant now);

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
-// Between the steps anything may have ended, so each one looks up the client, the token and the image again. Nothing that
-// exists is taken from anybody.
+// Joining, a member of the Broker: one Joiner per client on its way, owned by whatever completes its next step (a
+// trial, an allocation, a copy). Between the steps anything may have ended, so each one looks up the client, the token
+// and the image again. Nothing that exists is taken from anybody: a successor stands beside the image that it replaces.
+// The charge is the operation's until the image enters the books.
 #include "daemon/core/serving/joining.hpp"
 
 #include "daemon/core/deciding/reasons.hpp"
@@ -103,9 +105,9 @@ bool Joining::prove_for(JoinerPointer& joiner, const ImageRecord& image, Instant
                 .usage = desc.usage,
                 .size = desc.size,
                 .importers = {joiner->party}};
-    if (allocations_.proving().untried(trial).empty()) return false;
-    allocations_.proving().run({std::move(trial)}, now,
-                               [this, joiner = std::move(joiner)](Instant at) mutable { join_image(std::move(joiner), at); });
+    if (allocations_.trials().untried(trial).empty()) return false;
+    allocations_.trials().run({std::move(trial)}, now,
+                              [this, joiner = std::move(joiner)](Instant at) mutable { join_image(std::move(joiner), at); });
     return true;
 }
 
@@ -156,9 +158,9 @@ std::optional<Wish> Joining::wish_of_all(const ImageRecord& image, const Party& 
     wish.spec.colour = image.desc.colour;
     std::erase_if(wish.parties, [&](const Party& p) { return p.client != ClientId{} && !state_.find(p.client); });
     for (const HoldId& id : image.holds) {
-        const auto& party = state_.find(id.client, id.handle)->party;
-        if (!party) return std::nullopt;
-        if (party->client != ClientId{}) add_party(wish.parties, *party);
+        const Hold& hold = *state_.find(id.client, id.handle);
+        if (hold.said == Said::nothing) return std::nullopt;
+        if (hold.said == Said::itself) add_party(wish.parties, *hold.party);
     }
     add_party(wish.parties, joiner);
     if (wish.parties.size() > limits::participants) return std::nullopt;
@@ -169,7 +171,7 @@ void Joining::renegotiate(JoinerPointer joiner, const ImageRecord& image, Instan
 {
     std::optional<Wish> wish = wish_of_all(image, joiner->party);
     if (!wish) return make_copy(std::move(joiner), image, now);
-    const Negotiation plan = allocations_.negotiated_now(*wish);
+    const Plan plan = allocations_.negotiated_now(*wish);
     if (plan.choices.empty() || !plan.copied.empty()) return make_copy(std::move(joiner), image, now);
     joiner->making = Joiner::Making::successor;
     make_image(std::move(joiner), image, std::move(*wish), now);
@@ -286,7 +288,7 @@ Result<Held> Joining::add_joined(Joiner& joiner, const Copied& copied, Instant n
                                      joiner.misfit.view()));
     drop_charge(joiner);
     const ClientId client = joiner.operation.client;
-    Wanted wanted{joiner.outcome.wish.spec, joiner.outcome.wish.parties};
+    Wish wanted{joiner.outcome.wish.spec, {}, joiner.outcome.wish.parties};
     const ImageId id = TRY(images_.add(client, std::move(memory), {source->label, 0, now}, std::move(wanted), copy));
     decision.image = id;
     std::vector<wire::Candidate> candidates = joiner.outcome.candidates; // for the answer
@@ -312,7 +314,7 @@ Result<Held> Joining::hold_joined(const Joiner& joiner, ImageId image, Instant n
     const ClientId client = joiner.operation.client;
     const TokenRecord* token = TRY(images_.find_token(client, joiner.token, now));
     const Grant grant{joiner.rights, joiner.party.demands.usage, token->enforced, token->lineage};
-    Held held = TRY(images_.hold_as(client, image, grant, std::make_shared<const Party>(joiner.party)));
+    Held held = TRY(images_.hold_as(client, image, grant, Said::itself, std::make_shared<const Party>(joiner.party)));
     images_.use_up(*token);
     return held;
 }
@@ -346,7 +348,7 @@ Result<Held> Joining::move(ClientId id, const wire::Move& request, Instant now)
     if (&left == &successor) return fail(Errc::not_found, "the image has no successor; it is as good as ever");
     if (left.revoked || successor.revoked || state_.is_revoked(old.origin))
         return fail(Errc::token_revoked, "the image, or the token it was opened with, was revoked; what is held remains");
-    return images_.hold_as(id, successor.id, {old.rights, old.usage, old.enforced, old.origin}, old.party);
+    return images_.hold_as(id, successor.id, {old.rights, old.usage, old.enforced, old.origin}, old.said, old.party);
 }
 
 /// Of a copy: where its pixels are now.

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
-// Allocate: one image, or several that belong together. They are charged once, before the first exists, made one after
-// the other, and enter the books all or none.
+// The allocate request: one image, or several that belong together. A Making is owned by the completion of the
+// allocation that runs for it. Its images are charged once, before the first exists, made one after the other, and
+// enter the books all or none. What is no fault of any device (size, colours, contents) is refused here before anything
+// is negotiated; the rest is for allocation.cpp.
 #include "daemon/core/serving/broker.hpp"
 
 #include "proto/image/fd_identity.hpp"
@@ -149,7 +151,7 @@ Result<std::vector<ImageId>> Broker::add_images(Making& batch)
     (void)state_.charge(batch.operation, {});
     for (Allocated& memory : batch.memories) {
         const Result<ImageId> added = images_.add(batch.operation.client, std::move(memory), batch.order,
-                                                  Wanted{batch.last.wish.spec, batch.last.wish.parties});
+                                                  Wish{batch.last.wish.spec, {}, batch.last.wish.parties});
         if (!added) {
             for (const ImageId id : out) images_.discard(id, batch.order.now);
             return std::unexpected(added.error());
@@ -167,10 +169,10 @@ Result<std::vector<Held>> Broker::add_all(Making& batch, DecisionRecord& decisio
     const bool contents_written = batch.memories.front().contents_written;
     const std::vector<ImageId> images = TRY(add_images(batch));
     // Who names participants has said whatever it has to say of itself.
-    const auto party = batch.last.wish.parties.empty() ? nullptr : std::make_shared<const Party>();
+    const Said said = batch.last.wish.parties.empty() ? Said::nothing : Said::in_request;
     std::vector<Held> out;
     for (const ImageId image : images) {
-        Result<Held> held = images_.hold_own(client, image, party);
+        Result<Held> held = images_.hold_own(client, image, said);
         if (!held) {
             for (const ImageId id : images) images_.discard(id, batch.order.now);
             return std::unexpected(held.error());

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT
-// What was answered is noted before the client is told, so that it is told the same if it has to ask again.
+// Operations, a member of the Broker: who waits for which slow request. What was answered is noted in State before the
+// client is told, so that it is told the same if it has to ask again. A request that was cancelled, or whose client
+// left, has nobody waiting and stays in State until whoever serves it brings its result to finish().
 #include "daemon/core/serving/operations.hpp"
 
 #include <iterator>

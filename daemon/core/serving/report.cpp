@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// The broker's state as a value. A manager sees everything; anybody else sees its own connection, the
-// images it holds (other holders by number only as clients it cannot look up), and the devices.
+// Broker::inspect: the state as a Snapshot, made anew for each request. A manager sees everything; anybody else sees
+// itself, the images that it holds and the devices. Other holders of such an image appear by number and rights: what
+// else they are it cannot look up. Tokens are secrets and never in it, only how many there are.
 #include "daemon/core/serving/broker.hpp"
 
 #include <algorithm>

@@ -60,30 +60,29 @@ struct EndedToken {
     TokenEnd why = TokenEnd::expired;
 };
 
+/// Whether a holder said what it can import: when it joined (itself), or as somebody named in its own request.
+enum class Said : std::uint8_t { nothing = 1, in_request, itself };
+constexpr bool is_valid(Said s) { return s >= Said::nothing && s <= Said::itself; }
+
 /// One client's hold on one object.
 struct Hold {
     ClientId client;
     HandleId handle;
     ObjectId object;
     Rights rights;
-    LineageId origin;                   ///< of the token it was opened with; 0: made by this client
-    Usage usage;                        ///< what the holder said it does with it
-    bool enforced = false;              ///< the token wants it kept from writing
-    bool read_only = false;             ///< it has the readers' descriptor
-    std::shared_ptr<const Party> party; ///< what the holder said of itself; null: nothing; client 0: in its request
+    LineageId origin;       ///< of the token it was opened with; 0: made by this client
+    Usage usage;            ///< what the holder said it does with it
+    bool enforced = false;  ///< the token wants it kept from writing
+    bool read_only = false; ///< it has the readers' descriptor
+    Said said = Said::nothing;
+    std::shared_ptr<const Party> party; ///< Said::itself
 };
 
 /// Of an image that was made because somebody could not import another one.
 struct CopyState {
     ImageId source; ///< 0: it is no copy
     CopyInfo info;
-    Rung memory_rung = Rung::copy; ///< of its memory, whoever uses it next
-};
-
-/// What those want for whom an image was made.
-struct Wanted {
-    wire::AllocateSpec spec;
-    std::vector<Party> parties;
+    Rung memory_rung = Rung::copy; ///< what its memory is without the copying; goes with it to the pool
 };
 
 struct ImageState {
@@ -98,11 +97,11 @@ struct ImageState {
     Instant created;
     Instant lease_end; ///< Instant{}: none
     bool revoked = false;
-    bool was_shared = false;      ///< a client other than the owner opened it
-    bool may_reopen = false;      ///< somebody who had it may open it anew without a descriptor (Peer::may_reopen)
-    RequestId decision;           ///< 0: registered
-    std::optional<Wanted> wanted; ///< nothing: registered
-    ImageId successor;            ///< which everybody who joined can import; 0: none
+    bool was_shared = false;    ///< a client other than the owner opened it
+    bool may_reopen = false;    ///< somebody who had it may open it anew without a descriptor (Peer::may_reopen)
+    RequestId decision;         ///< 0: registered
+    std::optional<Wish> wanted; ///< whom it was made for, without alternatives; nothing: registered
+    ImageId successor;          ///< which everybody who joined can import; 0: none
     CopyState copy;
 
     Amount cost() const

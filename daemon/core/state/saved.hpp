@@ -54,7 +54,8 @@ template <class A> void fields(A& a, ClientState& v)
 template <class A> void fields(A& a, Lineage& v) { FIELD(id), FIELD(parent), FIELD(depth), FIELD(revoked); }
 /// The table is found by `demands.capabilities`.
 template <class A> void fields(A& a, Party& v) { FIELD(demands), FIELD(pid), FIELD(client); }
-template <class A> void fields(A& a, Wanted& v) { FIELD(spec), FIELD(parties); }
+/// Of images, which have a format.
+template <class A> void fields(A& a, Wish& v) { FIELD(spec), FIELD(parties); }
 template <class A> void fields(A& a, MemoryKey& v) { FIELD(mount), FIELD(inode); }
 template <class A> void fields(A& a, CopyState& v) { FIELD(source), FIELD(info), FIELD(memory_rung); }
 template <class A> void fields(A& a, ImageState& v)
@@ -66,7 +67,7 @@ template <class A> void fields(A& a, ImageState& v)
 template <class A> void fields(A& a, Hold& v)
 {
     FIELD(client), FIELD(handle), FIELD(object), FIELD(rights), FIELD(origin), FIELD(usage), FIELD(enforced), FIELD(read_only),
-        FIELD(party);
+        FIELD(said), FIELD(party);
 }
 template <class A> void fields(A& a, TokenRecord& v)
 {

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
-// The mutators. Each keeps the derived parts right and calls the hook once. Tokens are in tokens.cpp, a whole state in
-// whole.cpp.
+// The mutators of State, the only code that changes what there is. Each keeps the derived parts right (indices, sums of
+// accounts, back lists) and calls the hook for everything of the saved state that it changed. They assume that the
+// caller has checked what may be done: a number that does not exist is a bug of ours. Tokens and lineages are in
+// tokens.cpp, a whole state as one value in whole.cpp.
 #include "daemon/core/state/state.hpp"
 
 #include <algorithm>
@@ -424,7 +426,7 @@ void State::end_operation(const OperationId& id)
 void State::add_decision(DecisionPointer decision)
 {
     const std::uint64_t id = decision->id.value;
-    decisions_.add(std::move(decision));
+    history_.add(std::move(decision));
     changed(Change::What::decision, id);
 }
 

@@ -3,7 +3,7 @@
 // accounts, who holds an image, which leases end next) is kept right by them and made anew after a restart. It knows no
 // rules but those that keep it whole: what may be done is for whoever calls.
 #pragma once
-#include "daemon/core/deciding/decisions.hpp"
+#include "daemon/core/deciding/history.hpp"
 #include "daemon/core/state/life.hpp"
 #include "daemon/core/state/token_table.hpp"
 
@@ -88,7 +88,7 @@ public:
     const OperationRecord* find(const OperationId&) const;
     const std::map<OperationId, OperationRecord>& operations() const { return operations_; }
     const Answer* find_answer(ClientId, std::uint64_t serial) const;
-    const Decisions& decisions() const { return decisions_; }
+    const History& history() const { return history_; }
     TablePointer find_table(const Digest& digest) const { return tables_.find(digest); }
     Amount used(ClientId id) const { return accounts_->used(id); }
     /// True when `client` may register it: unknown, or registered by the same client before.
@@ -139,7 +139,7 @@ public:
     void remove_hold(ClientId, HandleId);
 
     // --- tokens
-    /// Token and lineage are set by this, `parent` is whose holder mints it; its cost is taken.
+    /// Sets token and lineage and takes the cost. `parent`: of the hold that mints it.
     Result<Token> add_token(TokenRecord, LineageId parent);
     /// The token as it is now: if its end is due, this ends it. Null: it opens nothing.
     const TokenRecord* live(const Token&, Instant now);
@@ -149,7 +149,7 @@ public:
     void lead_tokens(const ObjectId&, const ObjectId& to);
     /// With all its descendants, of whatever object.
     void revoke(LineageId, const ObjectId&);
-    /// Ends what is due, at most so many. Returns how many are left of them.
+    /// Ends what is due, at most so many. Returns how many more it could have ended.
     std::size_t sweep(Instant now, std::size_t most);
 
     // --- operations and decisions
@@ -217,7 +217,7 @@ private:
     std::unordered_map<LineageId, LineageRecord> lineages_;
     TokenTable tokens_;
     std::map<OperationId, OperationRecord> operations_;
-    Decisions decisions_;
+    History history_;
     std::uint64_t last_client_, last_image_, last_decision_, last_lineage_ = 0;
 
     std::unordered_map<MemoryKey, KnownMemory> memory_;

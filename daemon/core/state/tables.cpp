@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Entries of tables that are gone are swept when the map has doubled. Who pays lies beside the table, in the memory
-// that all its pointers share; pointers may outlive the broker, so the accounts are shared, too.
+// Tables, a member of State. It has only weak pointers: a table lives as long as somebody refers to it, and entries of
+// tables that are gone are swept when the map has doubled. Who pays lies beside the table, in the memory that all its
+// pointers share; pointers may outlive the broker, so the accounts are shared, too.
 #include "daemon/core/state/tables.hpp"
 
 #include <algorithm>

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// The hash is keyed with random bits and mixes all bytes, so that how long a wrong guess takes says nothing about how
-// much of it was right. Ended tokens are remembered in a ring, for an honest error to those who still have them.
+// TokenTable, a member of State: lookup, by object, by time. The hash is keyed with random bits and mixes all bytes, so
+// that how long a wrong guess takes says nothing about how much of it was right. Ended tokens are remembered in a ring,
+// for an honest error to those who still have them. Payments, lineages and what is due are for State (tokens.cpp).
 #include "daemon/core/state/token_table.hpp"
 
 #include "daemon/core/state/life.hpp"

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
-// The part of State that is about tokens and where they came from. Thousands of them may end at one moment: what cannot
-// be done at once is noted per object and swept in portions, and live() judges each token as if that were done.
+// The part of State that is about tokens and lineages. A lineage remains as long as a token, a hold or a child refers
+// to it. Thousands of tokens may end at one moment: what cannot be done at once is noted per object and swept in
+// portions (Broker::expire), and live() judges each token as if that were done. So nobody ever opens anything with a
+// token that is due.
 #include "daemon/core/state/state.hpp"
 
 #include <algorithm>
@@ -141,7 +143,7 @@ std::size_t State::sweep_endings(std::size_t most)
     return most;
 }
 
-/// From the back: what an end elsewhere moves forward was looked at, or stands before those that are still to be.
+/// From the back: ending a token moves the list's last one into its place, and whatever is behind `left` was looked at already.
 std::size_t State::sweep_revoked(std::size_t most)
 {
     while (most > 0 && !revocations_.empty()) {

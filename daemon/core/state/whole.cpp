@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
-// A State to values and back. What comes back may be torn or forged: every number must be of something that is there,
-// and every descriptor be the memory that it stands for, before anything is served from it.
+// State::save and State::load: a State as values, and back. What comes back may be torn or forged: every number must be
+// of something that is there, and every descriptor be the memory that it stands for, before anything is served from it.
+// load() works on an empty State; when it fails that State is useless and must be dropped. The bytes are
+// net/state_codec's. Nothing but tests calls either so far.
 #include "daemon/core/state/saved.hpp"
 #include "daemon/core/state/state.hpp"
 
@@ -36,7 +38,7 @@ Saved State::save(std::vector<int>& fds)
     Saved out{
         .last_client = last_client_, .last_image = last_image_, .last_decision = last_decision_, .last_lineage = last_lineage_};
     for (const Digest& digest : tables_.all()) out.tables.push_back({digest, *tables_.find(digest), tables_.payer(digest)});
-    std::vector<DecisionPointer> decisions(decisions_.all().begin(), decisions_.all().end());
+    std::vector<DecisionPointer> decisions(history_.all().begin(), history_.all().end());
     for (const auto& [_, record] : clients_) {
         ClientState& client = out.clients.emplace_back(record);
         std::ranges::rotate(client.answers, client.answers.begin() + static_cast<std::ptrdiff_t>(record.oldest));
@@ -207,6 +209,8 @@ Result<> State::load_holds(Saved& saved)
         CHECK(hold.handle != HandleId{} && hold.handle.value <= at(hold.client).last_handle, "a handle's number");
         CHECK(hold.origin == LineageId{} || lineages_.contains(hold.origin), "a hold's origin");
         CHECK(!hold.read_only || at(image_of(hold.object)).read_only, "a readers' descriptor is missing");
+        const bool spoke = hold.party && hold.party->client == hold.client;
+        CHECK(hold.said == Said::itself ? spoke : !hold.party, "what a holder said");
         if (hold.party) {
             Party party = *hold.party;
             TRY(find_table_of(party));
@@ -247,7 +251,7 @@ Result<> State::load_decisions(Saved& saved)
         record.told = std::move(d.decision);
         auto decision = std::make_shared<const DecisionRecord>(std::move(record));
         CHECK(known.emplace(decision->id, decision).second, "a decision twice");
-        decisions_.add(std::move(decision));
+        history_.add(std::move(decision));
     }
     for (auto& [_, image] : images_) {
         if (image.decision == RequestId{}) continue;

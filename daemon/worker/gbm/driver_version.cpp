@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
-// Asking GL for its version would take a display and seconds. The dynamic linker knows which drivers gbm_create_device
-// loaded, and a build id changes with every build, whatever the file is called.
+// The string that tells one build of a driver from the next, part of the key of every proof. Asking GL for its version
+// would take a display and seconds. The dynamic linker knows which drivers gbm_create_device loaded, and a build id
+// changes with every build, whatever the file is called. To be asked after gbm_create_device; before it names the
+// kernel's driver only.
 #include "daemon/worker/gbm/driver_version.hpp"
 
 #include <cstring>

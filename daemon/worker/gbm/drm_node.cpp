@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// A node is opened only after the kernel said that it is one: opening an arbitrary device can have effects. Whoever opens
-// a primary node first becomes DRM master and would keep a display server from starting, so that is given up.
+// DRM nodes by the name or number that a capability table gives. A node is opened only after the kernel said that it is
+// one: opening an arbitrary device can have effects. Whoever opens a primary node first becomes DRM master and would
+// keep a display server from starting, so that is given up. The descriptors belong to the caller.
 #include "daemon/worker/gbm/drm_node.hpp"
 
 #include <cerrno>

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
-// Layouts with rows go the older way, which drivers without modifiers know too, unless there are several planes.
-// gbm_bo_map shows the first plane only.
+// gbm_bo_import and gbm_bo_map with owners. Layouts with rows go the older way, which drivers without modifiers know
+// too, unless there are several planes. gbm_bo_map shows the first plane only. The descriptors are borrowed for the
+// call: a bo refers to the memory, so the image may end before it. Whether the driver may be handed an image was
+// checked before: descriptors are identified in worker/server.cpp.
 #include "daemon/worker/gbm/import.hpp"
 
 #include <algorithm>

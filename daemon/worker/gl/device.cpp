@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
-// Parts are the whole image, or its planes where the driver takes only these. An external image can be sampled and
-// not drawn to.
+// An EGL display with its context, kept by GlDisplays or GbmCopy between requests, and one import into it, for the time
+// of a look or a drawing. Parts are the whole image, or its planes where the driver takes only these. An external image
+// can be sampled and not drawn to. Images are imported with libdmabroker, so that what works here works in
+// applications; errors are exceptions, stopped by caught().
 #include "daemon/worker/gl/device.hpp"
 
 #include <stdexcept>

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
-// Texels are fetched without any filter and without coordinates that could round; external textures, which have
-// no texelFetch everywhere, are sampled at the middle of each texel.
+// The two shaders of a GlDevice and what is done with them. Texels are fetched without any filter and without
+// coordinates that could round; external textures, which have no texelFetch everywhere, are sampled at the middle of
+// each texel. Targets are float textures, so no value is rounded. Every function waits for the GPU and throws what GL
+// reports; errors from before are forgotten first.
 #include "daemon/worker/gl/pixels.hpp"
 
 #include <fmt/format.h>

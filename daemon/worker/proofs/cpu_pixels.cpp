@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Row by row: both sides have strides of their own. Every access is in a bracket of its own.
+// Pixels of an image by way of libdmabroker's mapping, row by row: both sides have strides of their own. Every access
+// is in a bracket of its own, which waits for the GPU. What must not be mapped (tiled or implicit layouts, memory that
+// could fault) is refused by the mapping, and that refusal is the result.
 #include "daemon/worker/proofs/cpu_pixels.hpp"
 
 #include <cstring>

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT
-// mmap through libdmabroker's mapping. A writer's inverse is read back through a mapping of its own.
+// The prover of Api::cpu: mmap through libdmabroker's mapping, as applications do. It looks for the plain pattern; for
+// a usage that writes it writes the inverse and reads that back through a mapping of its own. It keeps nothing between
+// trials.
 #include "daemon/worker/proofs/cpu_pixels.hpp"
 #include "daemon/worker/proofs/prover.hpp"
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
-// dma-bufs as EGLImages and opaque memory as GL memory objects. Both are sampled as floats and compared texel by
-// texel; what is drawn is looked at again through a second import.
+// The provers of Api::egl and Api::gl_memory: dma-bufs as EGLImages and opaque memory as GL memory objects. Both are
+// sampled as floats and compared texel by texel; what is drawn is looked at again through a second import. Displays are
+// opened for the first trial that needs them and stay. What libdmabroker refuses or the driver throws is the result
+// `refused`.
 #include "daemon/worker/gl/displays.hpp"
 #include "daemon/worker/proofs/prover.hpp"
 #include "libclient/headless/gl_buffer.hpp"

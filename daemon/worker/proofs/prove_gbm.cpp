@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// gbm_bo_import, as compositors do before they scan out or draw. Only the first plane can be looked at (gbm_bo_map), so
-// formats of several planes prove no more than that the import works. Drawing is the EGL prover's business.
+// The prover of Api::gbm: gbm_bo_import, as compositors do before they scan out or draw. Only the first plane can be
+// looked at (gbm_bo_map), so formats of several planes prove no more than that the import works. Drawing is the EGL
+// prover's business. Devices stay open between trials, by the number of their node.
 #include "daemon/worker/gbm/drm_node.hpp"
 #include "daemon/worker/gbm/import.hpp"
 #include "daemon/worker/proofs/prover.hpp"

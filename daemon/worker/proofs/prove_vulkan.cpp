@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Samples by blitting, draws by clearing attachments (see vulkan_draw.cpp): no shader is needed, the same units of
-// the GPU work. Instance and devices are made for the first trial and stay.
+// The prover of Api::vulkan. It samples by blitting and draws by clearing attachments (worker/vulkan/draw.cpp): no
+// shader is needed, and the same units of the GPU work. Instance and devices are made for the first trial and stay; a
+// device that was lost makes this process unusable, and the broker starts another.
 #include "daemon/worker/proofs/prover.hpp"
 #include "daemon/worker/vulkan/buffer.hpp"
 #include "daemon/worker/vulkan/import.hpp"

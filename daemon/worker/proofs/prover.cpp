@@ -33,7 +33,8 @@ Result<> wait_for_fence(int dma_buf)
     return fail(Errc::timed_out, "the fence of what was drawn did not signal in {} ms", fence_patience_ms);
 }
 
-/// System memory is; a GPU's only if it was asked for so: its mapping may be stale for good reason.
+/// Whether the CPU can be asked what is in it: always of system memory, of a GPU's only if it was made for the CPU, because a
+/// mapping of it may be stale otherwise.
 bool is_for_the_cpu(const dmabroker_image_info& info)
 {
     const bool system = info.backend == DMABROKER_BACKEND_MEMFD || info.backend == DMABROKER_BACKEND_UDMABUF ||

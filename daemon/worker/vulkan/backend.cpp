@@ -34,7 +34,7 @@ Result<Exported> make(VulkanDevice& device, const VulkanPlan& plan, const Conten
     return image.export_image();
 }
 
-Result<Exported> make_buffer(VulkanDevice& device, const VulkanWish& wish, const Contents* contents)
+Result<Exported> make_buffer(VulkanDevice& device, const VulkanNeeds& wish, const Contents* contents)
 {
     const VulkanBuffer buffer = TRY(VulkanBuffer::create(
         device, {.size = wish.size.width, .opaque = wish.opaque, .host_visible = wish.usage.has_any(usage_cpu)}));
@@ -42,7 +42,7 @@ Result<Exported> make_buffer(VulkanDevice& device, const VulkanWish& wish, const
     return buffer.export_buffer();
 }
 
-Result<Exported> make_image(VulkanDevice& device, const VulkanWish& wish, const LayoutRules& rules, const Contents* contents)
+Result<Exported> make_image(VulkanDevice& device, const VulkanNeeds& wish, const LayoutRules& rules, const Contents* contents)
 {
     const VulkanPlan plan = TRY(make_plan(device, wish));
     Exported exported = TRY(make(device, plan, contents));
@@ -97,7 +97,7 @@ void VulkanBackend::add_device(VkPhysicalDevice physical)
     add_target({&device, true}, info, prove_opaque(device));
 }
 
-void VulkanBackend::add_target(Target target, const DeviceInfo& info, const VulkanProof& proof)
+void VulkanBackend::add_target(Target target, const DeviceInfo& info, const VulkanSupport& proof)
 {
     const auto index = static_cast<std::uint8_t>(targets_.size());
     targets_.push_back(target);
@@ -109,9 +109,9 @@ void VulkanBackend::add_target(Target target, const DeviceInfo& info, const Vulk
     }
 }
 
-Result<VulkanWish> VulkanBackend::wish_for(std::uint8_t device, const wire::AllocateSpec& spec) const
+Result<VulkanNeeds> VulkanBackend::wish_for(std::uint8_t device, const wire::AllocateSpec& spec) const
 {
-    VulkanWish wish{
+    VulkanNeeds wish{
         .format = find_format(spec.format), .size = spec.size, .usage = spec.usage, .opaque = targets_[device].opaque};
     if (!wish.format) return fail(Errc::unknown_format, "format {} is not known", to_string(spec.format));
     for (const FormatSupport& known : hello_.formats)
@@ -131,7 +131,7 @@ Result<Exported> VulkanBackend::allocate(const wire::WorkerAllocate& request, co
         return fail(Errc::backend_failed, "Vulkan does not tell whether memory is physically contiguous");
     if (!targets_[index].device) return fail(Errc::backend_failed, "{}", hello_.devices[index].problem.view());
     VulkanDevice& device = *targets_[index].device;
-    const VulkanWish wish = TRY(wish_for(index, spec));
+    const VulkanNeeds wish = TRY(wish_for(index, spec));
     const bool buffer = spec.format == buffer_format;
     Exported exported = TRY(buffer ? make_buffer(device, wish, contents) : make_image(device, wish, request.rules, contents));
     exported.desc.usage = spec.usage;

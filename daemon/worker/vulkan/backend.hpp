@@ -2,7 +2,7 @@
 // Allocates through Vulkan on every physical device of the drivers that the loader finds (in a worker: one driver), as
 // dma-buf and as opaque memory.
 #pragma once
-#include "daemon/worker/proofs/vulkan_proof.hpp"
+#include "daemon/worker/vulkan/support.hpp"
 
 #include <optional>
 
@@ -26,8 +26,8 @@ private:
     };
     Result<> find_devices();
     void add_device(VkPhysicalDevice);
-    void add_target(Target, const DeviceInfo&, const VulkanProof&);
-    Result<VulkanWish> wish_for(std::uint8_t device, const wire::AllocateSpec&) const;
+    void add_target(Target, const DeviceInfo&, const VulkanSupport&);
+    Result<VulkanNeeds> wish_for(std::uint8_t device, const wire::AllocateSpec&) const;
     template <class Work> Result<> on_some_device(const ImageDesc&, Work work);
 
     std::optional<VulkanInstance> instance_; // outlives devices_

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Buffers have no layout, so importers need not repeat how they were created; all usages are asked for here, as the
 // exporter's limits are everybody's. Bytes travel through a staging buffer in pieces. The agreement about queue
-// families is that of images (vulkan_upload.cpp), without image layouts.
+// families is that of images (upload.cpp), without image layouts.
 #include "daemon/worker/vulkan/buffer.hpp"
 
 #include <algorithm>

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// vkCmdClearAttachments inside a render pass goes through the same attachment, layout and compression as a drawn
-// quad and needs no pipeline. One call per colour that occurs: at most 16.
+// How proofs draw: vkCmdClearAttachments inside a render pass goes through the same attachment, layout and compression
+// as a drawn quad and needs no pipeline. One call per colour that occurs: at most 16. A PrivateImage is what sampled
+// pixels are blitted into; both live for one submission of VulkanImport, which does the barriers.
 #include "daemon/worker/vulkan/draw.hpp"
 
 #include <map>

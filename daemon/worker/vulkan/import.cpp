@@ -3,7 +3,7 @@
 // queue family and layout that the importer named. Planes imported as images of their own and planes of one
 // multi-planar image differ only in where a plane's pixels are (View).
 //
-// Pixels travel through a staging buffer in pieces of whole rows, as initial contents do (vulkan_upload.cpp).
+// Pixels travel through a staging buffer in pieces of whole rows, as initial contents do (upload.cpp).
 #include "daemon/worker/vulkan/import.hpp"
 
 #include "daemon/worker/vulkan/draw.hpp"

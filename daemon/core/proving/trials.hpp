@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Proving: allocates a small image, has it imported and compared by a helper that may die of it, and notes the
+// Trials: allocates a small image, has it imported and compared by a helper that may die of it, and notes the
 // result. Trials run side by side where no device has part in two of them; clients that need none never wait for one.
 #pragma once
 #include "daemon/alloc/allocator.hpp"
@@ -36,10 +36,10 @@ enum class Urgency : bool { background, now };
 /// Trials that are waited for together.
 using Batch = Strong<struct BatchTag, std::uint64_t>;
 
-class Proving {
+class Trials {
 public:
     using Done = std::move_only_function<void(Instant now)>;
-    Proving(Proofs& proofs, Helpers helpers) : proofs_(proofs), helpers_(std::move(helpers)) {}
+    Trials(Proofs& proofs, Helpers helpers) : proofs_(proofs), helpers_(std::move(helpers)) {}
 
     /// The importers of the trial whose result is not known and could be found out.
     std::vector<Party> untried(const Trial&) const;

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: MIT
-// A ring of what was found; most of it is never asked for, so sentences are made only then.
-#include "daemon/core/deciding/decisions.hpp"
+// History, a member of State: a ring of the last decisions, whatever came of them; an image keeps its own beyond that,
+// by a shared pointer. What is kept is what was found, and never changes afterwards. Most of it is never asked for, so
+// the sentences (describe, summary) are made only when somebody asks. One of an earlier life of the broker comes in
+// words already (`told`).
+#include "daemon/core/deciding/history.hpp"
 
 #include "daemon/core/deciding/reasons.hpp"
 #include "proto/image/modifier_name.hpp"
@@ -13,7 +16,7 @@ namespace {
 constexpr std::size_t most_decisions = 256;
 using Sentence = BoundedText<240>;
 
-std::string copied_names(const Wish& wish, const Negotiation& plan)
+std::string copied_names(const Wish& wish, const Plan& plan)
 {
     std::string out;
     for (const Who who : plan.copied) {
@@ -23,7 +26,7 @@ std::string copied_names(const Wish& wish, const Negotiation& plan)
     return out;
 }
 
-Sentence chosen(const Wish& wish, const Negotiation& plan, const ImageDesc& image)
+Sentence chosen(const Wish& wish, const Plan& plan, const ImageDesc& image)
 {
     std::string text = fmt::format("{} {} {}x{} from {}, rung {}", to_string(image.format), describe(image.modifier),
                                    image.size.width, image.size.height, name(image.backend), name(image.rung));
@@ -31,7 +34,7 @@ Sentence chosen(const Wish& wish, const Negotiation& plan, const ImageDesc& imag
     return std::string_view(text);
 }
 
-Sentence refused(const Wish& wish, const Negotiation& plan)
+Sentence refused(const Wish& wish, const Plan& plan)
 {
     const wire::AllocateSpec& spec = wish.spec;
     const std::string shape = fmt::format("{} {}x{}", to_string(spec.format), spec.size.width, spec.size.height);
@@ -43,7 +46,7 @@ Sentence refused(const Wish& wish, const Negotiation& plan)
 
 void add_plan(Decision& out, const DecisionRecord& record)
 {
-    const Negotiation& plan = *record.plan;
+    const Plan& plan = *record.plan;
     out.usage = plan.usage;
     out.outcome = record.memory ? chosen(record.wish, plan, *record.memory) : refused(record.wish, plan);
     if (!plan.copied.empty()) out.rung = Rung::copy;
@@ -56,13 +59,13 @@ void add_plan(Decision& out, const DecisionRecord& record)
 
 } // namespace
 
-void Decisions::add(DecisionPointer decision)
+void History::add(DecisionPointer decision)
 {
     last_ones_.push_back(std::move(decision));
     if (last_ones_.size() > most_decisions) last_ones_.pop_front();
 }
 
-DecisionPointer Decisions::find(RequestId id) const
+DecisionPointer History::find(RequestId id) const
 {
     const auto found = std::ranges::find(last_ones_, id, [](const DecisionPointer& d) { return d->id; });
     return found == last_ones_.end() ? nullptr : *found;

@@ -17,7 +17,7 @@ struct DecisionRecord {
     wire::Name label;
     Instant made;
     Wish wish;
-    std::shared_ptr<const Negotiation> plan; ///< null: it did not come to that, see `note`
+    std::shared_ptr<const Plan> plan; ///< null: it did not come to that, see `note`
     std::vector<wire::Candidate> candidates;
     ImageId image; ///< the first that was made; 0: refused
     std::optional<ImageDesc> memory;
@@ -27,7 +27,7 @@ struct DecisionRecord {
 using DecisionPointer = std::shared_ptr<const DecisionRecord>;
 
 /// The last ones, oldest first; an image keeps its own beyond that.
-class Decisions {
+class History {
 public:
     void add(DecisionPointer);
     /// Null: not among the last ones.

@@ -6,7 +6,7 @@
 namespace dmb::worker {
 
 /// The image that a usage needs.
-struct VulkanWish {
+struct VulkanNeeds {
     const FormatInfo* format = nullptr;
     Extent size;
     Usage usage;
@@ -14,14 +14,14 @@ struct VulkanWish {
     std::vector<Modifier> modifiers; ///< dma-bufs: any of these
 };
 /// The VkImageCreateInfo for it, as generous to importers as the driver lets it be; or why there is none.
-Result<VulkanPlan> make_plan(const VulkanDevice&, const VulkanWish&);
+Result<VulkanPlan> make_plan(const VulkanDevice&, const VulkanNeeds&);
 
 /// Formats (buffers, too) that were created and exported, with every usage the driver supports for them together.
-struct VulkanProof {
+struct VulkanSupport {
     std::vector<FormatSupport> formats; ///< `device` is not set
     BoundedText<160> problem;           ///< first failure, when there is no format
 };
-VulkanProof prove_opaque(VulkanDevice&);
-VulkanProof prove_dma_buf(VulkanDevice&);
+VulkanSupport prove_opaque(VulkanDevice&);
+VulkanSupport prove_dma_buf(VulkanDevice&);
 
 } // namespace dmb::worker

@@ -6,7 +6,7 @@
 //
 // CPU usage is claimed for LINEAR when a mapping shows what the GPU wrote and the GPU reads what the
 // mapping wrote.
-#include "daemon/worker/proofs/vulkan_proof.hpp"
+#include "daemon/worker/vulkan/support.hpp"
 
 #include "daemon/worker/mapping.hpp"
 #include "daemon/worker/vulkan/buffer.hpp"
@@ -29,7 +29,7 @@ VkImageUsageFlags vulkan_usage(Usage usage)
 }
 
 /// Vulkan has no odd sizes in the subsampled directions (VUID-VkImageCreateInfo-format-04712 and -04713).
-Result<> check_parity(const VulkanWish& wish)
+Result<> check_parity(const VulkanNeeds& wish)
 {
     bool wide = false, high = false;
     for (const PlaneFormat& plane : wish.format->planes) {
@@ -42,7 +42,7 @@ Result<> check_parity(const VulkanWish& wish)
 }
 
 /// Keeps the modifiers that go with the plan. True: the plan can be made.
-bool settle_modifiers(const VulkanDevice& device, VulkanPlan& plan, const VulkanWish& wish)
+bool settle_modifiers(const VulkanDevice& device, VulkanPlan& plan, const VulkanNeeds& wish)
 {
     if (wish.opaque) return ask_support(device, plan).supported;
     std::vector<std::uint64_t> usable;
@@ -63,16 +63,16 @@ Result<Exported> try_plan(const VulkanDevice& device, const VulkanPlan& plan)
     return exported;
 }
 
-VulkanWish small(const FormatInfo& format, bool opaque, std::vector<Modifier> modifiers)
+VulkanNeeds small(const FormatInfo& format, bool opaque, std::vector<Modifier> modifiers)
 {
     return {.format = &format, .size = trial, .opaque = opaque, .modifiers = std::move(modifiers)};
 }
 
 /// Adds one usage after the other as long as the driver agrees.
-Result<FormatSupport> prove(const VulkanDevice& device, VulkanWish wish)
+Result<FormatSupport> prove(const VulkanDevice& device, VulkanNeeds wish)
 {
     for (const UsageFlag more : {UsageFlag::sample, UsageFlag::render, UsageFlag::storage}) {
-        VulkanWish bigger = wish;
+        VulkanNeeds bigger = wish;
         bigger.usage = bigger.usage | more;
         if (make_plan(device, bigger)) wish = bigger;
     }
@@ -83,7 +83,7 @@ Result<FormatSupport> prove(const VulkanDevice& device, VulkanWish wish)
     return FormatSupport{0, wish.format->fourcc, exported.desc.modifier, planes, wish.usage};
 }
 
-void add(VulkanProof& proof, const Result<FormatSupport>& found, Usage cpu)
+void add(VulkanSupport& proof, const Result<FormatSupport>& found, Usage cpu)
 {
     if (!found) {
         if (proof.problem.empty()) proof.problem = found.error().reason.view();
@@ -93,7 +93,7 @@ void add(VulkanProof& proof, const Result<FormatSupport>& found, Usage cpu)
     if (found->modifier == modifier_linear) proof.formats.back().usage = found->usage | cpu;
 }
 
-VulkanProof finish(VulkanProof proof, std::string_view otherwise)
+VulkanSupport finish(VulkanSupport proof, std::string_view otherwise)
 {
     if (!proof.formats.empty()) proof.problem = "";
     else if (proof.problem.empty()) proof.problem = otherwise;
@@ -159,7 +159,7 @@ Result<bool> try_cpu_access(VulkanDevice& device)
 
 } // namespace
 
-Result<VulkanPlan> make_plan(const VulkanDevice& device, const VulkanWish& wish)
+Result<VulkanPlan> make_plan(const VulkanDevice& device, const VulkanNeeds& wish)
 {
     if (wish.format->vk_format == 0)
         return fail(Errc::backend_failed, "Vulkan has no format with the bits of {}", wish.format->name);
@@ -181,9 +181,9 @@ Result<VulkanPlan> make_plan(const VulkanDevice& device, const VulkanWish& wish)
                 wish.size.width, wish.size.height, to_string(wish.usage));
 }
 
-VulkanProof prove_opaque(VulkanDevice& device)
+VulkanSupport prove_opaque(VulkanDevice& device)
 {
-    VulkanProof proof;
+    VulkanSupport proof;
     if (!device.no_opaque().empty()) {
         proof.problem.assign(fmt::format("the driver has no {}", device.no_opaque()));
         return proof;
@@ -194,9 +194,9 @@ VulkanProof prove_opaque(VulkanDevice& device)
     return finish(std::move(proof), "the driver exports no format as OPAQUE_FD");
 }
 
-VulkanProof prove_dma_buf(VulkanDevice& device)
+VulkanSupport prove_dma_buf(VulkanDevice& device)
 {
-    VulkanProof proof;
+    VulkanSupport proof;
     if (!device.no_dma_buf().empty()) {
         proof.problem.assign(fmt::format("the driver has no {}, so it cannot export dma-bufs", device.no_dma_buf()));
         return proof;

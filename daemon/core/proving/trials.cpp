@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: MIT
-// A job is one pair: allocate, fill with the pattern (where the allocator did not), ask a prover. Each importer gets an
-// image of its own, since the one before may have drawn into it. Jobs with a device in common run one after the other: a
-// GPU that is reset takes down whatever else runs on it, and a driver that hangs would let the second one wait for
-// the first. So what crashes or hangs did so by itself, and is noted like any other result, which is why it is never
-// asked again. A job that waited may find its question answered by the one before it. What no client waits for gives way
-// to what one does: its prover is killed, and it begins anew later. If the client's goes wrong just then, that may be
-// its predecessor's doing, and it is tried once more. A worker that restarts may have other devices: then
-// there is nothing to find out about the one that was meant.
-#include "daemon/core/proving/proving.hpp"
+// Trials, a member of Allocations. A job is one pair: allocate, fill with the pattern (where the allocator did not),
+// ask a prover. Each importer gets an image of its own, since the one before may have drawn into it. Jobs with a device
+// in common run one after the other: a GPU that is reset takes down whatever else runs on it, and a driver that hangs
+// would let the second one wait for the first. So what crashes or hangs did so by itself, and is noted like any other
+// result, which is why it is never asked again. A job that waited may find its question answered by the one before it.
+//
+// What no client waits for gives way to what one does: its prover is killed, and it begins anew later. If the client's
+// goes wrong just then, that may be its predecessor's doing, and it is tried once more. A worker that restarts may have
+// other devices: then there is nothing to find out about the one that was meant.
+#include "daemon/core/proving/trials.hpp"
 
 #include "daemon/alloc/memfd.hpp"
 #include "proto/image/proof_pattern.hpp"
@@ -75,7 +76,7 @@ Places places(const DeviceInfo& exporter, const Capabilities& importer)
 
 } // namespace
 
-std::vector<Party> Proving::untried(const Trial& trial) const
+std::vector<Party> Trials::untried(const Trial& trial) const
 {
     std::vector<Party> out;
     if (helpers_.provers.empty() || trial.device >= trial.allocator->devices().size()) return out;
@@ -87,7 +88,7 @@ std::vector<Party> Proving::untried(const Trial& trial) const
     return out;
 }
 
-Batch Proving::run(std::vector<Trial> trials, Instant now, Done done, Urgency urgency)
+Batch Trials::run(std::vector<Trial> trials, Instant now, Done done, Urgency urgency)
 {
     const Batch batch{++last_batch_};
     Waiting waiting{std::move(done), 0};
@@ -109,7 +110,7 @@ Batch Proving::run(std::vector<Trial> trials, Instant now, Done done, Urgency ur
     return batch;
 }
 
-void Proving::cancel(Batch batch)
+void Trials::cancel(Batch batch)
 {
     batches_.erase(batch);
     for (Queue* queue : {&waiting_, &background_})
@@ -119,7 +120,7 @@ void Proving::cancel(Batch batch)
 // --- whose turn it is ------------------------------------------------------------------------------
 
 /// Or the one worker that both need for allocating, or, without any device, perhaps the very same question.
-bool Proving::have_common_device(const Job& a, const Job& b)
+bool Trials::have_common_device(const Job& a, const Job& b)
 {
     const Api api = a.importer.table->api;
     const bool in_driver = !is_system(a.exporter.backend), in_neither = api == Api::cpu && b.importer.table->api == api;
@@ -131,7 +132,7 @@ bool Proving::have_common_device(const Job& a, const Job& b)
 }
 
 /// A client's waits for other clients' only, all others for everybody.
-bool Proving::may_begin(const Job& job) const
+bool Trials::may_begin(const Job& job) const
 {
     const bool is_waited_for = job.urgency == Urgency::now;
     const auto stays = [&](const Job* other) { return !is_waited_for || other->urgency == Urgency::now; };
@@ -142,7 +143,7 @@ bool Proving::may_begin(const Job& job) const
 }
 
 /// The result is not known yet, and the exporter is the one that was meant.
-bool Proving::is_open(const Job& job) const
+bool Trials::is_open(const Job& job) const
 {
     const Trial& trial = job.trial;
     const auto devices = trial.allocator->devices();
@@ -152,7 +153,7 @@ bool Proving::is_open(const Job& job) const
 }
 
 /// Null: all have a job.
-Helper* Proving::free_prover() const
+Helper* Trials::free_prover() const
 {
     for (Helper* prover : helpers_.provers)
         if (std::ranges::find(running_, prover, &Job::prover) == running_.end()) return prover;
@@ -160,7 +161,7 @@ Helper* Proving::free_prover() const
 }
 
 /// Null: none.
-Proving::JobPointer Proving::take_next()
+Trials::JobPointer Trials::take_next()
 {
     for (Queue* queue : {&waiting_, &background_}) {
         const auto found = std::ranges::find_if(*queue, [&](const JobPointer& job) { return may_begin(*job); });
@@ -172,14 +173,14 @@ Proving::JobPointer Proving::take_next()
     return nullptr;
 }
 
-void Proving::next(Instant now)
+void Trials::next(Instant now)
 {
     if (std::exchange(choosing_, true)) return;
     while (JobPointer job = take_next()) begin(std::move(job), now);
     choosing_ = false;
 }
 
-void Proving::begin(JobPointer job, Instant now)
+void Trials::begin(JobPointer job, Instant now)
 {
     if (!is_open(*job)) return finish(std::move(job), now);
     if (job->urgency == Urgency::now) make_way(*job, now);
@@ -188,7 +189,7 @@ void Proving::begin(JobPointer job, Instant now)
     allocate(std::move(job), now);
 }
 
-void Proving::make_way(Job& first, Instant now)
+void Trials::make_way(Job& first, Instant now)
 {
     std::vector<Job*> in_the_way;
     std::ranges::copy_if(running_, std::back_inserter(in_the_way), [&](Job* job) { return have_common_device(first, *job); });
@@ -199,14 +200,14 @@ void Proving::make_way(Job& first, Instant now)
 }
 
 /// While it is being allocated it only loses its place: what its exporter does, it does for everybody in turn.
-void Proving::give_way(Job& job, Instant now)
+void Trials::give_way(Job& job, Instant now)
 {
     std::erase(running_, &job);
     job.gave_way = true;
     if (job.asking) job.prover->abandon(now); // and the job is queued again
 }
 
-void Proving::begin_again(JobPointer job, Instant now)
+void Trials::begin_again(JobPointer job, Instant now)
 {
     std::erase(running_, job.get());
     job->gave_way = job->doubtful = job->asking = false;
@@ -215,7 +216,7 @@ void Proving::begin_again(JobPointer job, Instant now)
     next(now);
 }
 
-void Proving::finish(JobPointer job, Instant now)
+void Trials::finish(JobPointer job, Instant now)
 {
     std::erase(running_, job.get());
     const auto batch = batches_.find(job->batch);
@@ -230,7 +231,7 @@ void Proving::finish(JobPointer job, Instant now)
 
 // --- the steps -------------------------------------------------------------------------------------
 
-void Proving::allocate(JobPointer job, Instant now)
+void Trials::allocate(JobPointer job, Instant now)
 {
     const Trial& trial = job->trial;
     job->began = now;
@@ -249,7 +250,7 @@ void Proving::allocate(JobPointer job, Instant now)
                        });
 }
 
-void Proving::allocated(JobPointer job, Result<Allocated> made, Instant now)
+void Trials::allocated(JobPointer job, Result<Allocated> made, Instant now)
 {
     if (!made && job->doubtful) return begin_again(std::move(job), now);
     if (!made) {
@@ -263,7 +264,7 @@ void Proving::allocated(JobPointer job, Result<Allocated> made, Instant now)
 }
 
 /// System memory: nobody but a helper writes into it.
-void Proving::fill(JobPointer job, Instant now)
+void Trials::fill(JobPointer job, Instant now)
 {
     Result<UniqueFd> contents = pattern(job->desc.format, job->desc.size);
     if (!contents || !helpers_.system) return finish(std::move(job), now);
@@ -278,7 +279,7 @@ void Proving::fill(JobPointer job, Instant now)
                            });
 }
 
-void Proving::ask(JobPointer job, Instant now)
+void Trials::ask(JobPointer job, Instant now)
 {
     if (job->gave_way) return begin_again(std::move(job), now);
     const wire::WorkerProve request{job->importer.table->api, job->importer.table->device, job->importer.demands.usage,
@@ -292,7 +293,7 @@ void Proving::ask(JobPointer job, Instant now)
                        });
 }
 
-void Proving::answered(JobPointer job, const Result<wire::WorkerProof>& proof, Instant now)
+void Trials::answered(JobPointer job, const Result<wire::WorkerProof>& proof, Instant now)
 {
     if (!proof && (job->gave_way || job->doubtful)) return begin_again(std::move(job), now);
     if (proof) note(*job, proof->result, proof->reason.view(), now);
@@ -301,7 +302,7 @@ void Proving::answered(JobPointer job, const Result<wire::WorkerProof>& proof, I
 }
 
 /// It could not even be allocated. When that took the driver down, it does so whoever would import it.
-void Proving::note_exporter(const Job& job, const Error& error, Instant now)
+void Trials::note_exporter(const Job& job, const Error& error, Instant now)
 {
     if (says_nothing(error.code)) return;
     const std::string reason = fmt::format("allocating it: {}", error.reason.view());
@@ -311,7 +312,7 @@ void Proving::note_exporter(const Job& job, const Error& error, Instant now)
                  .reason = std::string_view(reason)});
 }
 
-void Proving::note(const Job& job, ProofResult result, std::string_view reason, Instant now)
+void Trials::note(const Job& job, ProofResult result, std::string_view reason, Instant now)
 {
     Proof proof{.key = pair_key(job.exporter, job.importer, job.trial.format, job.trial.modifier, job.trial.size),
                 .result = result,
