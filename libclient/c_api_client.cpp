@@ -36,6 +36,8 @@ std::uint64_t time_limit(std::uint64_t timeout_ns)
 
 extern "C" {
 
+uint32_t dmabroker_version(void) { return DMABROKER_VERSION; }
+
 const char* dmabroker_code_name(int code)
 {
     if (code <= 0 || code > UINT16_MAX || !is_valid(static_cast<Errc>(code))) return "unknown";
@@ -47,8 +49,7 @@ int dmabroker_connect(const dmabroker_connect_options* options, dmabroker_client
     return guard(error, [&]() -> Result<> {
         TRY(require(client, "client"));
         *client = nullptr;
-        dmabroker_connect_options wanted = DMABROKER_CONNECT_OPTIONS_INIT;
-        if (options) wanted = TRY(read_struct(options));
+        const dmabroker_connect_options wanted = TRY(read_optional(options));
         Address address;
         address.name = TRY(client_name(wanted.name));
         address.timeout_ns = time_limit(wanted.timeout_ns);
@@ -74,40 +75,44 @@ int dmabroker_connect_fd(int socket, const char* name, dmabroker_client** client
     });
 }
 
-void dmabroker_client_close(dmabroker_client* client) { delete client; }
+void dmabroker_client_close(dmabroker_client* client)
+{
+    const auto last_turn = Turn::with(client); // after calls of its images in other threads
+    delete client;
+}
 
 int dmabroker_reconnect(dmabroker_client* client, dmabroker_error* error)
 {
     return guard(error, [&]() -> Result<int> {
-        TRY(require(client, "client"));
-        return TRY(client->reconnect()) ? 1 : 0;
+        const Turn turn = TRY(Turn::with(client));
+        return TRY(turn->reconnect()) ? 1 : 0;
     });
 }
 
 int dmabroker_get_fd(dmabroker_client* client)
 {
     return guard(nullptr, [&]() -> Result<int> {
-        TRY(require(client, "client"));
-        return client->fd();
+        const Turn turn = TRY(Turn::with(client));
+        return turn->fd();
     });
 }
 
 int dmabroker_dispatch(dmabroker_client* client, dmabroker_error* error)
 {
     return guard(error, [&]() -> Result<> {
-        TRY(require(client, "client"));
-        return client->dispatch();
+        const Turn turn = TRY(Turn::with(client));
+        return turn->dispatch();
     });
 }
 
 int dmabroker_next_event(dmabroker_client* client, dmabroker_event* event)
 {
     return guard(nullptr, [&]() -> Result<int> {
-        TRY(require(client, "client"));
+        const Turn turn = TRY(Turn::with(client));
         TRY(require(event, "event"));
         dmabroker_event next{};
         TRY(write_struct(next, event)); // before an event is taken that could not be given
-        if (!client->next_event(next)) return 0;
+        if (!turn->next_event(next)) return 0;
         TRY(write_struct(next, event));
         return 1;
     });
@@ -117,7 +122,8 @@ const char* dmabroker_explanation(const dmabroker_client* client)
 {
     constexpr const char* nothing = "{\"candidates\": []}";
     try {
-        return client ? client->explanation() : nothing;
+        const auto turn = Turn::with(client);
+        return turn ? (*turn)->explanation() : nothing;
     } catch (...) {
         return nothing;
     }
@@ -126,25 +132,25 @@ const char* dmabroker_explanation(const dmabroker_client* client)
 int dmabroker_inspect(dmabroker_client* client, uint64_t id, char** json, dmabroker_error* error)
 {
     return guard(error, [&]() -> Result<> {
-        TRY(require(client, "client"));
+        const Turn turn = TRY(Turn::with(client));
         TRY(require(json, "json"));
-        return copy_out(wire::to_json(TRY(client->inspect(ImageId{id}))), json);
+        return copy_out(wire::to_json(TRY(turn->inspect(ImageId{id}))), json);
     });
 }
 
 int dmabroker_revoke_token(dmabroker_client* client, const char* token, dmabroker_error* error)
 {
     return guard(error, [&]() -> Result<> {
-        TRY(require(client, "client"));
-        return client->revoke(TRY(to_token(token)));
+        const Turn turn = TRY(Turn::with(client));
+        return turn->revoke(TRY(to_token(token)));
     });
 }
 
 int dmabroker_revoke_image(dmabroker_client* client, uint64_t id, dmabroker_error* error)
 {
     return guard(error, [&]() -> Result<> {
-        TRY(require(client, "client"));
-        return client->revoke(ImageId{id});
+        const Turn turn = TRY(Turn::with(client));
+        return turn->revoke(ImageId{id});
     });
 }
 

@@ -74,12 +74,12 @@ int dmabroker_allocate(dmabroker_client* client, const dmabroker_allocation* all
                        dmabroker_error* error)
 {
     return guard(error, [&]() -> Result<> {
-        TRY(require(client, "client"));
+        const Turn turn = TRY(Turn::with(client));
         TRY(require(image, "image"));
         *image = nullptr;
         const dmabroker_allocation wanted = TRY(read_struct(allocation));
-        auto made = wanted.contents ? allocate_with_contents(*client, wanted)
-                                    : client->ask_for_image({.question = TRY(to_request(wanted))}, {});
+        auto made = wanted.contents ? allocate_with_contents(*turn, wanted)
+                                    : turn->ask_for_image({.question = TRY(to_request(wanted))}, {});
         *image = TRY(std::move(made)).release();
         return {};
     });
@@ -89,14 +89,14 @@ int dmabroker_open(dmabroker_client* client, const char* token, uint32_t rights,
                    dmabroker_error* error)
 {
     return guard(error, [&]() -> Result<> {
-        TRY(require(client, "client"));
+        const Turn turn = TRY(Turn::with(client));
         TRY(require(image, "image"));
         *image = nullptr;
         wire::Open request;
         request.token = TRY(to_token(token));
         request.rights = TRY(to_rights(rights));
         request.usage = TRY(to_usage(usage));
-        *image = TRY(client->open(request)).release();
+        *image = TRY(turn->open(request)).release();
         return {};
     });
 }
@@ -105,11 +105,11 @@ int dmabroker_register(dmabroker_client* client, const dmabroker_image_info* inf
                        uint64_t lease_ns, dmabroker_image** image, dmabroker_error* error)
 {
     return guard(error, [&]() -> Result<> {
-        TRY(require(client, "client"));
+        const Turn turn = TRY(Turn::with(client));
         TRY(require(image, "image"));
         *image = nullptr;
         Asked asked = TRY(asked_registration(info, fds, label, lease_ns));
-        *image = TRY(client->ask_for_image({.question = std::move(asked.question)}, std::move(asked.fds))).release();
+        *image = TRY(turn->ask_for_image({.question = std::move(asked.question)}, std::move(asked.fds))).release();
         return {};
     });
 }
@@ -130,11 +130,11 @@ int dmabroker_register_from_process(dmabroker_client* client, const dmabroker_im
                                     const char* label, uint64_t lease_ns, dmabroker_image** image, dmabroker_error* error)
 {
     return guard(error, [&]() -> Result<> {
-        TRY(require(client, "client"));
+        const Turn turn = TRY(Turn::with(client));
         TRY(require(image, "image"));
         *image = nullptr;
         Asked asked = TRY(asked_registration(info, pid, remote_fds, label, lease_ns));
-        *image = TRY(client->ask_for_image({.question = std::move(asked.question)}, std::move(asked.fds))).release();
+        *image = TRY(turn->ask_for_image({.question = std::move(asked.question)}, std::move(asked.fds))).release();
         return {};
     });
 }
@@ -148,16 +148,23 @@ int dmabroker_image_get_fd(const dmabroker_image* image, uint32_t memory)
     return image && memory < image->info.memory_count ? image->image.fd(memory) : -EINVAL;
 }
 
+void dmabroker_image_set_user_data(dmabroker_image* image, void* user_data)
+{
+    if (image) image->user_data = user_data;
+}
+
+void* dmabroker_image_get_user_data(const dmabroker_image* image) { return image ? image->user_data.load() : nullptr; }
+
 int dmabroker_image_token(dmabroker_image* image, const dmabroker_token_options* options, char token[DMABROKER_TOKEN_SIZE],
                           dmabroker_error* error)
 {
     return guard(error, [&]() -> Result<> {
-        Client* client = TRY(client_of(image));
         TRY(require(token, "token"));
         const dmabroker_token_options wanted = TRY(read_struct(options));
         const Rights rights = TRY(to_rights(wanted.rights));
+        const Turn turn = TRY(Turn::with(image));
         const Token minted =
-            TRY(client->mint({image->handle, rights, wanted.one_shot != 0, wanted.enforced != 0, wanted.lifetime_ns}));
+            TRY(turn->mint({image->handle, rights, wanted.one_shot != 0, wanted.enforced != 0, wanted.lifetime_ns}));
         const std::string text = to_string(minted);
         text.copy(token, DMABROKER_TOKEN_SIZE - 1);
         token[DMABROKER_TOKEN_SIZE - 1] = '\0';
@@ -167,17 +174,17 @@ int dmabroker_image_token(dmabroker_image* image, const dmabroker_token_options*
 
 int dmabroker_image_set_lease(dmabroker_image* image, uint64_t lease_ns, dmabroker_error* error)
 {
-    return guard(error, [&]() -> Result<> { return TRY(client_of(image))->set_lease(image->handle, lease_ns); });
+    return guard(error, [&]() -> Result<> { return TRY(Turn::with(image))->set_lease(image->handle, lease_ns); });
 }
 
-int dmabroker_cpu_map(const dmabroker_image* image, uint32_t access, dmabroker_cpu_mapping** mapping, dmabroker_error* error)
+int dmabroker_cpu_map(const dmabroker_image* image, uint32_t direction, dmabroker_cpu_mapping** mapping, dmabroker_error* error)
 {
     return guard(error, [&]() -> Result<> {
         TRY(require(image, "image"));
         TRY(require(mapping, "mapping"));
         *mapping = nullptr;
-        const Rights rights = TRY(to_rights(access));
-        *mapping = TRY(CpuMapping::create(*image, rights)).release();
+        const Directions directions = TRY(to_directions(direction));
+        *mapping = TRY(CpuMapping::create(*image, directions)).release();
         return {};
     });
 }
@@ -187,19 +194,19 @@ void* dmabroker_cpu_data(const dmabroker_cpu_mapping* mapping, uint32_t plane)
     return mapping ? mapping->data(plane) : nullptr;
 }
 
-int dmabroker_cpu_begin(dmabroker_cpu_mapping* mapping, uint32_t access, dmabroker_error* error)
+int dmabroker_cpu_begin(dmabroker_cpu_mapping* mapping, uint32_t direction, dmabroker_error* error)
 {
     return guard(error, [&]() -> Result<> {
         TRY(require(mapping, "mapping"));
-        return mapping->begin(TRY(to_rights(access)));
+        return mapping->begin(TRY(to_directions(direction)));
     });
 }
 
-int dmabroker_cpu_end(dmabroker_cpu_mapping* mapping, uint32_t access, dmabroker_error* error)
+int dmabroker_cpu_end(dmabroker_cpu_mapping* mapping, uint32_t direction, dmabroker_error* error)
 {
     return guard(error, [&]() -> Result<> {
         TRY(require(mapping, "mapping"));
-        return mapping->end(TRY(to_rights(access)));
+        return mapping->end(TRY(to_directions(direction)));
     });
 }
 

@@ -16,9 +16,9 @@ extern "C" {
 int dmabroker_state_capabilities(dmabroker_client* client, const dmabroker_capabilities* capabilities, dmabroker_error* error)
 {
     return guard(error, [&]() -> Result<> {
-        TRY(require(client, "client"));
+        const Turn turn = TRY(Turn::with(client));
         TRY(require(capabilities, "capabilities"));
-        return client->state(capabilities->table, capabilities->digest);
+        return turn->state(capabilities->table, capabilities->digest);
     });
 }
 
@@ -26,22 +26,22 @@ int dmabroker_join(dmabroker_client* client, const char* token, uint32_t rights,
                    dmabroker_image** image, dmabroker_error* error)
 {
     return guard(error, [&]() -> Result<> {
-        TRY(require(client, "client"));
+        const Turn turn = TRY(Turn::with(client));
         TRY(require(image, "image"));
         *image = nullptr;
         Asked asked = TRY(asked_join(token, rights, participant));
-        *image = TRY(client->ask_for_image({.question = std::move(asked.question)}, {})).release();
+        *image = TRY(turn->ask_for_image({.question = std::move(asked.question)}, {})).release();
         return {};
     });
 }
 
-int dmabroker_image_move(dmabroker_image* image, dmabroker_image** successor, dmabroker_error* error)
+int dmabroker_image_open_successor(dmabroker_image* image, dmabroker_image** successor, dmabroker_error* error)
 {
     return guard(error, [&]() -> Result<> {
         TRY(require(successor, "successor"));
         *successor = nullptr;
-        Client* client = TRY(client_of(image));
-        *successor = TRY(client->move(*image)).release();
+        const Turn turn = TRY(Turn::with(image));
+        *successor = TRY(turn->open_successor(*image)).release();
         return {};
     });
 }
@@ -49,23 +49,27 @@ int dmabroker_image_move(dmabroker_image* image, dmabroker_image** successor, dm
 int dmabroker_image_refresh(dmabroker_image* image, uint64_t* cost_ns, dmabroker_error* error)
 {
     return guard(error, [&]() -> Result<> {
-        Client* client = TRY(client_of(image));
+        const Turn turn = TRY(Turn::with(image));
         const wire::Refresh question = TRY(asked_refresh(*image));
-        const std::uint64_t cost = TRY(client->refresh(question));
+        const std::uint64_t cost = TRY(turn->refresh(question));
         if (cost_ns) *cost_ns = cost;
         return {};
     });
 }
 
-uint64_t dmabroker_last_request(const dmabroker_client* client) { return client ? client->last_request().value : 0; }
+uint64_t dmabroker_last_request(const dmabroker_client* client)
+{
+    const auto turn = Turn::with(client);
+    return turn ? (*turn)->last_request().value : 0;
+}
 
 int dmabroker_why(dmabroker_client* client, uint64_t request, uint64_t image, char** json, dmabroker_error* error)
 {
     return guard(error, [&]() -> Result<> {
-        TRY(require(client, "client"));
+        const Turn turn = TRY(Turn::with(client));
         TRY(require(json, "json"));
         *json = nullptr;
-        const Decision decision = TRY(client->why({RequestId{request}, ImageId{image}}));
+        const Decision decision = TRY(turn->why({RequestId{request}, ImageId{image}}));
         return copy_out(wire::to_json(decision), json);
     });
 }
@@ -73,8 +77,8 @@ int dmabroker_why(dmabroker_client* client, uint64_t request, uint64_t image, ch
 int dmabroker_manage_proofs(dmabroker_client* client, int action, dmabroker_error* error)
 {
     return guard(error, [&]() -> Result<> {
-        TRY(require(client, "client"));
-        return client->manage_proofs(TRY(asked_proofs(action)));
+        const Turn turn = TRY(Turn::with(client));
+        return turn->manage_proofs(TRY(asked_proofs(action)));
     });
 }
 

@@ -26,8 +26,8 @@ int dmabroker_allocate_start(dmabroker_client* client, const dmabroker_allocatio
                              uint64_t* operation, dmabroker_error* error)
 {
     return guard(error, [&]() -> Result<> {
-        TRY(require(client, "client"));
-        return start(*client, TRY(asked_allocation(allocation)), user_data, operation);
+        const Turn turn = TRY(Turn::with(client));
+        return start(*turn, TRY(asked_allocation(allocation)), user_data, operation);
     });
 }
 
@@ -35,8 +35,8 @@ int dmabroker_join_start(dmabroker_client* client, const char* token, uint32_t r
                          void* user_data, uint64_t* operation, dmabroker_error* error)
 {
     return guard(error, [&]() -> Result<> {
-        TRY(require(client, "client"));
-        return start(*client, TRY(asked_join(token, rights, participant)), user_data, operation);
+        const Turn turn = TRY(Turn::with(client));
+        return start(*turn, TRY(asked_join(token, rights, participant)), user_data, operation);
     });
 }
 
@@ -44,16 +44,16 @@ int dmabroker_register_start(dmabroker_client* client, const dmabroker_image_inf
                              uint64_t lease_ns, void* user_data, uint64_t* operation, dmabroker_error* error)
 {
     return guard(error, [&]() -> Result<> {
-        TRY(require(client, "client"));
-        return start(*client, TRY(asked_registration(info, fds, label, lease_ns)), user_data, operation);
+        const Turn turn = TRY(Turn::with(client));
+        return start(*turn, TRY(asked_registration(info, fds, label, lease_ns)), user_data, operation);
     });
 }
 
 int dmabroker_image_refresh_start(dmabroker_image* image, void* user_data, uint64_t* operation, dmabroker_error* error)
 {
     return guard(error, [&]() -> Result<> {
-        Client* client = TRY(client_of(image));
-        return start(*client, {TRY(asked_refresh(*image)), {}}, user_data, operation);
+        const Turn turn = TRY(Turn::with(image));
+        return start(*turn, {TRY(asked_refresh(*image)), {}}, user_data, operation);
     });
 }
 
@@ -61,16 +61,16 @@ int dmabroker_manage_proofs_start(dmabroker_client* client, int action, void* us
                                   dmabroker_error* error)
 {
     return guard(error, [&]() -> Result<> {
-        TRY(require(client, "client"));
-        return start(*client, {TRY(asked_proofs(action)), {}}, user_data, operation);
+        const Turn turn = TRY(Turn::with(client));
+        return start(*turn, {TRY(asked_proofs(action)), {}}, user_data, operation);
     });
 }
 
 int dmabroker_cancel(dmabroker_client* client, uint64_t operation, dmabroker_error* error)
 {
     return guard(error, [&]() -> Result<> {
-        TRY(require(client, "client"));
-        return client->cancel(operation);
+        const Turn turn = TRY(Turn::with(client));
+        return turn->cancel(operation);
     });
 }
 

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: MIT
-// The quick requests of one client, the table of its holds, and its events. Images do not own their client
-// and it does not own them: the client's end sets their back-pointers to null, an image's end takes it out
-// of the table. What the broker answers is compared with what was asked, because callers size their loops
-// by the request. Slow requests are in operations.cpp.
+// The quick requests of one client and its events. Images do not own their client and it does not own them: both know the
+// table of holds. Whoever calls has the client's turn (turn.hpp). What the broker answers is compared with what was asked,
+// because callers size their loops by the request. Slow requests are in operations.cpp.
 #include "libclient/client.hpp"
 
 #include "libclient/convert.hpp"
@@ -40,7 +39,7 @@ Result<std::unique_ptr<dmabroker_client>> Client::create(UniqueFd socket, Addres
     return client;
 }
 
-Client::~Client() { disown_images(); }
+Client::~Client() { holds_->leave(); }
 
 // ---- holds -----------------------------------------------------------------------------------------
 
@@ -51,7 +50,8 @@ Result<std::unique_ptr<dmabroker_image>> Client::hold(const wire::ImageReply& re
     std::unique_ptr<dmabroker_image> held;
     try {
         held.reset(new dmabroker_image{std::move(*image)});
-        if (!holds_.emplace(reply.handle, held.get()).second)
+        held->handle = reply.handle;
+        if (!holds_->add(*held))
             return connection_.end(Error{Errc::protocol_violation, "the broker gave a handle that this client has already"});
     } catch (const std::bad_alloc&) {
         connection_.release(reply.handle);
@@ -59,33 +59,13 @@ Result<std::unique_ptr<dmabroker_image>> Client::hold(const wire::ImageReply& re
     }
     held->rights = reply.rights;
     held->protection = reply.protection;
-    held->handle = reply.handle;
     held->id = reply.image;
     held->request = reply.request;
     held->source = reply.source;
     held->timeout_ns = connection_.timeout_ns();
     describe(*held);
-    held->client = this;
+    held->holds = holds_;
     return held;
-}
-
-void Client::forget(dmabroker_image& image) noexcept
-{
-    holds_.erase(image.handle);
-    image.client = nullptr;
-    connection_.release(image.handle);
-}
-
-void Client::disown_images()
-{
-    for (const auto& [handle, image] : holds_) image->client = nullptr;
-    holds_.clear();
-}
-
-dmabroker_image* Client::find(HandleId handle) const
-{
-    const auto found = holds_.find(handle);
-    return found == holds_.end() ? nullptr : found->second;
 }
 
 // ---- requests --------------------------------------------------------------------------------------
@@ -131,7 +111,7 @@ Result<std::unique_ptr<dmabroker_image>> Client::open(const wire::Open& request)
     return hold(*reply, wire::take_image_fds(connection_.fds(), *reply));
 }
 
-Result<std::unique_ptr<dmabroker_image>> Client::move(const dmabroker_image& image)
+Result<std::unique_ptr<dmabroker_image>> Client::open_successor(const dmabroker_image& image)
 {
     wire::ImageReply* reply = TRY(ask<wire::ImageReply>(wire::Move{image.handle}));
     // What is negotiated anew is everything but the size.
@@ -229,11 +209,12 @@ Result<> Client::dispatch()
 Result<> Client::happened()
 {
     if (const auto* revoked = std::get_if<wire::ImageRevoked>(&connection_.last())) {
-        dmabroker_image* image = find(revoked->handle);
-        if (!image || std::exchange(image->revoked, true)) return {};
+        bool first = false;
+        holds_->with(revoked->handle, [&](dmabroker_image& image) { first = !std::exchange(image.revoked, true); });
+        if (!first) return {};
         queue(*revoked);
     } else if (const auto* replaced = std::get_if<wire::ImageReplaced>(&connection_.last())) {
-        if (find(replaced->handle)) queue(*replaced);
+        if (holds_->with(replaced->handle, [](const dmabroker_image&) {})) queue(*replaced);
     } else {
         return connection_.end(Error{Errc::protocol_violation, "an answer without the request's serial"});
     }
@@ -252,20 +233,27 @@ bool Client::tell(const wire::ImageRevoked& revoked, dmabroker_event& event)
 {
     --image_events_;
     event.type = DMABROKER_EVENT_IMAGE_REVOKED;
-    event.image = find(revoked.handle);
     set_text(event.text, "the image was revoked: nobody new can open it");
-    return event.image != nullptr;
+    return tell_of(revoked.handle, event);
 }
 
 bool Client::tell(const wire::ImageReplaced& replaced, dmabroker_event& event)
 {
     --image_events_;
     event.type = DMABROKER_EVENT_IMAGE_REPLACED;
-    event.image = find(replaced.handle);
     event.successor = replaced.successor.value;
     event.request = replaced.request.value;
     set_text(event.text, "somebody joined who cannot use this image; all can use its successor");
-    return event.image != nullptr;
+    return tell_of(replaced.handle, event);
+}
+
+/// False: the image was closed meanwhile.
+bool Client::tell_of(HandleId handle, dmabroker_event& event)
+{
+    return holds_->with(handle, [&](dmabroker_image& image) {
+        event.image = &image;
+        event.user_data = image.user_data;
+    });
 }
 
 bool Client::tell_end(dmabroker_event& event)
@@ -298,7 +286,7 @@ Result<bool> Client::reconnect()
     end_told_ = false;
     if (resumed) return true;
     stated_.clear();
-    disown_images();
+    holds_->forget_all();
     fail_operations(Error{Errc::interrupted, "the broker does not know this client any more; ask again"});
     return false;
 }
@@ -309,5 +297,5 @@ dmabroker_image::~dmabroker_image()
 {
     // Before the broker hears of it: what it takes back is only reused when nobody else has it open.
     std::move(image).take_fds().clear();
-    if (client) client->forget(*this);
+    if (holds) holds->end(*this);
 }

@@ -3,6 +3,7 @@
 #pragma once
 #include "libclient/connection.hpp"
 #include "libclient/operation.hpp"
+#include "libclient/turn.hpp"
 
 #include <list>
 #include <unordered_map>
@@ -31,7 +32,7 @@ public:
     // Quick: asked and waited for.
     Result<std::unique_ptr<dmabroker_image>> open(const wire::Open&);
     /// A hold on what replaced the image.
-    Result<std::unique_ptr<dmabroker_image>> move(const dmabroker_image&);
+    Result<std::unique_ptr<dmabroker_image>> open_successor(const dmabroker_image&);
     Result<Token> mint(const wire::MintToken&);
     Result<> revoke(const Token&);
     Result<> revoke(ImageId);
@@ -41,8 +42,10 @@ public:
     Result<> state(const Capabilities&, const Digest&);
     Result<Decision> why(const wire::Why&);
 
-    /// The hold ends: gives its handle back.
-    void forget(dmabroker_image&) noexcept;
+    /// A hold has ended.
+    void give_back(HandleId handle) noexcept { connection_.release(handle); }
+    /// Of all that came from it.
+    const std::shared_ptr<Holds>& holds() const { return holds_; }
     /// Reads what is there. Fails when the connection has ended.
     Result<> dispatch();
     /// False: none left.
@@ -84,18 +87,17 @@ private:
     void tell_negotiation(Operation&);
 
     Result<std::unique_ptr<dmabroker_image>> hold(const wire::ImageReply&, ImageFds);
-    void disown_images();
-    dmabroker_image* find(HandleId) const;
 
     Result<> happened();
     void queue(Event);
     bool tell(const wire::ImageRevoked&, dmabroker_event&);
     bool tell(const wire::ImageReplaced&, dmabroker_event&);
+    bool tell_of(HandleId, dmabroker_event&);
     bool tell(std::unique_ptr<Operation>&, dmabroker_event&);
     bool tell_end(dmabroker_event&);
 
     Connection connection_;
-    std::unordered_map<HandleId, dmabroker_image*> holds_;
+    std::shared_ptr<Holds> holds_ = std::make_shared<Holds>(*this);
     std::vector<Digest> stated_; ///< tables that the broker keeps for this client
     RequestId last_request_;
     std::vector<Candidate> candidates_; ///< of the last allocation
@@ -115,17 +117,3 @@ private:
 struct dmabroker_client final : dmb::Client {
     using Client::Client;
 };
-
-namespace dmb {
-
-/// The client that an image came from, while that is open.
-inline Result<Client*> client_of(const dmabroker_image* image)
-{
-    if (!image) return fail(Errc::invalid_argument, "image is NULL");
-    if (image->client) return image->client;
-    return fail(Errc::disconnected,
-                "the broker knows nothing of this image: its client was closed or reconnected as a new one, "
-                "or it was adopted and never had one");
-}
-
-} // namespace dmb

@@ -4,6 +4,7 @@
 // because the broker takes no other. Which of the two ways is taken is decided in c_api_image.cpp and operations.cpp.
 #include "libclient/contents.hpp"
 
+#include "libclient/arguments.hpp"
 #include "libclient/import/cpu_map.hpp"
 #include "proto/base/checked.hpp"
 #include "proto/image/format_table.hpp"
@@ -67,6 +68,7 @@ std::uint64_t packed_size(const FormatInfo& format, Extent size)
 Result<dmabroker_pixels> check_contents(Extent size, FourCC code, const dmabroker_pixels& pixels)
 {
     TRY(check_size(size, code));
+    TRY(check_reserved(pixels));
     const FormatInfo* format = TRY(known_format(code));
     dmabroker_pixels out = pixels;
     for (std::size_t i = 0; i < format->plane_count; ++i) {
@@ -122,11 +124,11 @@ Result<> write_contents(const dmabroker_image& image, const dmabroker_pixels& pi
 {
     const ImageDesc& desc = image.image.desc();
     const FormatInfo* format = TRY(known_format(desc.format));
-    const std::unique_ptr<CpuMapping> mapping = TRY(CpuMapping::create(image, Right::write));
-    TRY(mapping->begin(Right::write));
+    const std::unique_ptr<CpuMapping> mapping = TRY(CpuMapping::create(image, Direction::write));
+    TRY(mapping->begin(Direction::write));
     for (std::size_t i = 0; i < format->plane_count; ++i)
         copy_rows(mapping->data(i), desc.planes[i].stride, pixels.data[i], pixels.stride[i], rows_of(*format, i, desc.size));
-    return mapping->end(Right::write);
+    return mapping->end(Direction::write);
 }
 
 } // namespace dmb

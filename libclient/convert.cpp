@@ -71,6 +71,7 @@ Result<> to_planes(const dmabroker_image_info& from, ImageDesc& desc)
                     from.memory_count, max_planes);
     for (std::size_t i = 0; i < from.plane_count; ++i) {
         const dmabroker_plane& plane = from.planes[i];
+        TRY(check_reserved(plane));
         if (plane.memory >= from.memory_count)
             return fail(Errc::bad_layout, "plane {} points at memory {}, there are {}", i, plane.memory, from.memory_count);
         desc.planes.push_back({static_cast<std::uint8_t>(plane.memory), plane.stride, plane.offset});
@@ -91,6 +92,7 @@ Result<Colour> to_colour(const dmabroker_colour& from, FourCC format)
 
 Result<Colour> to_colour(const dmabroker_colour& from, const Colour& otherwise)
 {
+    TRY(check_reserved(from));
     Colour colour = otherwise;
     colour.primaries = TRY(to_code_point(from.primaries, otherwise.primaries, "primaries"));
     colour.transfer = TRY(to_code_point(from.transfer, otherwise.transfer, "transfer"));
@@ -113,7 +115,8 @@ dmabroker_colour to_c(const Colour& colour)
             from_code_point(colour.siting),
             from_code_point(colour.alpha),
             to_c(colour.mastering),
-            {colour.light.max_cll, colour.light.max_fall}};
+            {colour.light.max_cll, colour.light.max_fall},
+            {}};
 }
 
 Result<> copy_out(std::string_view text, char** out)
@@ -268,7 +271,7 @@ void fill(dmabroker_image_info& info, const ImageDesc& desc)
     info.plane_count = static_cast<std::uint32_t>(desc.planes.size());
     info.memory_count = static_cast<std::uint32_t>(desc.memories.size());
     for (std::size_t i = 0; i < desc.planes.size(); ++i)
-        info.planes[i] = {desc.planes[i].memory, desc.planes[i].stride, desc.planes[i].offset};
+        info.planes[i] = {desc.planes[i].memory, desc.planes[i].stride, desc.planes[i].offset, 0};
     for (std::size_t i = 0; i < desc.memories.size(); ++i) info.memory_size[i] = desc.memories[i].size;
     info.render_node = desc.device.render_node;
     std::ranges::copy(desc.device.device_uuid, info.device_uuid);

@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: MIT
 // What `dmabroker_image *` points at: one hold on an image. It owns its descriptors, so it serves
-// mappings and imports whatever became of its client; `client` is null once that was closed.
+// mappings and imports whatever became of its client.
 #pragma once
 #include "proto/image/image.hpp"
 #include "proto/inspect/snapshot.hpp"
 
+#include <atomic>
 #include <dmabroker/dmabroker.h>
+#include <memory>
 
 namespace dmb {
-class Client;
+class Holds;
 }
 
 struct dmabroker_image {
@@ -24,6 +26,7 @@ struct dmabroker_image {
     std::uint64_t timeout_ns = 0; ///< its connection's; bounds waits for pending GPU work
     dmabroker_image_info info{};  ///< the same, in the shape of the C ABI
 
-    dmb::Client* client = nullptr; ///< has it in its table
-    bool revoked = false;
+    std::shared_ptr<dmb::Holds> holds;      ///< its client's; null: adopted
+    std::atomic<void*> user_data = nullptr; ///< the caller's
+    bool revoked = false;                   ///< and told; in a turn
 };

@@ -39,7 +39,7 @@ class Suite:
     gtest: bool = False
 
 
-SLOWDOWN = {"host": 1, "asan": 1, "fuzz": 1, "valgrind": 3, "vm": 5, "virgl": 5, "systemd": 5}
+SLOWDOWN = {"host": 1, "asan": 2, "fuzz": 1, "valgrind": 3, "vm": 5, "virgl": 5, "systemd": 5}
 
 SUITES = [
     Suite("bench", "{src}/tests/bench/compare {build} --check", timeout=120),
@@ -49,6 +49,9 @@ SUITES = [
     Suite("pairs", "{build}/tests/drm/pairs", ("host", "vm", "virgl"), timeout=120, fast=True),
     Suite("opaque_paths", "{build}/tests/drm/opaque_paths", timeout=300),
     Suite("tools/large_image", "{build}/tests/tools/large_image", timeout=180, gtest=True),
+    Suite("abi", "python3 {src}/tests/libclient/abi.py {build}", fast=True),
+    Suite("headers", "python3 {src}/tests/libclient/headers.py", timeout=400),
+    Suite("package", "python3 {src}/tests/libclient/package.py {build}", fast=True),
     Suite("layering", "python3 {src}/tests/layering.py", fast=True),
     Suite("format", "{src}/tests/format", timeout=240),
     Suite("python_client", "python3 {src}/tests/integration/python_client.py {build}/daemon/dmabrokerd", ("host", "asan"), fast=True),

@@ -122,14 +122,15 @@ Result<> add_planes(Exported& exported, const Functions& f, const Egl& egl, EGLD
 Result<std::unique_ptr<dmabroker_image>> export_egl(Client& client, const dmabroker_egl* egl, const dmabroker_egl_source* given,
                                                     const dmabroker_export_options* options)
 {
-    const Egl loaded = TRY(Egl::load(egl));
-    const Functions f = TRY(load_functions(loaded, egl->get_proc));
     const dmabroker_egl_source from = TRY(read_struct(given));
-    const Source source = TRY(Source::create(f, *egl, from, loaded));
-    const Shape shape = TRY(query(f, loaded, egl->display, source.image()));
-    Exported exported = TRY(Exported::begin({from.width, from.height}, shape.format, shape.modifier, options));
-    exported.set_device(loaded.describe(*egl).id);
-    TRY(add_planes(exported, f, loaded, egl->display, source.image(), shape.planes));
+    const dmabroker_export_options wanted = TRY(read_optional(options));
+    const Egl loaded = TRY(Egl::load(egl));
+    const Functions f = TRY(load_functions(loaded, loaded.app().get_proc));
+    const Source source = TRY(Source::create(f, loaded.app(), from, loaded));
+    const Shape shape = TRY(query(f, loaded, loaded.app().display, source.image()));
+    Exported exported = TRY(Exported::begin({from.width, from.height}, shape.format, shape.modifier, wanted));
+    exported.set_device(loaded.describe().id);
+    TRY(add_planes(exported, f, loaded, loaded.app().display, source.image(), shape.planes));
     return std::move(exported).register_at(client);
 }
 
@@ -142,10 +143,10 @@ DMABROKER_API int dmabroker_egl_export(dmabroker_client* client, const dmabroker
                                        const dmabroker_export_options* options, dmabroker_image** image, dmabroker_error* error)
 {
     return dmb::guard(error, [&]() -> dmb::Result<> {
-        TRY(dmb::require(client, "client"));
+        const dmb::Turn turn = TRY(dmb::Turn::with(client));
         TRY(dmb::require(image, "image"));
         *image = nullptr;
-        *image = TRY(dmb::exporting::export_egl(*client, egl, source, options)).release();
+        *image = TRY(dmb::exporting::export_egl(*turn, egl, source, options)).release();
         return {};
     });
 }

@@ -13,10 +13,10 @@
 
 namespace dmb::exporting {
 
-Result<Exported> Exported::begin(Extent size, FourCC format, Modifier modifier, const dmabroker_export_options* options)
+Result<Exported> Exported::begin(Extent size, FourCC format, Modifier modifier, const dmabroker_export_options& options)
 {
     Exported out;
-    if (options) out.options_ = TRY(read_struct(options));
+    out.options_ = options;
     if (!find_format(format))
         return fail(Errc::unknown_format, "format {} is not known; `dmabrokerctl formats` lists those that are",
                     to_string(format));

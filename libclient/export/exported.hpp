@@ -3,14 +3,14 @@
 #pragma once
 #include "libclient/client.hpp"
 
+#include <dmabroker/export.h>
 #include <memory>
 
 namespace dmb::exporting {
 
 class Exported {
 public:
-    /// `options` may be null: no label, no lease, no usage, the format's default colours.
-    static Result<Exported> begin(Extent, FourCC, Modifier, const dmabroker_export_options* options);
+    static Result<Exported> begin(Extent, FourCC, Modifier, const dmabroker_export_options&);
 
     /// Another memory object, in the order in which planes name them. Judged: the broker takes only dma-bufs that
     /// can be written and sealed memfds. Memory that is there already keeps its first index, which is returned.

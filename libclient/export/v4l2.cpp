@@ -130,9 +130,10 @@ Result<std::unique_ptr<dmabroker_image>> export_v4l2(Client& client, const dmabr
                                                      const dmabroker_export_options* options)
 {
     const dmabroker_v4l2_source from = TRY(read_struct(given));
+    const dmabroker_export_options wanted = TRY(read_optional(options));
     const Format format = TRY(read_format(from));
     const FormatInfo* info = TRY(find_drm_format(format));
-    Exported exported = TRY(Exported::begin(format.size, info->fourcc, modifier_linear, options));
+    Exported exported = TRY(Exported::begin(format.size, info->fourcc, modifier_linear, wanted));
     TRY(exported.set_colour(from_v4l2(format.colour, info->fourcc)));
     for (std::size_t i = 0; i < format.memories; ++i) {
         UniqueFd fd = TRY(export_memory(from, i));
@@ -171,10 +172,10 @@ DMABROKER_API int dmabroker_v4l2_export(dmabroker_client* client, const dmabroke
                                         dmabroker_error* error)
 {
     return dmb::guard(error, [&]() -> dmb::Result<> {
-        TRY(dmb::require(client, "client"));
+        const dmb::Turn turn = TRY(dmb::Turn::with(client));
         TRY(dmb::require(image, "image"));
         *image = nullptr;
-        *image = TRY(dmb::exporting::export_v4l2(*client, source, options)).release();
+        *image = TRY(dmb::exporting::export_v4l2(*turn, source, options)).release();
         return {};
     });
 }

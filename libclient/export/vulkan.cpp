@@ -62,7 +62,7 @@ public:
     {
     }
 
-    Result<Exported> run(const dmabroker_export_options* options)
+    Result<Exported> run(const dmabroker_export_options& options)
     {
         Modifier modifier = modifier_linear;
         std::size_t planes = format_.plane_count;
@@ -135,10 +135,11 @@ Result<std::unique_ptr<dmabroker_image>> export_vulkan(Client& client, const dma
                                                        const dmabroker_export_options* options)
 {
     const dmabroker_vulkan_source from = TRY(read_struct(given));
+    const dmabroker_export_options wanted = TRY(read_optional(options));
     TRY(check_source(from));
     const FormatInfo* format = TRY(find_source_format(from));
     const Vulkan loaded = TRY(Vulkan::load(vulkan));
-    Exported exported = TRY(Exporter(loaded, from, *format).run(options));
+    Exported exported = TRY(Exporter(loaded, from, *format).run(wanted));
     return std::move(exported).register_at(client);
 }
 
@@ -152,10 +153,10 @@ DMABROKER_API int dmabroker_vulkan_export(dmabroker_client* client, const dmabro
                                           dmabroker_image** image, dmabroker_error* error)
 {
     return dmb::guard(error, [&]() -> dmb::Result<> {
-        TRY(dmb::require(client, "client"));
+        const dmb::Turn turn = TRY(dmb::Turn::with(client));
         TRY(dmb::require(image, "image"));
         *image = nullptr;
-        *image = TRY(dmb::exporting::export_vulkan(*client, vulkan, source, options)).release();
+        *image = TRY(dmb::exporting::export_vulkan(*turn, vulkan, source, options)).release();
         return {};
     });
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// mmap of every memory object, and DMA_BUF_IOCTL_SYNC around accesses (linux/dma-buf.h). The mapping
+// mmap of every memory object, and DMA_BUF_IOCTL_SYNC around what the CPU does (linux/dma-buf.h). The mapping
 // owns its descriptors, so it outlives the image and the client.
 //
 // A mapping that could fault must not be made: the real size is asked of the kernel, a memfd must be
@@ -42,14 +42,19 @@ Result<> check_layout_is_readable(const ImageDesc& desc)
     return {};
 }
 
-Result<> check_rights(const dmabroker_image& image, Rights access)
+std::string_view word(Directions directions)
 {
-    const Rights both = Right::read | Right::write;
-    if (access.empty() || !both.has(access)) return fail(Errc::invalid_argument, "access must be READ, WRITE or both");
-    if (!image.rights.has(access))
-        return fail(Errc::denied, "this hold has the rights {}; open the image with {}", to_string(image.rights),
-                    to_string(access));
-    return {};
+    if (directions == Directions(Direction::read)) return "reading";
+    return directions == Directions(Direction::write) ? "writing" : "reading and writing";
+}
+
+Result<> check_rights(const dmabroker_image& image, Directions directions)
+{
+    const bool may_read = image.rights.has(Right::read) || !directions.has(Direction::read);
+    const bool may_write = image.rights.has(Right::write) || !directions.has(Direction::write);
+    if (may_read && may_write) return {};
+    return fail(Errc::denied, "this hold has the rights {}, which does not allow {}; open the image with more",
+                to_string(image.rights), word(directions));
 }
 
 bool is_sealed_memfd(int fd)
@@ -84,9 +89,9 @@ std::uint64_t now_ms()
 
 /// Pending fences, waited for with a limit: DMA_BUF_IOCTL_SYNC has none. poll(2) on a dma-buf: POLLIN when
 /// its writers are done, POLLOUT when its readers are too.
-Result<> wait_idle(int fd, Rights access, std::uint64_t timeout_ns)
+Result<> wait_idle(int fd, Directions directions, std::uint64_t timeout_ns)
 {
-    pollfd p{fd, static_cast<short>(access.has(Right::write) ? POLLOUT : POLLIN), 0};
+    pollfd p{fd, static_cast<short>(directions.has(Direction::write) ? POLLOUT : POLLIN), 0};
     const std::uint64_t end = timeout_ns ? now_ms() + timeout_ns / 1'000'000 + 1 : UINT64_MAX;
     int ready;
     do {
@@ -97,10 +102,7 @@ Result<> wait_idle(int fd, Rights access, std::uint64_t timeout_ns)
     return {};
 }
 
-std::uint64_t direction(Rights access)
-{
-    return (access.has(Right::read) ? DMA_BUF_SYNC_READ : 0) | (access.has(Right::write) ? DMA_BUF_SYNC_WRITE : 0);
-}
+static_assert(DMABROKER_DIRECTION_READ == DMA_BUF_SYNC_READ && DMABROKER_DIRECTION_WRITE == DMA_BUF_SYNC_WRITE);
 
 Result<> synchronise(int fd, std::uint64_t flags)
 {
@@ -114,6 +116,13 @@ Result<> synchronise(int fd, std::uint64_t flags)
 
 } // namespace
 
+Result<Directions> to_directions(std::uint32_t flags)
+{
+    const auto directions = Directions::from_bits(flags);
+    if (flags != 0 && flags <= (DMABROKER_DIRECTION_READ | DMABROKER_DIRECTION_WRITE)) return directions;
+    return fail(Errc::invalid_argument, "direction {}: use DMABROKER_DIRECTION_READ, _WRITE or both", flags);
+}
+
 Result<> CpuMapping::add(const dmabroker_image& image, std::size_t memory)
 {
     const ImageDesc& desc = image.image.desc();
@@ -126,7 +135,7 @@ Result<> CpuMapping::add(const dmabroker_image& image, std::size_t memory)
         if (copy < 0) return fail_errno(Errc::internal, "duplicate a descriptor", errno);
         part.dma_buf = UniqueFd::adopt(copy);
     }
-    const int protection = PROT_READ | (access_.has(Right::write) ? PROT_WRITE : 0);
+    const int protection = PROT_READ | (directions_.has(Direction::write) ? PROT_WRITE : 0);
     void* address = ::mmap(nullptr, size, protection, MAP_SHARED, fd, 0);
     if (address == MAP_FAILED)
         return fail(Errc::import_failed, "mmap of memory {}: {}; its driver may not allow the CPU to map it", memory,
@@ -137,15 +146,15 @@ Result<> CpuMapping::add(const dmabroker_image& image, std::size_t memory)
     return {};
 }
 
-Result<std::unique_ptr<dmabroker_cpu_mapping>> CpuMapping::create(const dmabroker_image& image, Rights access)
+Result<std::unique_ptr<dmabroker_cpu_mapping>> CpuMapping::create(const dmabroker_image& image, Directions directions)
 {
     const ImageDesc& desc = image.image.desc();
-    TRY(check_rights(image, access));
+    TRY(check_rights(image, directions));
     TRY(check_layout_is_readable(desc));
-    if (access.has(Right::write) && image.protection == Protection::read_only_descriptor)
+    if (directions.has(Direction::write) && image.protection == Protection::read_only_descriptor)
         return fail(Errc::denied, "the descriptor is read-only; open the image with the WRITE right");
     auto mapping = std::make_unique<dmabroker_cpu_mapping>();
-    mapping->access_ = access;
+    mapping->directions_ = directions;
     mapping->timeout_ns_ = image.timeout_ns;
     for (std::size_t i = 0; i < desc.memories.size(); ++i) TRY(mapping->add(image, i));
     for (const Plane& plane : desc.planes) mapping->planes_.push_back(mapping->parts_[plane.memory].address + plane.offset);
@@ -157,34 +166,34 @@ CpuMapping::~CpuMapping()
     for (const Part& part : parts_) ::munmap(part.address, part.size);
 }
 
-Result<> CpuMapping::check(Rights access) const
+Result<> CpuMapping::check(Directions directions) const
 {
-    if (!access.empty() && access_.has(access)) return {};
-    return fail(Errc::invalid_argument, "the image was mapped for {}, not for {}", to_string(access_), to_string(access));
+    if (directions_.has(directions)) return {};
+    return fail(Errc::invalid_argument, "the image was mapped for {}, not for {}", word(directions_), word(directions));
 }
 
-Result<> CpuMapping::begin(Rights access)
+Result<> CpuMapping::begin(Directions directions)
 {
-    TRY(check(access));
+    TRY(check(directions));
     for (std::size_t i = 0; i < parts_.size(); ++i) {
         const int fd = parts_[i].dma_buf.get();
         if (fd < 0) continue;
-        auto ready = wait_idle(fd, access, timeout_ns_);
-        if (ready) ready = synchronise(fd, DMA_BUF_SYNC_START | direction(access));
+        auto ready = wait_idle(fd, directions, timeout_ns_);
+        if (ready) ready = synchronise(fd, DMA_BUF_SYNC_START | directions.bits);
         if (ready) continue;
         // A begin that failed has no end.
         while (i-- > 0)
-            if (parts_[i].dma_buf) (void)synchronise(parts_[i].dma_buf.get(), DMA_BUF_SYNC_END | direction(access));
+            if (parts_[i].dma_buf) (void)synchronise(parts_[i].dma_buf.get(), DMA_BUF_SYNC_END | directions.bits);
         return ready;
     }
     return {};
 }
 
-Result<> CpuMapping::end(Rights access)
+Result<> CpuMapping::end(Directions directions)
 {
-    TRY(check(access));
+    TRY(check(directions));
     for (const Part& part : parts_)
-        if (part.dma_buf) TRY(synchronise(part.dma_buf.get(), DMA_BUF_SYNC_END | direction(access)));
+        if (part.dma_buf) TRY(synchronise(part.dma_buf.get(), DMA_BUF_SYNC_END | directions.bits));
     return {};
 }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The CPU as an importer: mappings of an image's memory objects, and the brackets around every access.
+// The CPU as an importer: mappings of an image's memory objects, and the brackets around reading and writing.
 #pragma once
 #include "libclient/handle.hpp"
 
@@ -9,10 +9,16 @@ struct dmabroker_cpu_mapping;
 
 namespace dmb {
 
+/// What the CPU does with pixels; the numbers of enum dmabroker_direction.
+enum class Direction : std::uint32_t { read = DMABROKER_DIRECTION_READ, write = DMABROKER_DIRECTION_WRITE };
+using Directions = Flags<Direction>;
+/// Not empty, known flags only.
+Result<Directions> to_directions(std::uint32_t flags);
+
 class CpuMapping {
 public:
-    /// `access`: read, write or both. Refuses what the CPU would misread or what it may not do.
-    static Result<std::unique_ptr<dmabroker_cpu_mapping>> create(const dmabroker_image&, Rights access);
+    /// Refuses what the CPU would misread or what it may not do.
+    static Result<std::unique_ptr<dmabroker_cpu_mapping>> create(const dmabroker_image&, Directions);
     CpuMapping() = default;
     ~CpuMapping();
     CpuMapping(const CpuMapping&) = delete;
@@ -21,8 +27,8 @@ public:
     /// First byte of the plane's first row; null for a plane that is not there.
     std::byte* data(std::size_t plane) const { return plane < planes_.size() ? planes_[plane] : nullptr; }
     /// Waits for pending GPU work, at most the connection's time limit.
-    Result<> begin(Rights access);
-    Result<> end(Rights access);
+    Result<> begin(Directions);
+    Result<> end(Directions);
 
 private:
     struct Part {
@@ -31,11 +37,11 @@ private:
         UniqueFd dma_buf; ///< for the brackets; none for memfds
     };
     Result<> add(const dmabroker_image&, std::size_t memory);
-    Result<> check(Rights access) const;
+    Result<> check(Directions) const;
 
     BoundedVector<Part, max_planes> parts_;
     BoundedVector<std::byte*, max_planes> planes_;
-    Rights access_;
+    Directions directions_;
     std::uint64_t timeout_ns_ = 0;
 };
 

@@ -158,15 +158,15 @@ private:
 
 Result<> import_egl(const dmabroker_image* image, const dmabroker_egl* egl, std::uint32_t flags, dmabroker_egl_images* out)
 {
-    if (!image || !out || out->struct_size < sizeof(dmabroker_egl_images))
-        return fail(Errc::invalid_argument, "pass an image, and a dmabroker_egl_images with its struct_size set");
-    *out = {.struct_size = out->struct_size};
-    TRY(check_picture(*image, flags));
-    if (image->image.desc().kind == MemoryKind::opaque)
-        return fail(Errc::import_refused, "opaque memory has no EGLImage; import it with dmabroker_gl_import");
-    const Egl loaded = TRY(Egl::load(egl));
-    TRY(check_for_driver(*image, loaded.driver(), (flags & DMABROKER_IMPORT_WRITE) != 0));
-    return Importer(*image, loaded, *out).run(flags);
+    return fill_struct(out, [&](dmabroker_egl_images& made) -> Result<> {
+        TRY(require(image, "image"));
+        TRY(check_picture(*image, flags));
+        if (image->image.desc().kind == MemoryKind::opaque)
+            return fail(Errc::import_refused, "opaque memory has no EGLImage; import it with dmabroker_gl_import");
+        const Egl loaded = TRY(Egl::load(egl));
+        TRY(check_for_driver(*image, loaded.driver(), (flags & DMABROKER_IMPORT_WRITE) != 0));
+        return Importer(*image, loaded, made).run(flags);
+    });
 }
 
 // ---- textures
@@ -200,20 +200,22 @@ void set_sampling(const Gles& gl, GLenum target)
     gl.tex_parameter(target, GL_TEXTURE_WRAP_T, GL_CLAMP_TO_EDGE);
 }
 
-Result<> make_texture(const dmabroker_egl* egl, const dmabroker_egl_images* images, std::uint32_t index, std::uint32_t* texture,
-                      std::uint32_t* out_target)
+Result<> make_texture(const dmabroker_egl* given_egl, const dmabroker_egl_images* given, std::uint32_t index,
+                      std::uint32_t* texture, std::uint32_t* out_target)
 {
-    if (!egl || !egl->get_proc || !images || !texture || !out_target || index >= images->count)
+    const dmabroker_egl egl = TRY(read_struct(given_egl));
+    const dmabroker_egl_images images = TRY(read_struct(given));
+    if (!egl.get_proc || !texture || !out_target || index >= images.count)
         return fail(Errc::invalid_argument, "pass imported images, an index below their count, and where to put the texture");
-    const Gles gl = TRY(load_gles(egl->get_proc));
-    const GLenum target = images->external_only ? GL_TEXTURE_EXTERNAL_OES : GL_TEXTURE_2D;
+    const Gles gl = TRY(load_gles(egl.get_proc));
+    const GLenum target = images.external_only ? GL_TEXTURE_EXTERNAL_OES : GL_TEXTURE_2D;
     GLint bound = 0;
     GLuint name = 0;
     for (int i = 0; i < 16 && gl.get_error() != GL_NO_ERROR; ++i) {} // what was wrong before is not this call's
-    gl.get_integer(images->external_only ? GL_TEXTURE_BINDING_EXTERNAL_OES : GL_TEXTURE_BINDING_2D, &bound);
+    gl.get_integer(images.external_only ? GL_TEXTURE_BINDING_EXTERNAL_OES : GL_TEXTURE_BINDING_2D, &bound);
     gl.gen_textures(1, &name);
     gl.bind_texture(target, name);
-    gl.image_target(target, images->images[index]);
+    gl.image_target(target, images.images[index]);
     const GLenum error = gl.get_error();
     set_sampling(gl, target);
     gl.bind_texture(target, static_cast<GLuint>(bound));
@@ -226,12 +228,15 @@ Result<> make_texture(const dmabroker_egl* egl, const dmabroker_egl_images* imag
     return {};
 }
 
-void release(const dmabroker_egl* egl, dmabroker_egl_images* images)
+Result<> release(const dmabroker_egl* given_egl, dmabroker_egl_images* given)
 {
+    const dmabroker_egl egl = TRY(read_struct(given_egl));
+    const dmabroker_egl_images images = TRY(read_struct(given));
     PFNEGLDESTROYIMAGEKHRPROC destroy;
-    if (!load(egl->get_proc, "eglDestroyImageKHR", destroy)) return;
-    for (std::uint32_t i = 0; i < images->count; ++i) destroy(egl->display, images->images[i]);
-    images->count = 0;
+    if (!egl.get_proc || !load(egl.get_proc, "eglDestroyImageKHR", destroy)) return {};
+    for (std::uint32_t i = 0; i < std::min(images.count, DMABROKER_MAX_PLANES + 0u); ++i)
+        destroy(egl.display, images.images[i]);
+    return write_struct(dmabroker_egl_images{}, given);
 }
 
 } // namespace
@@ -253,6 +258,6 @@ DMABROKER_API int dmabroker_egl_texture(const dmabroker_egl* egl, const dmabroke
 
 DMABROKER_API void dmabroker_egl_release(const dmabroker_egl* egl, dmabroker_egl_images* images)
 {
-    if (egl && egl->get_proc && images) dmb::import::release(egl, images);
+    dmb::guard(nullptr, [&] { return dmb::import::release(egl, images); });
 }
 }

@@ -69,7 +69,7 @@ Result<Capabilities> read_egl(const dmabroker_egl* egl)
                                        "state what you import with dmabroker_capabilities_create");
     Capabilities table;
     table.api = Api::egl;
-    table.device = loaded.describe(*egl);
+    table.device = loaded.describe();
     table.rules = driver_rules(table.device); // before GL's name of the driver, which may be cut short
     if (is_current(*egl)) describe_context(table.device, egl->get_proc);
     // A display that maps through a device it does not name may be handed nothing (guard.cpp), whatever it lists.

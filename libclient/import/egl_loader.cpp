@@ -49,8 +49,9 @@ std::uint64_t node_number(const char* path)
 
 } // namespace
 
-Result<> Egl::load_functions(dmabroker_get_proc get)
+Result<> Egl::load_functions()
 {
+    const dmabroker_get_proc get = app_.get_proc;
     const bool found = import::load(get, "eglGetError", get_error_) && import::load(get, "eglQueryString", query_string_) &&
                        import::load(get, "eglCreateImageKHR", create_image_) &&
                        import::load(get, "eglDestroyImageKHR", destroy_image_);
@@ -61,7 +62,7 @@ Result<> Egl::load_functions(dmabroker_get_proc get)
 
 Result<> Egl::check_extensions()
 {
-    const char* extensions = query_string_(display_, EGL_EXTENSIONS);
+    const char* extensions = query_string_(app_.display, EGL_EXTENSIONS);
     if (!extensions) return fail(Errc::import_failed, "the EGL display is not initialised; call eglInitialize first");
     if (!has_word(extensions, "EGL_KHR_image_base"))
         return fail(Errc::import_refused, "this EGL display has no EGL_KHR_image_base");
@@ -72,61 +73,61 @@ Result<> Egl::check_extensions()
 }
 
 /// Null where EGL does not tell.
-EGLDeviceEXT Egl::find_device(dmabroker_get_proc get) const
+EGLDeviceEXT Egl::find_device() const
 {
     const char* client = query_string_(EGL_NO_DISPLAY, EGL_EXTENSIONS);
     if (!has_word(client, "EGL_EXT_device_query") && !has_word(client, "EGL_EXT_device_base")) return nullptr;
     PFNEGLQUERYDISPLAYATTRIBEXTPROC query_display;
     EGLAttrib attribute = 0;
-    if (!import::load(get, "eglQueryDisplayAttribEXT", query_display)) return nullptr;
-    if (!query_display(display_, EGL_DEVICE_EXT, &attribute)) return nullptr;
+    if (!import::load(app_.get_proc, "eglQueryDisplayAttribEXT", query_display)) return nullptr;
+    if (!query_display(app_.display, EGL_DEVICE_EXT, &attribute)) return nullptr;
     return reinterpret_cast<EGLDeviceEXT>(attribute);
 }
 
 /// Mesa names its software devices and its drivers; nobody else does.
-void Egl::find_driver(const dmabroker_egl& egl)
+void Egl::find_driver()
 {
-    const EGLDeviceEXT device = find_device(egl.get_proc);
+    const EGLDeviceEXT device = find_device();
     PFNEGLQUERYDEVICESTRINGEXTPROC query_device;
-    if (!device || !import::load(egl.get_proc, "eglQueryDeviceStringEXT", query_device)) return;
+    if (!device || !import::load(app_.get_proc, "eglQueryDeviceStringEXT", query_device)) return;
     driver_.software = has_word(query_device(device, EGL_EXTENSIONS), "EGL_MESA_device_software");
-    if (driver_name(egl.get_proc) != "kms_swrast") return;
+    if (driver_name() != "kms_swrast") return;
     driver_.software = true;
     // Of a GBM display in software, EGL says that it has no node.
     const char* primary = query_device(device, EGL_DRM_DEVICE_FILE_EXT);
-    driver_.mapping_device = primary ? node_number(primary) : egl.drm_node;
+    driver_.mapping_device = primary ? node_number(primary) : app_.drm_node;
 }
 
 /// "radeonsi"; empty where the display does not tell.
-std::string_view Egl::driver_name(dmabroker_get_proc get) const
+std::string_view Egl::driver_name() const
 {
     PFNEGLGETDISPLAYDRIVERNAMEPROC get_name;
-    if (!has_word(query_string_(display_, EGL_EXTENSIONS), "EGL_MESA_query_driver")) return {};
-    if (!import::load(get, "eglGetDisplayDriverName", get_name)) return {};
-    const char* name = get_name(display_);
+    if (!has_word(query_string_(app_.display, EGL_EXTENSIONS), "EGL_MESA_query_driver")) return {};
+    if (!import::load(app_.get_proc, "eglGetDisplayDriverName", get_name)) return {};
+    const char* name = get_name(app_.display);
     return name ? name : std::string_view{};
 }
 
 Result<Egl> Egl::load(const dmabroker_egl* egl)
 {
-    if (!egl || egl->struct_size < sizeof(dmabroker_egl) || !egl->get_proc || !egl->display)
-        return fail(Errc::invalid_argument, "dmabroker_egl needs struct_size, display and get_proc");
     Egl out;
-    out.display_ = egl->display;
-    TRY(out.load_functions(egl->get_proc));
-    import::load(egl->get_proc, "eglQueryDmaBufFormatsEXT", out.query_formats_);
-    import::load(egl->get_proc, "eglQueryDmaBufModifiersEXT", out.query_modifiers_);
+    out.app_ = TRY(read_struct(egl));
+    const dmabroker_get_proc get = out.app_.get_proc;
+    if (!get || !out.app_.display) return fail(Errc::invalid_argument, "dmabroker_egl needs display and get_proc");
+    TRY(out.load_functions());
+    import::load(get, "eglQueryDmaBufFormatsEXT", out.query_formats_);
+    import::load(get, "eglQueryDmaBufModifiersEXT", out.query_modifiers_);
     TRY(out.check_extensions());
-    out.find_driver(*egl);
+    out.find_driver();
     return out;
 }
 
 std::vector<FourCC> Egl::formats() const
 {
     EGLint count = 0;
-    if (!query_formats_(display_, 0, nullptr, &count) || count <= 0) return {};
+    if (!query_formats_(app_.display, 0, nullptr, &count) || count <= 0) return {};
     std::vector<EGLint> listed(static_cast<std::size_t>(count));
-    if (!query_formats_(display_, count, listed.data(), &count)) return {};
+    if (!query_formats_(app_.display, count, listed.data(), &count)) return {};
     listed.resize(std::min(listed.size(), static_cast<std::size_t>(std::max(count, 0))));
     std::vector<FourCC> out;
     for (const EGLint format : listed) out.push_back({static_cast<std::uint32_t>(format)});
@@ -137,10 +138,10 @@ std::vector<Egl::ListedModifier> Egl::modifiers(FourCC format) const
 {
     const auto code = static_cast<EGLint>(format.value);
     EGLint count = 0;
-    if (!query_modifiers_(display_, code, 0, nullptr, nullptr, &count) || count <= 0) return {};
+    if (!query_modifiers_(app_.display, code, 0, nullptr, nullptr, &count) || count <= 0) return {};
     std::vector<EGLuint64KHR> listed(static_cast<std::size_t>(count));
     std::vector<EGLBoolean> external(listed.size(), EGL_FALSE); // llvmpipe writes the modifier and leaves this as it was
-    if (!query_modifiers_(display_, code, count, listed.data(), external.data(), &count)) return {};
+    if (!query_modifiers_(app_.display, code, count, listed.data(), external.data(), &count)) return {};
     std::vector<ListedModifier> out;
     for (std::size_t i = 0; i < listed.size() && i < static_cast<std::size_t>(std::max(count, 0)); ++i)
         out.push_back({{listed[i]}, external[i] == EGL_TRUE});
@@ -189,21 +190,21 @@ void read_uuids(Device& device, EGLDeviceEXT of, dmabroker_get_proc get)
 
 } // namespace
 
-Device Egl::describe(const dmabroker_egl& egl) const
+Device Egl::describe() const
 {
     Device out;
     out.software = driver_.software;
-    out.driver = printable(query_string_(display_, EGL_VENDOR));
-    if (const std::string_view name = driver_name(egl.get_proc); !name.empty() && is_printable(name)) out.driver = name;
-    out.version = std::string_view(fmt::format("{}, EGL {}", printable(query_string_(display_, EGL_VENDOR)),
-                                               printable(query_string_(display_, EGL_VERSION))));
-    if (egl.drm_node) describe_node(out, egl.drm_node);
-    const EGLDeviceEXT device = find_device(egl.get_proc);
+    out.driver = printable(query_string_(app_.display, EGL_VENDOR));
+    if (const std::string_view name = driver_name(); !name.empty() && is_printable(name)) out.driver = name;
+    out.version = std::string_view(fmt::format("{}, EGL {}", printable(query_string_(app_.display, EGL_VENDOR)),
+                                               printable(query_string_(app_.display, EGL_VERSION))));
+    if (app_.drm_node) describe_node(out, app_.drm_node);
+    const EGLDeviceEXT device = find_device();
     PFNEGLQUERYDEVICESTRINGEXTPROC query;
-    if (!device || !import::load(egl.get_proc, "eglQueryDeviceStringEXT", query)) return out;
+    if (!device || !import::load(app_.get_proc, "eglQueryDeviceStringEXT", query)) return out;
     const char* extensions = query(device, EGL_EXTENSIONS);
-    if (has_word(extensions, "EGL_EXT_device_persistent_id")) read_uuids(out, device, egl.get_proc);
-    if (egl.drm_node) return out;
+    if (has_word(extensions, "EGL_EXT_device_persistent_id")) read_uuids(out, device, app_.get_proc);
+    if (app_.drm_node) return out;
     if (has_word(extensions, "EGL_EXT_device_drm")) describe_node(out, query(device, EGL_DRM_DEVICE_FILE_EXT));
     if (!out.id.render_node && has_word(extensions, "EGL_EXT_device_drm_render_node"))
         describe_node(out, query(device, EGL_DRM_RENDER_NODE_FILE_EXT));
@@ -212,7 +213,7 @@ Device Egl::describe(const dmabroker_egl& egl) const
 
 Result<EGLImage> Egl::create(const EGLint* attributes) const
 {
-    const EGLImage image = create_image_(display_, EGL_NO_CONTEXT, EGL_LINUX_DMA_BUF_EXT, nullptr, attributes);
+    const EGLImage image = create_image_(app_.display, EGL_NO_CONTEXT, EGL_LINUX_DMA_BUF_EXT, nullptr, attributes);
     if (image != EGL_NO_IMAGE) return image;
     return failed("eglCreateImageKHR");
 }
@@ -223,6 +224,6 @@ std::unexpected<Error> Egl::failed(std::string_view call) const
     return fail(Errc::import_failed, "{}: {}, {:#x}", call, error_word(error), error);
 }
 
-bool Egl::has_extension(std::string_view name) const { return has_word(query_string_(display_, EGL_EXTENSIONS), name); }
+bool Egl::has_extension(std::string_view name) const { return has_word(query_string_(app_.display, EGL_EXTENSIONS), name); }
 
 } // namespace dmb::import

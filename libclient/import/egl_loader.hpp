@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The application's EGL: its functions, and what its display says about itself.
 #pragma once
+#include "libclient/arguments.hpp"
 #include "libclient/import/guard.hpp"
 #include "proto/image/capabilities.hpp"
 
@@ -8,6 +9,10 @@
 #include <EGL/egl.h>
 #include <EGL/eglext.h>
 #include <vector>
+
+namespace dmb {
+template <> inline constexpr std::size_t oldest_size<dmabroker_egl> = offsetof(dmabroker_egl, drm_node);
+}
 
 namespace dmb::import {
 
@@ -35,21 +40,23 @@ public:
     std::vector<FourCC> formats() const;
     std::vector<ListedModifier> modifiers(FourCC) const;
     /// The device behind the display, as far as EGL tells.
-    Device describe(const dmabroker_egl&) const;
+    Device describe() const;
 
     /// `attributes` end with EGL_NONE. import_failed with EGL's word for the error.
     Result<EGLImage> create(const EGLint* attributes) const;
-    void destroy(EGLImage image) const { destroy_image_(display_, image); }
+    void destroy(EGLImage image) const { destroy_image_(app_.display, image); }
+    /// What the application handed in.
+    const dmabroker_egl& app() const { return app_; }
 
 private:
     Egl() = default;
-    Result<> load_functions(dmabroker_get_proc);
+    Result<> load_functions();
     Result<> check_extensions();
-    void find_driver(const dmabroker_egl&);
-    EGLDeviceEXT find_device(dmabroker_get_proc) const;
-    std::string_view driver_name(dmabroker_get_proc) const;
+    void find_driver();
+    EGLDeviceEXT find_device() const;
+    std::string_view driver_name() const;
 
-    EGLDisplay display_ = EGL_NO_DISPLAY;
+    dmabroker_egl app_{};
     Driver driver_{.api = "EGL"};
     PFNEGLGETERRORPROC get_error_ = nullptr;
     PFNEGLQUERYSTRINGPROC query_string_ = nullptr;

@@ -3,6 +3,7 @@
 // has the bits of the VkImage; where GL has no format with that order of channels a swizzle puts it right for sampling.
 // Texture and memory object are the caller's, until dmabroker_gl_release; on failure nothing remains. The caller's
 // binding is restored.
+#include "libclient/arguments.hpp"
 #include "libclient/error.hpp"
 #include "libclient/import/gl_memory.hpp"
 #include "proto/image/format_table.hpp"
@@ -66,9 +67,7 @@ private:
 
 Result<const FormatInfo*> check_image(const dmabroker_image& image, std::uint32_t flags)
 {
-    TRY(check_picture(image, flags));
-    if (flags & ~std::uint32_t{DMABROKER_IMPORT_WRITE})
-        return fail(Errc::invalid_argument, "dmabroker_gl_import takes no flags but IMPORT_WRITE");
+    TRY(check_whole_picture(image, flags));
     const ImageDesc& desc = image.image.desc();
     if (desc.kind != MemoryKind::opaque)
         return fail(Errc::import_refused, "{} memory is no GL memory object; import it with dmabroker_egl_import",
@@ -81,21 +80,23 @@ Result<const FormatInfo*> check_image(const dmabroker_image& image, std::uint32_
 
 Result<> import_gl(const dmabroker_image* image, dmabroker_get_proc get, std::uint32_t flags, dmabroker_gl_texture* out)
 {
-    if (!image || !get || !out || out->struct_size < sizeof(dmabroker_gl_texture))
-        return fail(Errc::invalid_argument, "pass an image, get_proc, and a dmabroker_gl_texture with its struct_size set");
-    *out = {.struct_size = out->struct_size};
-    const FormatInfo* format = TRY(check_image(*image, flags));
-    const Gl gl = TRY(load_gl(get));
-    const MemoryObjects memory = TRY(load_memory_objects(get));
-    TRY(check_context(*image, gl, memory));
-    return Texture(gl, memory, *out).create(*image, *format);
+    return fill_struct(out, [&](dmabroker_gl_texture& made) -> Result<> {
+        TRY(require(image, "image"));
+        const FormatInfo* format = TRY(check_image(*image, flags));
+        const Gl gl = TRY(load_gl(get));
+        const MemoryObjects memory = TRY(load_memory_objects(get));
+        TRY(check_context(*image, gl, memory));
+        return Texture(gl, memory, made).create(*image, *format);
+    });
 }
 
-void release_gl(dmabroker_get_proc get, dmabroker_gl_texture* texture)
+Result<> release_gl(dmabroker_get_proc get, dmabroker_gl_texture* given)
 {
-    const auto gl = load_gl(get);
-    const auto memory = load_memory_objects(get);
-    if (gl && memory) Texture(*gl, *memory, *texture).destroy();
+    dmabroker_gl_texture texture = TRY(read_struct(given));
+    const Gl gl = TRY(load_gl(get));
+    const MemoryObjects memory = TRY(load_memory_objects(get));
+    Texture(gl, memory, texture).destroy();
+    return write_struct(texture, given);
 }
 
 } // namespace
@@ -111,6 +112,6 @@ DMABROKER_API int dmabroker_gl_import(const dmabroker_image* image, dmabroker_ge
 
 DMABROKER_API void dmabroker_gl_release(dmabroker_get_proc get_proc, dmabroker_gl_texture* texture)
 {
-    if (get_proc && texture) dmb::import::release_gl(get_proc, texture);
+    dmb::guard(nullptr, [&] { return dmb::import::release_gl(get_proc, texture); });
 }
 }

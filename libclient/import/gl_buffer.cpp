@@ -2,6 +2,7 @@
 // dmabroker_gl_import_buffer: opaque Vulkan memory as a GL buffer object (EXT_memory_object, glBufferStorageMemEXT).
 // Buffer and memory object are the caller's, until dmabroker_gl_release_buffer; on failure nothing remains. The
 // caller's binding is restored. What textures and buffers share is gl_memory.cpp's.
+#include "libclient/arguments.hpp"
 #include "libclient/error.hpp"
 #include "libclient/import/gl_memory.hpp"
 
@@ -30,28 +31,30 @@ Result<> fill(const dmabroker_image& image, const Gl& gl, const MemoryObjects& m
 
 Result<> import_buffer(const dmabroker_image* image, dmabroker_get_proc get, std::uint32_t flags, dmabroker_gl_buffer* out)
 {
-    if (!image || !get || !out || out->struct_size < sizeof(dmabroker_gl_buffer))
-        return fail(Errc::invalid_argument, "pass an image, get_proc, and a dmabroker_gl_buffer with its struct_size set");
-    *out = {.struct_size = out->struct_size};
-    TRY(check_buffer(*image, flags));
-    if (const MemoryKind kind = image->image.desc().kind; kind != MemoryKind::opaque)
-        return fail(Errc::import_refused,
-                    "{} memory is no GL memory object; allocate with the table of "
-                    "dmabroker_gl_capabilities as participant",
-                    name(kind));
-    const Gl gl = TRY(load_gl(get));
-    const MemoryObjects memory = TRY(load_memory_objects(get));
-    TRY(check_context(*image, gl, memory));
-    const Result<> done = fill(*image, gl, memory, *out);
-    if (!done) destroy(gl, memory, *out);
-    return done;
+    return fill_struct(out, [&](dmabroker_gl_buffer& made) -> Result<> {
+        TRY(require(image, "image"));
+        TRY(check_buffer(*image, flags));
+        if (const MemoryKind kind = image->image.desc().kind; kind != MemoryKind::opaque)
+            return fail(Errc::import_refused,
+                        "{} memory is no GL memory object; allocate with the table of "
+                        "dmabroker_gl_capabilities as participant",
+                        name(kind));
+        const Gl gl = TRY(load_gl(get));
+        const MemoryObjects memory = TRY(load_memory_objects(get));
+        TRY(check_context(*image, gl, memory));
+        const Result<> done = fill(*image, gl, memory, made);
+        if (!done) destroy(gl, memory, made);
+        return done;
+    });
 }
 
-void release_buffer(dmabroker_get_proc get, dmabroker_gl_buffer& buffer)
+Result<> release_buffer(dmabroker_get_proc get, dmabroker_gl_buffer* given)
 {
-    const auto gl = load_gl(get);
-    const auto memory = load_memory_objects(get);
-    if (gl && memory) destroy(*gl, *memory, buffer);
+    dmabroker_gl_buffer buffer = TRY(read_struct(given));
+    const Gl gl = TRY(load_gl(get));
+    const MemoryObjects memory = TRY(load_memory_objects(get));
+    destroy(gl, memory, buffer);
+    return write_struct(buffer, given);
 }
 
 } // namespace
@@ -67,6 +70,6 @@ DMABROKER_API int dmabroker_gl_import_buffer(const dmabroker_image* image, dmabr
 
 DMABROKER_API void dmabroker_gl_release_buffer(dmabroker_get_proc get_proc, dmabroker_gl_buffer* buffer)
 {
-    if (get_proc && buffer) dmb::import::release_buffer(get_proc, *buffer);
+    dmb::guard(nullptr, [&] { return dmb::import::release_buffer(get_proc, buffer); });
 }
 }

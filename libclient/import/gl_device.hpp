@@ -3,7 +3,7 @@
 #pragma once
 #include "proto/image/capabilities.hpp"
 
-#include <dmabroker/dmabroker.h>
+#include <dmabroker/import.h>
 
 namespace dmb::import {
 

@@ -5,6 +5,7 @@
 // callers'.
 #include "libclient/import/gl_memory.hpp"
 
+#include "libclient/arguments.hpp"
 #include "libclient/import/proc.hpp"
 
 namespace dmb::import {
@@ -44,6 +45,7 @@ Result<> check_uuids(const dmabroker_image& image, const Gl& gl, const MemoryObj
 
 Result<Gl> load_gl(dmabroker_get_proc get)
 {
+    TRY(require(reinterpret_cast<const void*>(get), "get_proc"));
     Gl gl{};
     const bool found = load(get, "glGetError", gl.get_error) && load(get, "glGetIntegerv", gl.get_integer) &&
                        load(get, "glGetStringi", gl.get_string) && load(get, "glGenTextures", gl.gen_textures) &&

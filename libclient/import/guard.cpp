@@ -10,7 +10,7 @@
 #include "proto/image/fd_identity.hpp"
 #include "proto/image/format_table.hpp"
 
-#include <dmabroker/egl.h>
+#include <dmabroker/import.h>
 #include <filesystem>
 #include <limits>
 #include <sys/sysmacros.h>
@@ -162,12 +162,20 @@ Result<> check_picture(const dmabroker_image& image, std::uint32_t flags)
 {
     if (image.image.desc().is_buffer())
         return fail(Errc::import_refused, "this is a buffer, not a picture; import it with dmabroker_vulkan_import_buffer, "
-                                          "dmabroker_gl_import_buffer or dmabroker_cpu_map");
+                                          "dmabroker_gl_import_buffer, dmabroker_cuda_import_buffer or dmabroker_cpu_map");
     constexpr std::uint32_t both = DMABROKER_IMPORT_WHOLE | DMABROKER_IMPORT_PER_PLANE;
     if (flags & ~known_flags) return fail(Errc::invalid_argument, "import flags {:#x} are unknown", flags & ~known_flags);
     if ((flags & both) == both)
         return fail(Errc::invalid_argument, "WHOLE and PER_PLANE exclude each other; pass neither to get what works");
     return check_write(image, flags);
+}
+
+Result<> check_whole_picture(const dmabroker_image& image, std::uint32_t flags)
+{
+    TRY(check_picture(image, flags));
+    if (flags & ~std::uint32_t{DMABROKER_IMPORT_WRITE})
+        return fail(Errc::invalid_argument, "opaque memory is imported with no flags but IMPORT_WRITE");
+    return {};
 }
 
 Result<> check_buffer(const dmabroker_image& image, std::uint32_t flags)

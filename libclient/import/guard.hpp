@@ -19,6 +19,8 @@ struct Driver {
 
 /// For importers of pictures: no buffer, flags that go together and are known, a right that the hold has.
 Result<> check_picture(const dmabroker_image&, std::uint32_t flags);
+/// For importers that cannot cut one: no flag but IMPORT_WRITE.
+Result<> check_whole_picture(const dmabroker_image&, std::uint32_t flags);
 /// For importers of buffers: a buffer, no flag but IMPORT_WRITE, a right that the hold has.
 Result<> check_buffer(const dmabroker_image&, std::uint32_t flags);
 

@@ -4,7 +4,7 @@
 #pragma once
 #include "proto/image/format_table.hpp"
 
-#include <dmabroker/egl.h>
+#include <dmabroker/import.h>
 
 namespace dmb::import {
 

@@ -4,7 +4,7 @@
 #include "proto/base/unique_fd.hpp"
 
 #include <cerrno>
-#include <dmabroker/egl.h>
+#include <dmabroker/import.h>
 #include <fcntl.h>
 
 namespace dmb::import {

@@ -300,23 +300,23 @@ private:
 Result<> import_vulkan(const dmabroker_image* image, const dmabroker_vulkan* vulkan, VkImageUsageFlags usage,
                        std::uint32_t flags, dmabroker_vulkan_images* out)
 {
-    if (!image || !out || out->struct_size < sizeof(dmabroker_vulkan_images))
-        return fail(Errc::invalid_argument, "pass an image, and a dmabroker_vulkan_images with its struct_size set");
-    *out = {.struct_size = out->struct_size};
-    TRY(check_picture(*image, flags));
-    const Vulkan loaded = TRY(Vulkan::load(vulkan));
-    return Importer(*image, loaded, *out).run(usage, flags);
+    return fill_struct(out, [&](dmabroker_vulkan_images& made) -> Result<> {
+        TRY(require(image, "image"));
+        TRY(check_picture(*image, flags));
+        const Vulkan loaded = TRY(Vulkan::load(vulkan));
+        return Importer(*image, loaded, made).run(usage, flags);
+    });
 }
 
-void release(const dmabroker_vulkan* vulkan, dmabroker_vulkan_images& images)
+Result<> release(const dmabroker_vulkan* vulkan, dmabroker_vulkan_images* given)
 {
-    const auto loaded = Vulkan::load_release(vulkan);
-    if (!loaded) return;
-    for (std::uint32_t i = 0; i < images.count; ++i) {
-        loaded->destroy_image(loaded->device, images.images[i], nullptr);
-        loaded->free_memory(loaded->device, images.memory[i], nullptr);
+    const dmabroker_vulkan_images images = TRY(read_struct(given));
+    const Vulkan loaded = TRY(Vulkan::load_release(vulkan));
+    for (std::uint32_t i = 0; i < std::min(images.count, DMABROKER_MAX_PLANES + 0u); ++i) {
+        loaded.destroy_image(loaded.device, images.images[i], nullptr);
+        loaded.free_memory(loaded.device, images.memory[i], nullptr);
     }
-    images.count = 0;
+    return write_struct(dmabroker_vulkan_images{}, given);
 }
 
 } // namespace
@@ -332,6 +332,6 @@ DMABROKER_API int dmabroker_vulkan_import(const dmabroker_image* image, const dm
 
 DMABROKER_API void dmabroker_vulkan_release(const dmabroker_vulkan* vulkan, dmabroker_vulkan_images* images)
 {
-    if (vulkan && images) dmb::import::release(vulkan, *images);
+    dmb::guard(nullptr, [&] { return dmb::import::release(vulkan, images); });
 }
 }

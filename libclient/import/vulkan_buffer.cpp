@@ -48,18 +48,12 @@ Result<VulkanMemory> memory_of(const dmabroker_image& image)
     return memory;
 }
 
-Result<> import_buffer(const dmabroker_image* image, const dmabroker_vulkan* vulkan, VkBufferUsageFlags usage,
-                       std::uint32_t flags, dmabroker_vulkan_buffer* out)
+Result<> fill(const dmabroker_image& image, const Vulkan& loaded, VkBufferUsageFlags usage, bool write,
+              dmabroker_vulkan_buffer& out)
 {
-    if (!image || !out || out->struct_size < sizeof(dmabroker_vulkan_buffer))
-        return fail(Errc::invalid_argument, "pass an image, and a dmabroker_vulkan_buffer with its struct_size set");
-    *out = {.struct_size = out->struct_size};
-    TRY(check_buffer(*image, flags));
-    const bool write = (flags & DMABROKER_IMPORT_WRITE) != 0;
-    const Vulkan loaded = TRY(Vulkan::load(vulkan));
-    TRY(check_memory(*image, loaded, write));
-    const ImageDesc& desc = image->image.desc();
-    VulkanMemory memory = TRY(memory_of(*image));
+    TRY(check_memory(image, loaded, write));
+    const ImageDesc& desc = image.image.desc();
+    VulkanMemory memory = TRY(memory_of(image));
     if (usage == 0) usage = write ? reading | VK_BUFFER_USAGE_TRANSFER_DST_BIT : reading;
     const Support support = ask(loaded, usage, memory.type);
     if (!support.importable)
@@ -76,22 +70,32 @@ Result<> import_buffer(const dmabroker_image* image, const dmabroker_vulkan* vul
     VulkanBuffer buffer = TRY(create_buffer(loaded, info));
     TRY(buffer.bind(memory));
     const VulkanBuffer::Handles handles = buffer.release();
-    out->buffer = handles.handle;
-    out->memory = handles.memory;
-    out->size = info.size;
-    out->usage = usage;
-    out->external_queue_family = loaded.external_family(desc.kind);
+    out.buffer = handles.handle;
+    out.memory = handles.memory;
+    out.size = info.size;
+    out.usage = usage;
+    out.external_queue_family = loaded.external_family(desc.kind);
     return {};
 }
 
-void release(const dmabroker_vulkan* vulkan, dmabroker_vulkan_buffer& buffer)
+Result<> import_buffer(const dmabroker_image* image, const dmabroker_vulkan* vulkan, VkBufferUsageFlags usage,
+                       std::uint32_t flags, dmabroker_vulkan_buffer* out)
 {
-    const auto loaded = Vulkan::load_release(vulkan);
-    if (!loaded) return;
-    loaded->destroy_buffer(loaded->device, buffer.buffer, nullptr);
-    loaded->free_memory(loaded->device, buffer.memory, nullptr);
-    buffer.buffer = VK_NULL_HANDLE;
-    buffer.memory = VK_NULL_HANDLE;
+    return fill_struct(out, [&](dmabroker_vulkan_buffer& made) -> Result<> {
+        TRY(require(image, "image"));
+        TRY(check_buffer(*image, flags));
+        const Vulkan loaded = TRY(Vulkan::load(vulkan));
+        return fill(*image, loaded, usage, (flags & DMABROKER_IMPORT_WRITE) != 0, made);
+    });
+}
+
+Result<> release(const dmabroker_vulkan* vulkan, dmabroker_vulkan_buffer* given)
+{
+    const dmabroker_vulkan_buffer buffer = TRY(read_struct(given));
+    const Vulkan loaded = TRY(Vulkan::load_release(vulkan));
+    loaded.destroy_buffer(loaded.device, buffer.buffer, nullptr);
+    loaded.free_memory(loaded.device, buffer.memory, nullptr);
+    return write_struct(dmabroker_vulkan_buffer{}, given);
 }
 
 } // namespace
@@ -108,6 +112,6 @@ DMABROKER_API int dmabroker_vulkan_import_buffer(const dmabroker_image* image, c
 
 DMABROKER_API void dmabroker_vulkan_release_buffer(const dmabroker_vulkan* vulkan, dmabroker_vulkan_buffer* buffer)
 {
-    if (vulkan && buffer) dmb::import::release(vulkan, *buffer);
+    dmb::guard(nullptr, [&] { return dmb::import::release(vulkan, buffer); });
 }
 }

@@ -53,15 +53,22 @@ std::unexpected<Error> fail_vulkan(std::string_view call, VkResult result)
     return fail(Errc::import_failed, "{}: {}, {}", call, result_word(result), static_cast<int>(result));
 }
 
-Result<Vulkan> Vulkan::load_release(const dmabroker_vulkan* vulkan)
+Result<Vulkan> Vulkan::of_app(const dmabroker_vulkan* given)
 {
-    if (!vulkan || vulkan->struct_size < sizeof(dmabroker_vulkan) || !vulkan->instance || !vulkan->physical_device ||
-        !vulkan->device || !vulkan->get_instance_proc_addr)
-        return fail(Errc::invalid_argument, "dmabroker_vulkan needs struct_size, instance, physical_device, device and loader");
     Vulkan out;
-    out.physical = vulkan->physical_device;
-    out.device = vulkan->device;
-    Loader loader{*vulkan};
+    out.app_ = TRY(read_struct(given));
+    if (!out.app_.instance || !out.app_.physical_device || !out.app_.get_instance_proc_addr)
+        return fail(Errc::invalid_argument, "dmabroker_vulkan needs instance, physical_device and loader");
+    out.physical = out.app_.physical_device;
+    out.device = out.app_.device;
+    return out;
+}
+
+Result<Vulkan> Vulkan::load_release(const dmabroker_vulkan* given)
+{
+    Vulkan out = TRY(of_app(given));
+    if (!out.device) return fail(Errc::invalid_argument, "dmabroker_vulkan needs a device too");
+    Loader loader{out.app_};
     loader.instance("vkGetDeviceProcAddr", loader.get_device_proc);
     loader.device("vkDestroyImage", out.destroy_image);
     loader.device("vkDestroyBuffer", out.destroy_buffer);
@@ -70,9 +77,9 @@ Result<Vulkan> Vulkan::load_release(const dmabroker_vulkan* vulkan)
     return out;
 }
 
-Result<> Vulkan::load_questions(const dmabroker_vulkan& vulkan)
+Result<> Vulkan::load_questions()
 {
-    Loader loader{vulkan};
+    Loader loader{app_};
     loader.instance("vkGetPhysicalDeviceProperties2", get_properties);
     loader.instance("vkGetPhysicalDeviceFormatProperties2", get_format_properties);
     loader.instance("vkGetPhysicalDeviceImageFormatProperties2", get_image_format_properties);
@@ -82,22 +89,18 @@ Result<> Vulkan::load_questions(const dmabroker_vulkan& vulkan)
     return fail(Errc::import_refused, "Vulkan 1.1 functions are missing; create the instance with apiVersion 1.1 or later");
 }
 
-Result<Vulkan> Vulkan::load_physical(const dmabroker_vulkan* vulkan)
+Result<Vulkan> Vulkan::load_physical(const dmabroker_vulkan* given)
 {
-    if (!vulkan || vulkan->struct_size < sizeof(dmabroker_vulkan) || !vulkan->instance || !vulkan->physical_device ||
-        !vulkan->get_instance_proc_addr)
-        return fail(Errc::invalid_argument, "dmabroker_vulkan needs struct_size, instance, physical_device and loader");
-    Vulkan out;
-    out.physical = vulkan->physical_device;
-    TRY(out.load_questions(*vulkan));
+    Vulkan out = TRY(of_app(given));
+    TRY(out.load_questions());
     return out;
 }
 
-Result<Vulkan> Vulkan::load(const dmabroker_vulkan* vulkan)
+Result<Vulkan> Vulkan::load(const dmabroker_vulkan* given)
 {
-    Vulkan out = TRY(load_release(vulkan));
-    TRY(out.load_questions(*vulkan));
-    Loader loader{*vulkan};
+    Vulkan out = TRY(load_release(given));
+    TRY(out.load_questions());
+    Loader loader{out.app_};
     loader.instance("vkGetDeviceProcAddr", loader.get_device_proc);
     loader.device("vkCreateImage", out.create_image);
     loader.device("vkGetImageMemoryRequirements", out.get_image_requirements);

@@ -1,10 +1,15 @@
 // SPDX-License-Identifier: MIT
 // The application's Vulkan: its functions, its device, and whether that is a software one.
 #pragma once
+#include "libclient/arguments.hpp"
 #include "libclient/import/guard.hpp"
 
 #include <dmabroker/vulkan.h>
 #include <vector>
+
+namespace dmb {
+template <> inline constexpr std::size_t oldest_size<dmabroker_vulkan_images> = offsetof(dmabroker_vulkan_images, ycbcr_model);
+}
 
 namespace dmb::import {
 
@@ -52,8 +57,10 @@ public:
 
 private:
     Vulkan() = default;
-    Result<> load_questions(const dmabroker_vulkan&);
+    static Result<Vulkan> of_app(const dmabroker_vulkan*);
+    Result<> load_questions();
     void identify_device();
+    dmabroker_vulkan app_{}; ///< what the application handed in
 };
 
 /// import_failed, with the result in words.

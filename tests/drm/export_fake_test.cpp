@@ -17,6 +17,7 @@ namespace dmb::test {
 namespace {
 
 using dmabroker::Client;
+using dmabroker::Direction;
 using dmabroker::Image;
 using dmabroker::Rights;
 
@@ -160,8 +161,8 @@ TEST_F(EglExport, what_it_drew_another_client_sees)
     const std::uint32_t pixel = 0x12345678;
     ASSERT_EQ(::pwrite(memory_.get(), &pixel, 4, 256 * 3 + 4 * 5), 4);
     Client other = Client::connect({.remote = broker_.socket()});
-    auto mapping = other.open(image.token(Rights::read)).map(Rights::read);
-    EXPECT_EQ(mapping.begin(Rights::read).row<std::uint32_t>(3)[5], pixel);
+    auto mapping = other.open(image.token(Rights::read)).map(Direction::read);
+    EXPECT_EQ(mapping.begin(Direction::read).row<std::uint32_t>(3)[5], pixel);
 }
 
 TEST_F(EglExport, what_nobody_must_be_given_is_refused_with_what_to_do)

@@ -2,8 +2,8 @@
 // Images that a client made, with the drivers that are here and the real broker: exported and registered in one call,
 // opened by another client, and compared.
 #include "tests/drm/local_image.hpp"
-#include "tests/drm/matrix/access.hpp"
 #include "tests/drm/matrix/vulkan_context.hpp"
+#include "tests/drm/matrix/way.hpp"
 #include "tests/libclient/fake_broker.hpp"
 #include "tests/support/broker_process.hpp"
 #include "tests/support/fixture.hpp"
@@ -29,6 +29,7 @@ namespace dmb::test {
 namespace {
 
 using dmabroker::Client;
+using dmabroker::Direction;
 using dmabroker::Image;
 using dmabroker::Rights;
 using dmabroker::Usage;
@@ -55,7 +56,7 @@ protected:
         return other_.open(image.token(Rights::read | Rights::write), Rights::read | Rights::write, usage);
     }
     /// Through an importer, as another client.
-    void expect_pixels(Image& image, matrix::Access& importer, const Pixels& expected, const char* what)
+    void expect_pixels(Image& image, matrix::Way& importer, const Pixels& expected, const char* what)
     {
         const Image opened = open(image, Usage::sample | Usage::render);
         const Outcome seen = importer.verify(opened.native(), expected);
@@ -71,7 +72,7 @@ protected:
 /// Drivers open descriptors for good: each display is opened once, before descriptors are counted.
 struct Display {
     std::string node;
-    std::unique_ptr<matrix::Access> access;
+    std::unique_ptr<matrix::Way> way;
     EGLDisplay display = EGL_NO_DISPLAY;
     EGLContext context = EGL_NO_CONTEXT;
     std::string problem;
@@ -100,7 +101,7 @@ protected:
     {
         Display made{node};
         try {
-            made.access = matrix::make_egl_access(node);
+            made.way = matrix::make_egl_way(node);
             made.display = eglGetCurrentDisplay();
             made.context = eglGetCurrentContext();
             settle(made);
@@ -114,7 +115,7 @@ protected:
     static void settle(const Display& display)
     {
         const LocalImage image(ab24, size);
-        display.access->verify(image.get(), matrix::make_pattern(ab24, size, 9));
+        display.way->verify(image.get(), matrix::make_pattern(ab24, size, 9));
         glFinish();
     }
     static GLuint make_texture(const Pixels& pixels)
@@ -157,11 +158,11 @@ protected:
         std::printf("%s: modifier %016llx, kind %u, stride %u\n", display.node.empty() ? "device" : display.node.c_str(),
                     static_cast<unsigned long long>(info.modifier), info.kind, info.planes[0].stride);
         const Image opened = open(image, Usage::sample | Usage::render);
-        const Outcome seen = display.access->verify(opened.native(), expected);
+        const Outcome seen = display.way->verify(opened.native(), expected);
         // Where GBM draws in software nobody can tell a display's own memory from memory on which it crashes.
         const bool own_only = seen.text.find("its own device did not allocate") != std::string::npos;
         EXPECT_TRUE(seen.kind == Outcome::pass || (own_only && !display.node.empty())) << display.node << seen.text;
-        if (info.modifier == DMABROKER_MODIFIER_LINEAR) expect_pixels(image, *matrix::make_cpu_access(), expected, "the CPU");
+        if (info.modifier == DMABROKER_MODIFIER_LINEAR) expect_pixels(image, *matrix::make_cpu_way(), expected, "the CPU");
     }
     void round_trip(const Display& display)
     {
@@ -295,7 +296,7 @@ protected:
         use_lavapipe();
         try {
             context = std::make_unique<matrix::VulkanContext>();
-            importer = matrix::make_vulkan_access();
+            importer = matrix::make_vulkan_way();
         } catch (const std::exception& e) {
             problem = e.what();
         }
@@ -322,11 +323,11 @@ protected:
     }
 
     static std::unique_ptr<matrix::VulkanContext> context;
-    static std::unique_ptr<matrix::Access> importer;
+    static std::unique_ptr<matrix::Way> importer;
     static std::string problem;
 };
 std::unique_ptr<matrix::VulkanContext> VulkanExport::context;
-std::unique_ptr<matrix::Access> VulkanExport::importer;
+std::unique_ptr<matrix::Way> VulkanExport::importer;
 std::string VulkanExport::problem;
 
 TEST_F(VulkanExport, an_image_is_seen_by_another_client)
@@ -350,7 +351,7 @@ TEST_F(VulkanExport, an_image_is_seen_by_another_client)
         Image image(result);
         EXPECT_EQ(image.info().format, ab24.value);
         EXPECT_EQ(image.info().modifier, DMABROKER_MODIFIER_LINEAR);
-        expect_pixels(image, *matrix::make_cpu_access(), pattern, "the CPU");
+        expect_pixels(image, *matrix::make_cpu_way(), pattern, "the CPU");
         expect_pixels(image, *importer, pattern, "Vulkan");
         ++exported;
     }
@@ -451,8 +452,8 @@ TEST_F(ProcessExport, memory_that_only_a_process_and_a_number_name_is_registered
     dmabroker_image* made = nullptr;
     ASSERT_EQ(code(client_, peer.pid(), number, &made), 0);
     Image image(made);
-    auto mapping = open(image, Usage::cpu_read).map(Rights::read);
-    EXPECT_EQ(mapping.begin(Rights::read).row<std::uint32_t>(2)[1], pixel);
+    auto mapping = open(image, Usage::cpu_read).map(Direction::read);
+    EXPECT_EQ(mapping.begin(Direction::read).row<std::uint32_t>(2)[1], pixel);
 }
 
 TEST_F(ProcessExport, what_cannot_be_taken_is_refused_with_the_reason)

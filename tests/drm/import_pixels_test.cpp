@@ -3,8 +3,8 @@
 // sizes, both directions. The matrix does the same across processes.
 #include "proto/image/format_table.hpp"
 #include "tests/drm/local_image.hpp"
-#include "tests/drm/matrix/access.hpp"
 #include "tests/drm/matrix/vulkan_context.hpp"
+#include "tests/drm/matrix/way.hpp"
 #include "tests/support/fixture.hpp"
 
 #include <cstdlib>
@@ -25,8 +25,8 @@ protected:
         std::error_code no_folder;
         for (const auto& file : std::filesystem::directory_iterator("/usr/share/vulkan/icd.d", no_folder))
             if (file.path().filename().string().starts_with("lvp_icd")) ::setenv("VK_ICD_FILENAMES", file.path().c_str(), 0);
-        start(egl, problem_egl, [] { return matrix::make_egl_access(""); });
-        start(vulkan, problem_vulkan, [] { return matrix::make_vulkan_access(); });
+        start(egl, problem_egl, [] { return matrix::make_egl_way(""); });
+        start(vulkan, problem_vulkan, [] { return matrix::make_vulkan_way(); });
     }
     static void TearDownTestSuite()
     {
@@ -42,53 +42,53 @@ protected:
                (says("is not a software one") || says("has no VK_EXT_external_memory_dma_buf"));
     }
 
-    template <class Make> static void start(std::unique_ptr<matrix::Access>& access, std::string& problem, Make make)
+    template <class Make> static void start(std::unique_ptr<matrix::Way>& way, std::string& problem, Make make)
     {
         try {
-            access = make();
+            way = make();
             const LocalImage image(fourcc("AB24"), {4, 4});
-            const Outcome seen = access->verify(image.get(), matrix::make_pattern(fourcc("AB24"), {4, 4}, 0));
+            const Outcome seen = way->verify(image.get(), matrix::make_pattern(fourcc("AB24"), {4, 4}, 0));
             if (!is_for_dma_bufs_only(seen)) return;
             problem = seen.text;
-            access.reset();
+            way.reset();
         } catch (const std::exception& e) {
             problem = e.what();
         }
     }
 
     /// Counts the formats that were read in every size.
-    static void try_all(matrix::Access& access, std::size_t at_least)
+    static void try_all(matrix::Way& way, std::size_t at_least)
     {
         std::size_t read = 0;
         for (const FormatInfo& format : all_formats()) {
             bool all = true;
-            for (const Extent size : {Extent{64, 37}, Extent{128, 64}}) all &= try_one(access, format, size);
+            for (const Extent size : {Extent{64, 37}, Extent{128, 64}}) all &= try_one(way, format, size);
             read += all;
         }
         EXPECT_GE(read, at_least);
         for (const Extent size : {Extent{1, 1}, Extent{61, 37}, Extent{255, 3}})
             for (const char* word : {"AB24", "XR30", "RG16", "R8", "NV12", "YUYV"})
-                try_one(access, *find_format(*parse_fourcc(word)), size);
+                try_one(way, *find_format(*parse_fourcc(word)), size);
     }
 
-    static bool try_one(matrix::Access& access, const FormatInfo& format, Extent size)
+    static bool try_one(matrix::Way& way, const FormatInfo& format, Extent size)
     {
         const auto first = matrix::make_pattern(format.fourcc, size, 1), second = matrix::make_pattern(format.fourcc, size, 2);
         LocalImage image(format.fourcc, size);
         image.write(first);
-        const Outcome seen = access.verify(image.get(), first);
+        const Outcome seen = way.verify(image.get(), first);
         EXPECT_NE(seen.kind, Outcome::failed) << format.name << ' ' << size.width << 'x' << size.height << ": " << seen.text;
-        const Outcome drawn = access.fill(image.get(), second);
+        const Outcome drawn = way.fill(image.get(), second);
         EXPECT_NE(drawn.kind, Outcome::failed) << format.name << ": " << drawn.text;
         const auto& expected = drawn.kind == Outcome::pass ? second : first;
         EXPECT_EQ(matrix::difference(expected, image.read()), "") << format.name;
         return seen.kind == Outcome::pass;
     }
 
-    static std::unique_ptr<matrix::Access> egl, vulkan;
+    static std::unique_ptr<matrix::Way> egl, vulkan;
     static std::string problem_egl, problem_vulkan;
 };
-std::unique_ptr<matrix::Access> ImportPixels::egl, ImportPixels::vulkan;
+std::unique_ptr<matrix::Way> ImportPixels::egl, ImportPixels::vulkan;
 std::string ImportPixels::problem_egl, ImportPixels::problem_vulkan;
 
 TEST_F(ImportPixels, egl_samples_and_draws_what_the_cpu_sees)

@@ -2,7 +2,7 @@
 // Several images in one memory object, each registered with its own offset: one after the other with pages and less
 // between them, and side by side in the rows of an atlas. Every importer must see its image and draw into no other.
 #include "tests/drm/local_image.hpp"
-#include "tests/drm/matrix/access.hpp"
+#include "tests/drm/matrix/way.hpp"
 #include "tests/support/broker_process.hpp"
 #include "tests/support/fixture.hpp"
 
@@ -85,9 +85,9 @@ protected:
         std::error_code no_folder;
         for (const auto& file : std::filesystem::directory_iterator("/usr/share/vulkan/icd.d", no_folder))
             if (file.path().filename().string().starts_with("lvp_icd")) ::setenv("VK_ICD_FILENAMES", file.path().c_str(), 0);
-        add("cpu", [] { return matrix::make_cpu_access(); });
-        add("egl", [] { return matrix::make_egl_access(""); });
-        add("vulkan", [] { return matrix::make_vulkan_access(); });
+        add("cpu", [] { return matrix::make_cpu_way(); });
+        add("egl", [] { return matrix::make_egl_way(""); });
+        add("vulkan", [] { return matrix::make_vulkan_way(); });
         settle();
     }
     void TearDown() override { settle(); }
@@ -97,7 +97,7 @@ protected:
         constexpr Extent small{64, 48};
         const LocalImage image(ab24, small);
         const Pixels pixels = matrix::make_pattern(ab24, small, 9);
-        for (const auto& importer : importers) importer.access->verify(image.get(), pixels);
+        for (const auto& importer : importers) importer.way->verify(image.get(), pixels);
     }
     static void TearDownTestSuite() { importers.clear(); }
     void SetUp() override
@@ -149,10 +149,10 @@ protected:
         return outcome.kind == Outcome::refused &&
                outcome.text.find("without VK_EXT_image_drm_format_modifier") != std::string::npos;
     }
-    void expect_all(matrix::Access& access, const std::string& who)
+    void expect_all(matrix::Way& way, const std::string& who)
     {
         for (std::size_t i = 0; i < count; ++i) {
-            const Outcome outcome = access.verify(open(i).native(), seen_[i]);
+            const Outcome outcome = way.verify(open(i).native(), seen_[i]);
             EXPECT_TRUE(outcome.kind == Outcome::pass || may_refuse(outcome))
                 << who << " of the image " << places[i].what << ": " << outcome.text;
         }
@@ -160,7 +160,7 @@ protected:
 
     struct Importer {
         std::string name;
-        std::unique_ptr<matrix::Access> access;
+        std::unique_ptr<matrix::Way> way;
     };
     static std::vector<Importer> importers;
 
@@ -175,16 +175,16 @@ std::vector<SubAllocation::Importer> SubAllocation::importers;
 
 TEST_P(SubAllocation, each_image_is_seen_where_it_lies)
 {
-    for (const auto& [name, access] : importers) expect_all(*access, name);
+    for (const auto& [name, way] : importers) expect_all(*way, name);
 }
 
 TEST_P(SubAllocation, drawing_into_one_image_leaves_the_others_as_they_are)
 {
-    const auto cpu = matrix::make_cpu_access();
-    for (const auto& [name, access] : importers)
+    const auto cpu = matrix::make_cpu_way();
+    for (const auto& [name, way] : importers)
         for (std::size_t i = 0; i < count; ++i) {
             const Pixels drawn = matrix::make_pattern(ab24, places[i].size, static_cast<unsigned>(100 + i) + name[0]);
-            const Outcome outcome = access->fill(open(i).native(), drawn);
+            const Outcome outcome = way->fill(open(i).native(), drawn);
             if (may_refuse(outcome)) continue;
             seen_[i] = drawn;
             ASSERT_EQ(outcome.kind, Outcome::pass) << name << " into the image " << places[i].what << ": " << outcome.text;

@@ -20,6 +20,7 @@ namespace dmb::test {
 namespace {
 
 using dmabroker::Client;
+using dmabroker::Direction;
 using dmabroker::Image;
 using dmabroker::Rights;
 using dmabroker::Usage;
@@ -172,9 +173,9 @@ protected:
     bool see_bars(Image& image)
     {
         const Image opened = other_.open(image.token(Rights::read), Rights::read, Usage::cpu_read);
-        auto mapping = opened.map(Rights::read);
-        auto access = mapping.begin(Rights::read);
-        const Read at = [&](std::uint32_t plane, unsigned x, unsigned y) { return access.row<std::uint8_t>(y, plane) + x; };
+        auto mapping = opened.map(Direction::read);
+        auto mapped = mapping.begin(Direction::read);
+        const Read at = [&](std::uint32_t plane, unsigned x, unsigned y) { return mapped.row<std::uint8_t>(y, plane) + x; };
         const auto bar = [&](unsigned index) {
             return pixel(image.info().format, at, size.width / 16 * (2 * index + 1), size.height - 21);
         };

@@ -18,6 +18,7 @@ namespace {
 
 using namespace std::chrono_literals;
 using dmabroker::Client;
+using dmabroker::Direction;
 using dmabroker::Image;
 using dmabroker::Rights;
 using dmabroker::Usage;
@@ -45,11 +46,11 @@ TEST_F(BrokerTest, pixels_written_by_one_process_are_read_by_another)
     Client client = connect();
     Image image = allocate(client);
     {
-        auto mapping = image.map(Rights::write);
-        auto access = mapping.begin(Rights::write);
+        auto mapping = image.map(Direction::write);
+        auto mapped = mapping.begin(Direction::write);
         for (unsigned y = 0; y < 17; ++y)
-            for (unsigned x = 0; x < 33; ++x) access.row<std::uint32_t>(y)[x] = x * 1000 + y;
-        access.end();
+            for (unsigned x = 0; x < 33; ++x) mapped.row<std::uint32_t>(y)[x] = x * 1000 + y;
+        mapped.end();
     }
     const std::string token = image.token(Rights::read);
     const pid_t child = ::fork();
@@ -57,11 +58,11 @@ TEST_F(BrokerTest, pixels_written_by_one_process_are_read_by_another)
         // The child must not use its parent's connection: it makes its own.
         Client reader = connect();
         Image opened = reader.open(token);
-        auto mapping = opened.map(Rights::read);
-        auto access = mapping.begin(Rights::read);
+        auto mapping = opened.map(Direction::read);
+        auto mapped = mapping.begin(Direction::read);
         bool same = true;
         for (unsigned y = 0; y < 17; ++y)
-            for (unsigned x = 0; x < 33; ++x) same &= access.row<std::uint32_t>(y)[x] == x * 1000 + y;
+            for (unsigned x = 0; x < 33; ++x) same &= mapped.row<std::uint32_t>(y)[x] == x * 1000 + y;
         ::_exit(same ? 0 : 1);
     }
     int status = -1;
@@ -81,10 +82,10 @@ TEST_F(BrokerTest, contents_arrive_in_every_plane_with_odd_sizes)
                                        .usage = usage,
                                        .backends = DMABROKER_BACKEND_BIT(DMABROKER_BACKEND_MEMFD),
                                        .contents = dmabroker_pixels{{luma.data(), chroma.data()}, {}}});
-        auto mapping = image.map(Rights::read);
-        auto access = mapping.begin(Rights::read);
-        for (unsigned y = 0; y < 17; ++y) EXPECT_EQ(std::memcmp(access.row<char>(y), &luma[y * 33], 33), 0) << y;
-        for (unsigned y = 0; y < 9; ++y) EXPECT_EQ(std::memcmp(access.row<char>(y, 1), &chroma[y * 34], 34), 0) << y;
+        auto mapping = image.map(Direction::read);
+        auto mapped = mapping.begin(Direction::read);
+        for (unsigned y = 0; y < 17; ++y) EXPECT_EQ(std::memcmp(mapped.row<char>(y), &luma[y * 33], 33), 0) << y;
+        for (unsigned y = 0; y < 9; ++y) EXPECT_EQ(std::memcmp(mapped.row<char>(y, 1), &chroma[y * 34], 34), 0) << y;
     }
 }
 
@@ -95,8 +96,8 @@ TEST_F(BrokerTest, a_reader_gets_a_descriptor_that_cannot_write)
     Image reader = client.open(image.token(Rights::read), Rights::read, Usage::cpu_read);
     EXPECT_EQ(reader.info().protection, unsigned(DMABROKER_PROTECTION_READ_ONLY_DESCRIPTOR));
     EXPECT_EQ(reader.info().rights, unsigned(DMABROKER_READ));
-    EXPECT_EQ(code_of([&] { reader.map(Rights::write); }), DMABROKER_DENIED);
-    EXPECT_EQ(code_of([&] { reader.map(Rights::read); }), 0);
+    EXPECT_EQ(code_of([&] { reader.map(Direction::write); }), DMABROKER_DENIED);
+    EXPECT_EQ(code_of([&] { reader.map(Direction::read); }), 0);
     EXPECT_EQ(code_of([&] { reader.token(Rights::write); }), DMABROKER_DENIED);
 }
 
@@ -143,7 +144,7 @@ TEST_F(BrokerTest, a_revoked_image_is_told_to_its_holders)
     ASSERT_TRUE(event);
     EXPECT_EQ(event->type, DMABROKER_EVENT_IMAGE_REVOKED);
     EXPECT_EQ(event->image, opened.native());
-    EXPECT_EQ(code_of([&] { opened.map(Rights::read); }), 0) << "what is held stays";
+    EXPECT_EQ(code_of([&] { opened.map(Direction::read); }), 0) << "what is held stays";
 }
 
 TEST_F(BrokerTest, a_memfd_of_the_client_is_registered_and_opened_by_another)
@@ -164,14 +165,14 @@ TEST_F(BrokerTest, a_memfd_of_the_client_is_registered_and_opened_by_another)
     Image image = client.register_image(info, &fd, "mine");
     EXPECT_EQ(image.info().backend, unsigned(DMABROKER_BACKEND_CLIENT));
     {
-        auto mapping = image.map(Rights::write);
-        auto access = mapping.begin(Rights::write);
-        access.data()[5] = std::byte{42};
+        auto mapping = image.map(Direction::write);
+        auto mapped = mapping.begin(Direction::write);
+        mapped.data()[5] = std::byte{42};
     }
     Client reader = connect();
     Image opened = reader.open(image.token(Rights::read));
-    auto mapping = opened.map(Rights::read);
-    EXPECT_EQ(mapping.begin(Rights::read).data()[5], std::byte{42});
+    auto mapping = opened.map(Direction::read);
+    EXPECT_EQ(mapping.begin(Direction::read).data()[5], std::byte{42});
 
     const UniqueFd unsealed = sealed_memfd(desc.memories[0].size, 0);
     const int wrong = unsealed.get();
@@ -194,8 +195,8 @@ TEST_F(BrokerTest, a_buffer_is_allocated_with_contents_and_read_by_another)
         EXPECT_EQ(buffer.info().width, bytes.size());
         EXPECT_GE(buffer.info().memory_size[0], bytes.size());
         Image opened = other.open(buffer.token(Rights::read), Rights::read, Usage::cpu_read);
-        auto mapping = opened.map(Rights::read);
-        EXPECT_EQ(std::memcmp(mapping.begin(Rights::read).data(), bytes.data(), bytes.size()), 0);
+        auto mapping = opened.map(Direction::read);
+        EXPECT_EQ(std::memcmp(mapping.begin(Direction::read).data(), bytes.data(), bytes.size()), 0);
     }
     EXPECT_EQ(code_of([&] { client.allocate({.size = {64, 64}, .format = DMABROKER_FORMAT_BUFFER}); }), DMABROKER_BAD_SIZE);
     EXPECT_EQ(code_of([&] { client.allocate({.size = {0, 1}, .format = DMABROKER_FORMAT_BUFFER}); }), DMABROKER_BAD_SIZE);
@@ -217,12 +218,12 @@ TEST_F(BrokerTest, a_memfd_is_registered_as_a_buffer)
     Client client = connect(), other = connect();
     Image buffer = client.register_image(info, &fd);
     {
-        auto mapping = buffer.map(Rights::write);
-        mapping.begin(Rights::write).data()[4999] = std::byte{42};
+        auto mapping = buffer.map(Direction::write);
+        mapping.begin(Direction::write).data()[4999] = std::byte{42};
     }
     Image opened = other.open(buffer.token(Rights::read));
-    auto mapping = opened.map(Rights::read);
-    EXPECT_EQ(mapping.begin(Rights::read).data()[4999], std::byte{42});
+    auto mapping = opened.map(Direction::read);
+    EXPECT_EQ(mapping.begin(Direction::read).data()[4999], std::byte{42});
     info.planes[0].offset += 1;
     EXPECT_EQ(code_of([&] { client.register_image(info, &fd); }), DMABROKER_BAD_LAYOUT) << "one byte beyond its memory";
     info.modifier = DMABROKER_MODIFIER_INVALID;
@@ -271,8 +272,8 @@ TEST_F(BrokerTest, a_killed_broker_is_one_event_and_images_stay_usable)
     EXPECT_EQ(event->type, DMABROKER_EVENT_DISCONNECTED);
     EXPECT_FALSE(client.next_event());
     EXPECT_EQ(code_of([&] { image.token(Rights::read); }), DMABROKER_DISCONNECTED);
-    auto mapping = image.map(Rights::write);
-    mapping.begin(Rights::write).data()[0] = std::byte{1};
+    auto mapping = image.map(Direction::write);
+    mapping.begin(Direction::write).data()[0] = std::byte{1};
 }
 
 TEST_F(BrokerTest, a_broker_that_ends_says_goodbye)

@@ -296,7 +296,7 @@ TEST_F(ConnectionTest, structures_of_another_size_are_judged_by_what_they_carry)
     struct Newer {
         dmabroker_token_options known;
         std::uint64_t unknown;
-    } options{{sizeof(Newer), DMABROKER_READ, 0, 0, 0}, 1};
+    } options{{sizeof(Newer), DMABROKER_READ, 0, 0, 0, 0}, 1};
     EXPECT_LT(dmabroker_image_token(image.native(), &options.known, token, &error), 0);
     EXPECT_EQ(error.code, DMABROKER_UNSUPPORTED);
     options.known.struct_size = 0;
@@ -581,13 +581,13 @@ TEST_F(ConnectionTest, images_outlive_their_client)
     EXPECT_EQ(code_of([&] { image.token(dmabroker::Rights::read); }), DMABROKER_DISCONNECTED);
     EXPECT_EQ(code_of([&] { image.set_lease(1s); }), DMABROKER_DISCONNECTED);
     other.reset();
-    auto mapping = image.map(dmabroker::Rights::write);
+    auto mapping = image.map(dmabroker::Direction::write);
     {
         const auto closed = std::move(image);
     }
-    auto access = mapping.begin(dmabroker::Rights::write);
-    access.data()[0] = std::byte{1};
-    access.end();
+    auto mapped = mapping.begin(dmabroker::Direction::write);
+    mapped.data()[0] = std::byte{1};
+    mapped.end();
 }
 
 TEST_F(ConnectionTest, null_is_an_error_or_ignored_everywhere)

@@ -13,6 +13,7 @@ namespace dmb::test {
 namespace {
 
 using dmabroker::Client;
+using dmabroker::Direction;
 using dmabroker::Rights;
 
 constexpr const char* some_token = "00112233445566778899aabbccddeeff";
@@ -32,11 +33,11 @@ protected:
         return broker.connect().open(some_token);
     }
     /// The code with which mapping it fails; 0 when it does not.
-    int map_code(const wire::ImageReply& reply, const UniqueFd& memory, Rights access = Rights::read)
+    int map_code(const wire::ImageReply& reply, const UniqueFd& memory, Direction direction = Direction::read)
     {
         const auto image = open(reply, memory);
         try {
-            image.map(access);
+            image.map(direction);
             return 0;
         } catch (const dmabroker::Error& error) {
             return error.code();
@@ -53,12 +54,12 @@ TEST_F(ImageTest, what_one_mapping_writes_another_reads)
 {
     const wire::ImageReply reply = image_reply(linear_desc({17, 5}, fourcc("NV12")));
     const UniqueFd memory = memory_of(reply);
-    auto writer = open(reply, memory).map(Rights::write);
-    auto reader = open(reply, memory).map(Rights::read);
-    auto write = writer.begin(Rights::write);
+    auto writer = open(reply, memory).map(Direction::write);
+    auto reader = open(reply, memory).map(Direction::read);
+    auto write = writer.begin(Direction::write);
     write.row<char>(2, 1)[3] = 'x';
     write.end();
-    auto read = reader.begin(Rights::read);
+    auto read = reader.begin(Direction::read);
     EXPECT_EQ(read.row<char>(2, 1)[3], 'x');
     EXPECT_EQ(read.stride(1), reply.desc.planes[1].stride);
     EXPECT_EQ(read.data(1) - read.data(0), static_cast<std::ptrdiff_t>(reply.desc.planes[1].offset));
@@ -69,14 +70,14 @@ TEST_F(ImageTest, a_mapping_needs_the_rights_of_its_hold)
 {
     wire::ImageReply reply = small_reply();
     const UniqueFd memory = memory_of(reply);
-    EXPECT_EQ(map_code(reply, memory, Rights::read | Rights::write), 0);
-    EXPECT_EQ(map_code(reply, memory, Rights::manage), DMABROKER_INVALID_ARGUMENT);
-    EXPECT_EQ(map_code(reply, memory, Rights::none), DMABROKER_INVALID_ARGUMENT);
+    EXPECT_EQ(map_code(reply, memory, Direction::read_write), 0);
+    EXPECT_EQ(map_code(reply, memory, Direction{4}), DMABROKER_INVALID_ARGUMENT);
+    EXPECT_EQ(map_code(reply, memory, Direction{0}), DMABROKER_INVALID_ARGUMENT);
     reply.rights = Right::read;
-    EXPECT_EQ(map_code(reply, memory, Rights::read), 0);
-    EXPECT_EQ(map_code(reply, memory, Rights::write), DMABROKER_DENIED);
+    EXPECT_EQ(map_code(reply, memory, Direction::read), 0);
+    EXPECT_EQ(map_code(reply, memory, Direction::write), DMABROKER_DENIED);
     reply.rights = Right::write;
-    EXPECT_EQ(map_code(reply, memory, Rights::read), DMABROKER_DENIED);
+    EXPECT_EQ(map_code(reply, memory, Direction::read), DMABROKER_DENIED);
 }
 
 TEST_F(ImageTest, a_read_only_descriptor_is_mapped_for_reading_only)
@@ -86,11 +87,11 @@ TEST_F(ImageTest, a_read_only_descriptor_is_mapped_for_reading_only)
     const UniqueFd memory = memory_of(reply);
     const UniqueFd readable =
         UniqueFd::adopt(::open(("/proc/self/fd/" + std::to_string(memory.get())).c_str(), O_RDONLY | O_CLOEXEC));
-    EXPECT_EQ(map_code(reply, readable, Rights::read), 0);
-    EXPECT_EQ(map_code(reply, readable, Rights::write), DMABROKER_DENIED);
+    EXPECT_EQ(map_code(reply, readable, Direction::read), 0);
+    EXPECT_EQ(map_code(reply, readable, Direction::write), DMABROKER_DENIED);
     // A broker that forgets to say so gives an error, not a fault.
     reply.protection = Protection::none;
-    EXPECT_EQ(map_code(reply, readable, Rights::write), DMABROKER_IMPORT_FAILED);
+    EXPECT_EQ(map_code(reply, readable, Direction::write), DMABROKER_IMPORT_FAILED);
 }
 
 TEST_F(ImageTest, memory_smaller_than_described_is_refused_before_it_could_fault)
@@ -153,9 +154,9 @@ TEST_F(ImageTest, gbm_images_are_mapped_only_with_the_cpu_usage_that_promises_co
 TEST_F(ImageTest, a_bracket_must_be_within_what_was_mapped)
 {
     const wire::ImageReply reply = small_reply();
-    auto mapping = open(reply, memory_of(reply)).map(Rights::read);
-    EXPECT_THROW(mapping.begin(Rights::write), dmabroker::Error);
-    EXPECT_LT(dmabroker_cpu_end(mapping.native(), DMABROKER_WRITE, nullptr), 0);
+    auto mapping = open(reply, memory_of(reply)).map(Direction::read);
+    EXPECT_THROW(mapping.begin(Direction::write), dmabroker::Error);
+    EXPECT_LT(dmabroker_cpu_end(mapping.native(), DMABROKER_DIRECTION_WRITE, nullptr), 0);
 }
 
 // ---- initial contents ------------------------------------------------------------------------------------
@@ -379,7 +380,7 @@ TEST_F(ImageTest, a_registered_image_keeps_its_own_descriptors)
     EXPECT_EQ(request.label.view(), "camera");
     EXPECT_EQ(request.lease_ns, wire::forever);
     EXPECT_EQ(request.desc.planes, desc.planes);
-    image.map(Rights::read);
+    image.map(Direction::read);
 }
 
 TEST_F(ImageTest, a_lost_channel_ends_what_was_sent_there_but_not_what_had_arrived)
@@ -416,9 +417,9 @@ TEST_F(ImageTest, an_adopted_image_works_without_any_broker)
     auto image = dmabroker::adopt(info_of(desc), &fd);
     memory.reset();
     EXPECT_EQ(image.info().rights, static_cast<std::uint32_t>(DMABROKER_READ | DMABROKER_WRITE | DMABROKER_MANAGE));
-    auto mapping = image.map(Rights::read | Rights::write);
-    auto access = mapping.begin(Rights::write);
-    EXPECT_EQ(access.stride(1), desc.planes[1].stride);
+    auto mapping = image.map(Direction::read_write);
+    auto mapped = mapping.begin(Direction::write);
+    EXPECT_EQ(mapped.stride(1), desc.planes[1].stride);
     try {
         image.token(Rights::read);
         ADD_FAILURE() << "a token without a broker";
@@ -454,7 +455,7 @@ TEST_F(ImageTest, what_is_adopted_is_checked_like_a_registration)
     info = good;
     info.rights = DMABROKER_READ;
     const int fd = memory.get();
-    EXPECT_THROW(dmabroker::adopt(info, &fd).map(Rights::write), dmabroker::Error);
+    EXPECT_THROW(dmabroker::adopt(info, &fd).map(Direction::write), dmabroker::Error);
 }
 
 TEST_F(ImageTest, a_registration_that_contradicts_itself_is_refused_without_sending)

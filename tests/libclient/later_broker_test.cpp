@@ -8,10 +8,10 @@ namespace dmb::test {
 namespace {
 
 using dmabroker::Client;
+using dmabroker::Direction;
 using dmabroker::Event;
 using dmabroker::Image;
 using dmabroker::Operation;
-using dmabroker::Rights;
 
 class LaterBrokerTest : public ClientTest {};
 
@@ -87,7 +87,7 @@ TEST_F(LaterBrokerTest, values_that_have_no_name_yet_are_passed_on_as_numbers)
     Image image = client.open(some_token);
     EXPECT_EQ(image.info().backend, 27u);
     EXPECT_EQ(image.info().rung, 28u);
-    EXPECT_NO_THROW(image.map(Rights::read));
+    EXPECT_NO_THROW(image.map(Direction::read));
 }
 
 TEST_F(LaterBrokerTest, an_error_code_of_a_later_broker_is_passed_on_as_a_number)

@@ -409,7 +409,7 @@ TEST_F(NegotiationTest, a_holder_hears_of_the_successor_and_moves_to_it)
     EXPECT_EQ(event->request, 8u);
     while (!(event = client.next_event())) client.dispatch();
     EXPECT_EQ(event->type, DMABROKER_EVENT_IMAGE_REVOKED);
-    const Image successor = image.move_to_successor();
+    const Image successor = image.open_successor();
     EXPECT_EQ(successor.info().format, nv12.value);
     EXPECT_EQ(image.info().format, xr24.value) << "the old hold stays";
     broker.join();
@@ -426,7 +426,7 @@ TEST_F(NegotiationTest, a_successor_of_another_size_ends_the_connection)
     });
     Client client = broker.connect();
     Image image = client.open(some_token);
-    EXPECT_EQ(code_of([&] { image.move_to_successor(); }), DMABROKER_DISCONNECTED);
+    EXPECT_EQ(code_of([&] { image.open_successor(); }), DMABROKER_DISCONNECTED);
     broker.join();
 }
 

@@ -10,6 +10,7 @@ namespace dmb::test {
 namespace {
 
 using dmabroker::Client;
+using dmabroker::Direction;
 using dmabroker::Event;
 using dmabroker::Image;
 using dmabroker::Operation;
@@ -223,10 +224,33 @@ TEST_F(ReconnectTest, a_new_client_keeps_the_pixels_of_its_images_and_nothing_el
     EXPECT_EQ(code_of([&] { image->set_lease(1s); }), DMABROKER_DISCONNECTED);
     client.revoke_image(1);
     EXPECT_FALSE(client.next_event());
-    auto mapping = image->map(Rights::write);
+    auto mapping = image->map(Direction::write);
     image.reset();
-    auto access = mapping.begin(Rights::write);
-    access.data()[0] = std::byte{1};
+    auto mapped = mapping.begin(Direction::write);
+    mapped.data()[0] = std::byte{1};
+}
+
+TEST_F(ReconnectTest, an_image_of_before_is_not_taken_for_the_new_one_with_its_number)
+{
+    FakeBroker broker({[](Peer& peer) {
+                           peer.greet_with_key(1);
+                           give(peer, serial_of<wire::Open>(peer), 1);
+                       },
+                       [](Peer& peer) {
+                           peer.greet_with_key(2);
+                           give(peer, serial_of<wire::Open>(peer), 1);
+                           EXPECT_EQ(peer.expect<wire::SetLease>().handle, HandleId{1}) << "of the new one, still held";
+                           peer.reply(wire::Done{});
+                           EXPECT_EQ(peer.expect<wire::Release>().handle, HandleId{1});
+                       }});
+    Client client = broker.connect();
+    std::optional<Image> before(client.open(some_token));
+    lose(client);
+    EXPECT_FALSE(client.reconnect());
+    Image now = client.open(some_token);
+    EXPECT_EQ(code_of([&] { before->set_lease(1s); }), DMABROKER_DISCONNECTED);
+    before.reset();
+    now.set_lease(1s);
 }
 
 TEST_F(ReconnectTest, a_key_that_is_answered_with_goodbye_is_dropped_for_a_new_client)

@@ -49,14 +49,14 @@ struct Picture {
 /// The rung below all others: through the CPU.
 dmabroker::egl::Texture copy(const dmabroker::Image& image, const gpu::EglContext& context)
 {
-    auto mapping = image.map(dmabroker::Rights::read);
-    const auto access = mapping.begin(dmabroker::Rights::read);
+    auto mapping = image.map(dmabroker::Direction::read);
+    const auto mapped = mapping.begin(dmabroker::Direction::read);
     const auto [width, height] = image.size();
     const bool swapped = image.info().format == dmabroker::fourcc("AR24");
     std::vector<std::uint8_t> rgba;
     for (unsigned y = 0; y < height; ++y)
         for (unsigned x = 0; x < width; ++x) {
-            const auto* pixel = access.row<std::uint8_t>(y) + x * 4;
+            const auto* pixel = mapped.row<std::uint8_t>(y) + x * 4;
             for (const unsigned k : {swapped ? 2u : 0u, 1u, swapped ? 0u : 2u, 3u}) rgba.push_back(pixel[k]);
         }
     return {gpu::make_texture(context.gl(), image.size(), rgba.data()), GL_TEXTURE_2D};

@@ -64,13 +64,13 @@ constexpr std::uint32_t system_memory = DMABROKER_BACKEND_BIT(DMABROKER_BACKEND_
 
 void render_mapped(dmabroker::Client& client)
 {
-    using dmabroker::Rights, dmabroker::Usage;
+    using dmabroker::Direction, dmabroker::Usage;
     auto image = client.allocate(wanted(system_memory, Usage::cpu_write | Usage::sample));
     const dmb::demo::Stopwatch watch;
-    auto mapping = image.map(Rights::write);
-    auto access = mapping.begin(Rights::write);
-    paint(access.row<std::uint8_t>(0), access.stride());
-    access.end();
+    auto mapping = image.map(Direction::write);
+    auto bytes = mapping.begin(Direction::write);
+    paint(bytes.row<std::uint8_t>(0), bytes.stride());
+    bytes.end();
     dmb::demo::present("CPU", image, watch.milliseconds(), "CPU mapping");
 }
 

@@ -29,9 +29,9 @@ Result<ClientHandle> connect_to(const Global& global, bool manager)
 
 } // namespace
 
-Result<ClientHandle> connect(const Global& global, Access access)
+Result<ClientHandle> connect(const Global& global, ConnectAs as)
 {
-    if (access == Access::manager_if_possible)
+    if (as == ConnectAs::manager_if_possible)
         if (auto manager = connect_to(global, true)) return manager;
     return connect_to(global, false);
 }
@@ -47,27 +47,29 @@ Result<ImageHandle> open_token(dmabroker_client* client, const std::string& toke
 
 Result<std::string> mint_token(dmabroker_image* image, Rights rights, bool one_shot)
 {
-    const dmabroker_token_options options{sizeof options, rights.bits, one_shot, 0, 0};
+    dmabroker_token_options options = DMABROKER_TOKEN_OPTIONS_INIT;
+    options.rights = rights.bits;
+    options.one_shot = one_shot;
     char token[DMABROKER_TOKEN_SIZE] = "";
     CallError error;
     TRY(check(dmabroker_image_token(image, &options, token, error), error));
     return std::string(token);
 }
 
-Result<MappingHandle> map(dmabroker_image* image, std::uint32_t access)
+Result<MappingHandle> map(dmabroker_image* image, std::uint32_t direction)
 {
     dmabroker_cpu_mapping* raw = nullptr;
     CallError error;
-    TRY(check(dmabroker_cpu_map(image, access, &raw, error), error));
+    TRY(check(dmabroker_cpu_map(image, direction, &raw, error), error));
     MappingHandle mapping(raw);
-    TRY(check(dmabroker_cpu_begin(raw, access, error), error));
+    TRY(check(dmabroker_cpu_begin(raw, direction, error), error));
     return mapping;
 }
 
-Result<> end_access(dmabroker_cpu_mapping* mapping, std::uint32_t access)
+Result<> end_mapping(dmabroker_cpu_mapping* mapping, std::uint32_t direction)
 {
     CallError error;
-    return check(dmabroker_cpu_end(mapping, access, error), error);
+    return check(dmabroker_cpu_end(mapping, direction, error), error);
 }
 
 Result<Json> inspect(dmabroker_client* client, std::uint64_t id)

@@ -34,17 +34,17 @@ struct CallError {
 };
 Result<> check(int result, const CallError& error);
 
-enum class Access { client, manager_if_possible };
+enum class ConnectAs { client, manager_if_possible };
 /// With manager_if_possible: the manager socket if it can be reached, else the client socket.
-Result<ClientHandle> connect(const Global&, Access access = Access::client);
+Result<ClientHandle> connect(const Global&, ConnectAs as = ConnectAs::client);
 
 /// `rights` and `usage` as dmabroker_open. A word that cannot be a token is not_found, like any other
 /// that names nothing.
 Result<ImageHandle> open_token(dmabroker_client*, const std::string& token, Rights rights, Usage usage);
 Result<std::string> mint_token(dmabroker_image*, Rights rights, bool one_shot);
-/// Maps all planes and begins an access that must be ended with end_access().
-Result<MappingHandle> map(dmabroker_image*, std::uint32_t access);
-Result<> end_access(dmabroker_cpu_mapping*, std::uint32_t access);
+/// Maps all planes and begins what must be ended with end_mapping(), in the same direction (dmabroker_direction).
+Result<MappingHandle> map(dmabroker_image*, std::uint32_t direction);
+Result<> end_mapping(dmabroker_cpu_mapping*, std::uint32_t direction);
 /// The "snapshot" of dmabroker_inspect.
 Result<Json> inspect(dmabroker_client*, std::uint64_t id = 0);
 

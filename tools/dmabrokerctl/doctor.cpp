@@ -65,7 +65,7 @@ Finding check_broker(const Global& global)
     const auto snapshot = inspect(client->get());
     finding.text =
         "a broker answers: " + (snapshot ? snapshot->value("server", "") : std::string(snapshot.error().reason.view()));
-    finding.text += ", dmabrokerctl " DMABROKER_VERSION;
+    finding.text += ", dmabrokerctl " DMB_VERSION;
     return finding;
 }
 

@@ -116,7 +116,7 @@ Result<Source> describe(const dmabroker_image_info& info)
 
 Result<> read_mapped(dmabroker_image* image, Source& source)
 {
-    source.mapping = TRY(map(image, DMABROKER_READ));
+    source.mapping = TRY(map(image, DMABROKER_DIRECTION_READ));
     for (std::uint32_t i = 0; i < source.info.plane_count; ++i) {
         source.planes.data[i] = static_cast<const std::byte*>(dmabroker_cpu_data(source.mapping.get(), i));
         source.planes.stride[i] = source.info.planes[i].stride;
@@ -172,7 +172,7 @@ Result<> get(const Global& global, const GetOptions& options)
     const auto mapped = read_mapped(handle.get(), source);
     if (!mapped) TRY(read_by_driver(dmabroker::Image(handle.release()), source, mapped.error()));
     TRY((source.is_buffer() ? write_bytes : write_png)(options.file, source));
-    if (source.mapping) TRY(end_access(source.mapping.get(), DMABROKER_READ));
+    if (source.mapping) TRY(end_mapping(source.mapping.get(), DMABROKER_DIRECTION_READ));
     report(global, options, source);
     return {};
 }

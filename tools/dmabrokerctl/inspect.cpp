@@ -60,7 +60,7 @@ std::string uuid(const Json& device)
 
 Result<> devices(const Global& global)
 {
-    const ClientHandle client = TRY(connect(global, Access::manager_if_possible));
+    const ClientHandle client = TRY(connect(global, ConnectAs::manager_if_possible));
     const Json snapshot = TRY(inspect(client.get()));
     if (global.json) return print_parts(snapshot, {"devices"}), Result<>{};
     Table table({"BACKEND", "NODE", "DRIVER", "NAME", "UUID", "MEMORY", "STATE"});
@@ -102,7 +102,7 @@ void print_formats(const Json& snapshot, std::uint64_t device)
 
 Result<> formats(const Global& global)
 {
-    const ClientHandle client = TRY(connect(global, Access::manager_if_possible));
+    const ClientHandle client = TRY(connect(global, ConnectAs::manager_if_possible));
     const Json snapshot = TRY(inspect(client.get()));
     if (global.json) return print_parts(snapshot, {"devices", "formats"}), Result<>{};
     std::uint64_t index = 0;
@@ -117,7 +117,7 @@ Result<> formats(const Global& global)
 
 Result<> list(const Global& global)
 {
-    const ClientHandle client = TRY(connect(global, Access::manager_if_possible));
+    const ClientHandle client = TRY(connect(global, ConnectAs::manager_if_possible));
     const Json snapshot = TRY(inspect(client.get()));
     if (global.json) return print_json(Json{{"snapshot", snapshot}}), Result<>{};
     const Clients clients = clients_of(snapshot);
@@ -238,7 +238,7 @@ void print_image(const Json& image, const Clients& clients)
 Result<> show(const Global& global, const Named& named)
 {
     const Name what = TRY(parse_name(named.name));
-    const ClientHandle client = TRY(connect(global, Access::manager_if_possible));
+    const ClientHandle client = TRY(connect(global, ConnectAs::manager_if_possible));
     ImageHandle held; // without the manager socket a client sees what it holds, and nothing else
     std::uint64_t id = what.id;
     if (!what.token.empty()) {

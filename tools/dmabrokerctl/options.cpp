@@ -253,7 +253,7 @@ Parser::Parser()
     app.add_option("--socket", global.socket, "the broker's socket (default: $DMABROKER_REMOTE or the usual places)")
         ->type_name("PATH");
     app.add_flag("--json", global.json, "print JSON");
-    app.set_version_flag("--version", "dmabrokerctl " DMABROKER_VERSION);
+    app.set_version_flag("--version", "dmabrokerctl " DMB_VERSION);
     app.require_subcommand(1);
     app.fallthrough();
     app.failure_message(CLI::FailureMessage::simple);

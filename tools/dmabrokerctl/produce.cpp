@@ -273,7 +273,7 @@ Result<ImageHandle> put_by_worker(const Global& global, dmabroker_client* client
 {
     std::vector<std::byte> bytes(contents.row_bytes * contents.size.height);
     TRY(contents.read(bytes.data(), contents.row_bytes));
-    const dmabroker_pixels pixels{{bytes.data()}, {contents.row_bytes}};
+    const dmabroker_pixels pixels{{bytes.data()}, {contents.row_bytes}, {}};
     allocation.contents = &pixels;
     return allocate(global, client, allocation);
 }
@@ -283,10 +283,10 @@ Result<ImageHandle> put_by_mapping(const Global& global, dmabroker_client* clien
 {
     if (allocation.backends == 0) allocation.backends = system_memory().bits;
     ImageHandle image = TRY(allocate(global, client, allocation));
-    const MappingHandle mapping = TRY(map(image.get(), DMABROKER_READ | DMABROKER_WRITE));
+    const MappingHandle mapping = TRY(map(image.get(), DMABROKER_DIRECTION_READ | DMABROKER_DIRECTION_WRITE));
     auto* data = static_cast<std::byte*>(dmabroker_cpu_data(mapping.get(), 0));
     TRY(contents.read(data, dmabroker_image_get_info(image.get())->planes[0].stride));
-    TRY(end_access(mapping.get(), DMABROKER_READ | DMABROKER_WRITE));
+    TRY(end_mapping(mapping.get(), DMABROKER_DIRECTION_READ | DMABROKER_DIRECTION_WRITE));
     return image;
 }
 

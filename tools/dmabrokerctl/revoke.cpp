@@ -25,7 +25,7 @@ Result<> revoke_token(dmabroker_client* client, const std::string& token)
 Result<> revoke(const Global& global, const Named& named)
 {
     const Name what = TRY(parse_name(named.name));
-    const ClientHandle client = TRY(connect(global, Access::manager_if_possible));
+    const ClientHandle client = TRY(connect(global, ConnectAs::manager_if_possible));
     CallError error;
     if (what.token.empty()) TRY(check(dmabroker_revoke_image(client.get(), what.id, error), error));
     else TRY(revoke_token(client.get(), what.token));

@@ -122,7 +122,7 @@ Result<Json> last_decision(dmabroker_client* client)
 Result<> why(const Global& global, const Subjects& subject)
 {
     const Subject what = TRY(parse_subject(subject.name));
-    const ClientHandle client = TRY(connect(global, Access::manager_if_possible));
+    const ClientHandle client = TRY(connect(global, ConnectAs::manager_if_possible));
     const Json decision = TRY(ask(client.get(), what));
     if (global.json) print_json(Json{{"decision", decision}});
     else print(decision_text(decision));
@@ -135,8 +135,7 @@ Result<> warm(dmabroker_client* client)
     CallError error;
     TRY(check(dmabroker_manage_proofs_start(client, DMABROKER_PROOFS_WARM, nullptr, nullptr, error), error));
     for (;;) {
-        dmabroker_event event{};
-        event.struct_size = sizeof event;
+        dmabroker_event event = DMABROKER_EVENT_INIT;
         while (dmabroker_next_event(client, &event) > 0) {
             if (event.type == DMABROKER_EVENT_DISCONNECTED) return fail(Errc::disconnected, "{}", event.text);
             if (event.type != DMABROKER_EVENT_COMPLETED) continue;
@@ -151,7 +150,7 @@ Result<> warm(dmabroker_client* client)
 
 Result<> proofs(const Global& global, const ProofsOptions& options)
 {
-    const ClientHandle client = TRY(connect(global, Access::manager_if_possible));
+    const ClientHandle client = TRY(connect(global, ConnectAs::manager_if_possible));
     CallError error;
     if (options.clear) TRY(check(dmabroker_manage_proofs(client.get(), DMABROKER_PROOFS_CLEAR, error), error));
     if (options.warm) TRY(warm(client.get()));

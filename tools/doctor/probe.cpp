@@ -124,11 +124,11 @@ void leave_out_opaque(Finding& finding)
 void probe_cpu(dmabroker::Client& client, const Sink& sink)
 {
     Finding finding = try_all(client, "cpu", "CPU", dmabroker::Usage::cpu_read, [](const dmabroker::Image& image) {
-        auto mapping = image.map(dmabroker::Rights::read);
-        const auto access = mapping.begin(dmabroker::Rights::read);
+        auto mapping = image.map(dmabroker::Direction::read);
+        const auto mapped = mapping.begin(dmabroker::Direction::read);
         std::vector<std::uint8_t> pixels;
         for (unsigned y = 0; y < test_size.height; ++y) {
-            const auto* row = access.row<std::uint8_t>(y);
+            const auto* row = mapped.row<std::uint8_t>(y);
             pixels.insert(pixels.end(), row, row + test_size.width * 4);
         }
         compare(pixels);

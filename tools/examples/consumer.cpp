@@ -4,13 +4,13 @@
 
 #include <iostream>
 
-using dmabroker::Rights, dmabroker::Usage;
+using dmabroker::Direction, dmabroker::Rights, dmabroker::Usage;
 
-static void write_ppm(const dmabroker::Access& access, dmabroker::Size size)
+static void write_ppm(const dmabroker::MappedBytes& bytes, dmabroker::Size size)
 {
     std::cout << "P6\n" << size.width << ' ' << size.height << "\n255\n";
     for (std::uint32_t y = 0; y < size.height; ++y)
-        for (std::uint32_t x = 0; x < size.width; ++x) std::cout.write(access.row<char>(y) + 4 * x, 3);
+        for (std::uint32_t x = 0; x < size.width; ++x) std::cout.write(bytes.row<char>(y) + 4 * x, 3);
 }
 
 int main(int count, char** arguments)
@@ -25,10 +25,10 @@ try {
         std::cerr << "consumer: this example reads AB24 only\n";
         return 1;
     }
-    auto mapping = image.map(Rights::read);
-    auto access = mapping.begin(Rights::read);
-    write_ppm(access, image.size());
-    access.end();
+    auto mapping = image.map(Direction::read);
+    auto bytes = mapping.begin(Direction::read);
+    write_ppm(bytes, image.size());
+    bytes.end();
     return std::cout.flush() ? 0 : 1;
 } catch (const dmabroker::Error& error) {
     std::cerr << "consumer: " << error.what() << '\n';

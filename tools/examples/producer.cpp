@@ -4,13 +4,13 @@
 
 #include <iostream>
 
-using dmabroker::Rights, dmabroker::Usage;
+using dmabroker::Direction, dmabroker::Rights, dmabroker::Usage;
 
 // A gradient with a chequered pattern, as red, green, blue, alpha bytes.
-static void draw(const dmabroker::Access& access, dmabroker::Size size)
+static void draw(const dmabroker::MappedBytes& bytes, dmabroker::Size size)
 {
     for (std::uint32_t y = 0; y < size.height; ++y) {
-        auto* pixel = access.row<unsigned char>(y);
+        auto* pixel = bytes.row<unsigned char>(y);
         for (std::uint32_t x = 0; x < size.width; ++x, pixel += 4) {
             pixel[0] = static_cast<unsigned char>(x * 255 / size.width);
             pixel[1] = static_cast<unsigned char>(y * 255 / size.height);
@@ -27,10 +27,10 @@ try {
                                   .format = dmabroker::fourcc("AB24"),
                                   .usage = Usage::cpu_write | Usage::sample,
                                   .label = "producer example"});
-    auto mapping = image.map(Rights::write);
-    auto access = mapping.begin(Rights::write);
-    draw(access, image.size());
-    access.end();
+    auto mapping = image.map(Direction::write);
+    auto bytes = mapping.begin(Direction::write);
+    draw(bytes, image.size());
+    bytes.end();
     std::cout << image.token(Rights::read) << std::endl;
     std::cin.get(); // the image lives as long as somebody holds it
 } catch (const dmabroker::Error& error) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Pixels of an image by way of libdmabroker's mapping, row by row: both sides have strides of their own. Every access
-// is in a bracket of its own, which waits for the GPU. What must not be mapped (tiled or implicit layouts, memory that
+// Pixels of an image by way of libdmabroker's mapping, row by row: both sides have strides of their own. All rows lie
+// in one bracket, which waits for the GPU. What must not be mapped (tiled or implicit layouts, memory that
 // could fault) is refused by the mapping, and that refusal is the result.
 #include "daemon/worker/proofs/cpu_pixels.hpp"
 
@@ -9,7 +9,7 @@
 namespace dmb::worker {
 namespace {
 
-using dmabroker::Rights;
+using dmabroker::Direction;
 
 /// What the rows of an image are.
 struct Shape {
@@ -24,15 +24,15 @@ struct Shape {
 };
 
 /// Calls visit(plane, row, first byte of the row, its bytes) inside one bracket.
-template <class Visit> Result<> each_row(const dmabroker::Image& image, Rights rights, Visit visit)
+template <class Visit> Result<> each_row(const dmabroker::Image& image, Direction direction, Visit visit)
 {
     const Shape shape(image);
-    auto mapping = TRY(caught([&] { return image.map(rights); }));
-    auto access = TRY(caught([&] { return mapping.begin(rights); }));
+    auto mapping = TRY(caught([&] { return image.map(direction); }));
+    auto mapped = TRY(caught([&] { return mapping.begin(direction); }));
     for (std::uint32_t plane = 0; plane < shape.format.plane_count; ++plane)
         for (std::uint32_t y = 0; y < shape.rows(plane); ++y)
-            TRY(visit(plane, y, access.data(plane) + access.stride(plane) * y, shape.row(plane)));
-    return caught([&] { access.end(); });
+            TRY(visit(plane, y, mapped.data(plane) + mapped.stride(plane) * y, shape.row(plane)));
+    return caught([&] { mapped.end(); });
 }
 
 } // namespace
@@ -40,7 +40,7 @@ template <class Visit> Result<> each_row(const dmabroker::Image& image, Rights r
 Result<> read_by_cpu(const dmabroker::Image& image, std::span<std::byte> to)
 {
     std::uint64_t at = 0;
-    return each_row(image, Rights::read, [&](auto, auto, const std::byte* row, std::uint64_t bytes) -> Result<> {
+    return each_row(image, Direction::read, [&](auto, auto, const std::byte* row, std::uint64_t bytes) -> Result<> {
         std::memcpy(to.subspan(at, bytes).data(), row, bytes);
         at += bytes;
         return {};
@@ -49,7 +49,7 @@ Result<> read_by_cpu(const dmabroker::Image& image, std::span<std::byte> to)
 
 Result<> write_by_cpu(const dmabroker::Image& image, const Contents& contents)
 {
-    return each_row(image, Rights::write, [&](std::uint32_t plane, std::uint32_t y, std::byte* row, std::uint64_t bytes) {
+    return each_row(image, Direction::write, [&](std::uint32_t plane, std::uint32_t y, std::byte* row, std::uint64_t bytes) {
         return contents.read(plane, y, 1, {row, bytes});
     });
 }
@@ -57,7 +57,7 @@ Result<> write_by_cpu(const dmabroker::Image& image, const Contents& contents)
 Result<> write_by_cpu(const dmabroker::Image& image, std::span<const std::byte> packed)
 {
     std::uint64_t at = 0;
-    return each_row(image, Rights::write, [&](auto, auto, std::byte* row, std::uint64_t bytes) -> Result<> {
+    return each_row(image, Direction::write, [&](auto, auto, std::byte* row, std::uint64_t bytes) -> Result<> {
         std::memcpy(row, packed.subspan(at, bytes).data(), bytes);
         at += bytes;
         return {};
@@ -66,12 +66,13 @@ Result<> write_by_cpu(const dmabroker::Image& image, std::span<const std::byte> 
 
 Result<> copy_by_cpu(const dmabroker::Image& from, const dmabroker::Image& to)
 {
-    auto source = TRY(caught([&] { return from.map(Rights::read); }));
-    auto reading = TRY(caught([&] { return source.begin(Rights::read); }));
-    TRY(each_row(to, Rights::write, [&](std::uint32_t plane, std::uint32_t y, std::byte* row, std::uint64_t bytes) -> Result<> {
-        std::memcpy(row, reading.data(plane) + reading.stride(plane) * y, bytes);
-        return {};
-    }));
+    auto source = TRY(caught([&] { return from.map(Direction::read); }));
+    auto reading = TRY(caught([&] { return source.begin(Direction::read); }));
+    TRY(each_row(to, Direction::write,
+                 [&](std::uint32_t plane, std::uint32_t y, std::byte* row, std::uint64_t bytes) -> Result<> {
+                     std::memcpy(row, reading.data(plane) + reading.stride(plane) * y, bytes);
+                     return {};
+                 }));
     return caught([&] { reading.end(); });
 }
 

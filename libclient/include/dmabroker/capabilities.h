@@ -11,13 +11,13 @@
  * Modifier INVALID is the implicit layout of the very driver that made an image: a row of its own, never
  * the same as LINEAR.
  *
- * Threads: a dmabroker_capabilities never changes; any number of threads may use it at once, with any
- * client. It belongs to no client.
+ * A dmabroker_capabilities never changes and belongs to no client: any number of threads may use it at once.
  */
 #ifndef DMABROKER_CAPABILITIES_H
 #define DMABROKER_CAPABILITIES_H
 
-#include <dmabroker/dmabroker.h>
+#include <dmabroker/client.h>
+#include <dmabroker/import.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -75,41 +75,53 @@ typedef struct dmabroker_capability_table {
 
 /** States a table by hand. Rows come in any order and may repeat; of rows that say the same twice the union
  *  of usages, the smaller size and the stricter rest stay. At most 262144 rows are read, and at most 16384
- *  different ones stay: more is DMABROKER_INVALID_ARGUMENT. No rows: a participant that can import nothing. */
+ *  different ones stay: more is DMABROKER_INVALID_ARGUMENT. No rows: a participant that can import nothing.
+ *  Errors: the usual ones. Waits: no. Threads: any. */
 DMABROKER_API int dmabroker_capabilities_create(const dmabroker_capability_table* table, dmabroker_capabilities** capabilities,
                                                 dmabroker_error* error);
-/** The CPU: every format that `dmabrokerctl formats` lists, LINEAR, as dma-buf and as memfd. */
+/** The CPU: every format that `dmabrokerctl formats` lists, LINEAR, as dma-buf and as memfd.
+ *  Errors: the usual ones. Waits: no. Threads: any. */
 DMABROKER_API int dmabroker_cpu_capabilities(dmabroker_capabilities** capabilities, dmabroker_error* error);
 /** A gbm_device: for each format the implicit layout and LINEAR, as gbm_device_is_format_supported says for rendering
  *  and scanout, and those of `modifiers` for which gbm_device_get_format_modifier_plane_count knows planes. gbm
  *  lists no modifiers by itself: hand in those of EGL's or Vulkan's table of the same device; NULL: none.
- *  `get_proc` finds gbm_* functions (a wrapper around dlsym). */
+ *  `get_proc` finds gbm_* functions (a wrapper around dlsym).
+ *  Errors: IMPORT_REFUSED (functions are missing). Waits: driver. Threads: any; whether others may use the gbm_device
+ *  meanwhile is for its driver to say. */
 DMABROKER_API int dmabroker_gbm_capabilities(void* gbm_device, dmabroker_get_proc get_proc, const uint64_t* modifiers,
                                              size_t modifier_count, dmabroker_capabilities** capabilities,
                                              dmabroker_error* error);
 /** A KMS plane: the formats and modifiers of its IN_FORMATS, and each format in the implicit layout. A driver without
  *  IN_FORMATS knows no modifiers: LINEAR and implicit. `drm` is an open primary node, for other than overlay
- *  planes with DRM_CLIENT_CAP_UNIVERSAL_PLANES set; it need not be master. */
+ *  planes with DRM_CLIENT_CAP_UNIVERSAL_PLANES set; it need not be master.
+ *  Errors: BAD_DESCRIPTOR, NOT_FOUND (no such plane), IMPORT_FAILED. Waits: no. Threads: any. */
 DMABROKER_API int dmabroker_kms_capabilities(int drm, uint32_t plane, dmabroker_capabilities** capabilities,
                                              dmabroker_error* error);
-/** NULL is ignored. */
+/** NULL is ignored.
+ *  Errors: none. Waits: no. Threads: any, as the last call on it. */
 DMABROKER_API void dmabroker_capabilities_free(dmabroker_capabilities* capabilities);
 
-/** What is in it, in canonical order. Valid as long as `capabilities`; never NULL unless that is. */
+/** What is in it, in canonical order. Valid as long as `capabilities`; never NULL unless that is.
+ *  Errors: none. Waits: no. Threads: any. */
 DMABROKER_API const dmabroker_capability_table* dmabroker_capabilities_get(const dmabroker_capabilities* capabilities);
-/** Its name: the SHA-256 of its canonical form, 64 hexadecimal digits. Valid as long as `capabilities`. */
+/** Its name: the SHA-256 of its canonical form, 64 hexadecimal digits. Valid as long as `capabilities`; NULL if that
+ *  is NULL.
+ *  Errors: none. Waits: no. Threads: any. */
 DMABROKER_API const char* dmabroker_capabilities_digest(const dmabroker_capabilities* capabilities);
-/** To record it. The caller frees the text with dmabroker_free. */
+/** To record it. The caller frees the text with dmabroker_free.
+ *  Errors: the usual ones. Waits: no. Threads: any. */
 DMABROKER_API int dmabroker_capabilities_to_json(const dmabroker_capabilities* capabilities, char** json,
                                                  dmabroker_error* error);
-/** The reverse: the same table with the same digest. */
+/** The reverse: the same table with the same digest.
+ *  Errors: the usual ones. Waits: no. Threads: any. */
 DMABROKER_API int dmabroker_capabilities_from_json(const char* json, dmabroker_capabilities** capabilities,
                                                    dmabroker_error* error);
 
 /** Makes the table known to the broker, for as long as this client is connected, so that its digest can be
  *  named in allocations and joins, by this client and by any other. Asks for the digest first: a table that
  *  the broker has already costs one packet, a table that this client has stated before costs nothing.
- *  At most 64 tables per client. */
+ *  At most 64 tables per client.
+ *  Errors: the broker's; QUOTA_EXCEEDED. Waits: answer. Threads: turns. */
 DMABROKER_API int dmabroker_state_capabilities(dmabroker_client* client, const dmabroker_capabilities* capabilities,
                                                dmabroker_error* error);
 

@@ -6,12 +6,12 @@
  *     auto client = dmabroker::Client::connect();
  *     auto image = client.allocate({.size = {640, 480}, .format = dmabroker::fourcc("AB24"),
  *                                   .usage = Usage::cpu_write | Usage::sample});
- *     auto mapping = image.map(Rights::write);
- *     { auto access = mapping.begin(Rights::write); draw(access.data(), access.stride()); }
+ *     auto mapping = image.map(Direction::write);
+ *     { auto bytes = mapping.begin(Direction::write); draw(bytes.data(), bytes.stride()); }
  *     send_to_friend(image.token(Rights::read));
  *
  * Every failure throws dmabroker::Error. Objects are movable and not copyable; images and mappings may
- * outlive their client. Threads: as in dmabroker.h, one at a time per client.
+ * outlive their client. Threads: as dmabroker.h says for the C functions.
  */
 #ifndef DMABROKER_HPP
 #define DMABROKER_HPP
@@ -36,10 +36,15 @@ public:
     explicit Error(const dmabroker_error& error) : Error(error.code, error.text) {}
     Error(int code, const std::string& text) : std::runtime_error(text), code_(static_cast<dmabroker_code>(code)) {}
     dmabroker_code code() const noexcept { return code_; }
+    /** "quota_exceeded" for DMABROKER_QUOTA_EXCEEDED. */
+    const char* name() const noexcept { return dmabroker_code_name(code_); }
 
 private:
     dmabroker_code code_;
 };
+
+/** Of the library that the program runs with: compare with DMABROKER_VERSION_NUMBER(major, minor, patch). */
+inline std::uint32_t version() { return dmabroker_version(); }
 
 /** What a participant will do with an image (flags). */
 enum class Usage : std::uint32_t {
@@ -60,6 +65,13 @@ enum class Rights : std::uint32_t {
     manage = DMABROKER_MANAGE,
     all = DMABROKER_READ | DMABROKER_WRITE | DMABROKER_MANAGE
 };
+/** What the CPU does with pixels (flags). */
+enum class Direction : std::uint32_t {
+    read = DMABROKER_DIRECTION_READ,
+    write = DMABROKER_DIRECTION_WRITE,
+    read_write = DMABROKER_DIRECTION_READ | DMABROKER_DIRECTION_WRITE
+};
+constexpr std::uint32_t bits(Direction direction) { return static_cast<std::uint32_t>(direction); }
 constexpr std::uint32_t bits(Usage usage) { return static_cast<std::uint32_t>(usage); }
 constexpr std::uint32_t bits(Rights rights) { return static_cast<std::uint32_t>(rights); }
 constexpr Usage operator|(Usage a, Usage b) { return static_cast<Usage>(bits(a) | bits(b)); }
@@ -208,19 +220,19 @@ inline std::string take_text(char* text)
 
 } // namespace detail
 
-/** A bracket around accesses by the CPU: begun by Mapping::begin, ended by its destructor or by end(). */
-class Access {
+/** The pixels between a begin and an end: begun by Mapping::begin, ended by the destructor or by end(). */
+class MappedBytes {
 public:
-    Access(Access&& other) noexcept
-        : mapping_(std::exchange(other.mapping_, nullptr)), planes_(other.planes_), rights_(other.rights_)
+    MappedBytes(MappedBytes&& other) noexcept
+        : mapping_(std::exchange(other.mapping_, nullptr)), planes_(other.planes_), direction_(other.direction_)
     {
     }
-    Access(const Access&) = delete;
-    Access& operator=(Access) = delete;
+    MappedBytes(const MappedBytes&) = delete;
+    MappedBytes& operator=(MappedBytes) = delete;
     /** Errors of the end are lost here; call end() to see them. */
-    ~Access()
+    ~MappedBytes()
     {
-        if (mapping_) dmabroker_cpu_end(mapping_, bits(rights_), nullptr);
+        if (mapping_) dmabroker_cpu_end(mapping_, bits(direction_), nullptr);
     }
 
     /** First byte of the plane's first row. */
@@ -232,40 +244,40 @@ public:
     {
         return reinterpret_cast<T*>(data(plane) + y * stride(plane));
     }
-    void end() { detail::call(dmabroker_cpu_end, std::exchange(mapping_, nullptr), bits(rights_)); }
+    void end() { detail::call(dmabroker_cpu_end, std::exchange(mapping_, nullptr), bits(direction_)); }
 
 private:
     friend class Mapping;
-    Access(dmabroker_cpu_mapping* mapping, const dmabroker_plane* planes, Rights rights)
-        : mapping_(mapping), planes_(planes), rights_(rights)
+    MappedBytes(dmabroker_cpu_mapping* mapping, const dmabroker_plane* planes, Direction direction)
+        : mapping_(mapping), planes_(planes), direction_(direction)
     {
-        detail::call(dmabroker_cpu_begin, mapping, bits(rights));
+        detail::call(dmabroker_cpu_begin, mapping, bits(direction));
     }
     dmabroker_cpu_mapping* mapping_;
     const dmabroker_plane* planes_;
-    Rights rights_;
+    Direction direction_;
 };
 
-/** All planes in the caller's memory. Pixels are reached through an Access, which must not outlive it. */
+/** All planes in the caller's memory. Pixels are reached through MappedBytes, which must not outlive it. */
 class Mapping {
 public:
-    /** `access`: read, write or both, within what it was mapped for. */
-    Access begin(Rights access) { return Access(mapping_.get(), planes_.get(), access); }
+    /** Within what it was mapped for. Waits for pending GPU work. */
+    MappedBytes begin(Direction direction) { return MappedBytes(mapping_.get(), planes_.get(), direction); }
     dmabroker_cpu_mapping* native() const noexcept { return mapping_.get(); }
 
 private:
     friend class Image;
-    Mapping(const dmabroker_image* image, Rights access)
+    Mapping(const dmabroker_image* image, Direction direction)
     {
         const dmabroker_image_info* info = dmabroker_image_get_info(image);
         planes_ = std::make_unique<dmabroker_plane[]>(DMABROKER_MAX_PLANES);
         std::copy_n(info->planes, DMABROKER_MAX_PLANES, planes_.get());
         dmabroker_cpu_mapping* mapping = nullptr;
-        detail::call(dmabroker_cpu_map, image, bits(access), &mapping);
+        detail::call(dmabroker_cpu_map, image, bits(direction), &mapping);
         mapping_.reset(mapping);
     }
     detail::Owner<dmabroker_cpu_mapping, dmabroker_cpu_unmap> mapping_;
-    std::unique_ptr<dmabroker_plane[]> planes_; // an Access points here, wherever the Mapping is moved
+    std::unique_ptr<dmabroker_plane[]> planes_; // MappedBytes point here, wherever the Mapping is moved
 };
 
 /** One hold on an image. */
@@ -282,8 +294,11 @@ public:
     /** 32 hexadecimal digits that allow whoever has them to open the image. */
     std::string token(Rights rights, const TokenOptions& options = {})
     {
-        dmabroker_token_options wanted{sizeof wanted, bits(rights), options.one_shot, options.enforced,
-                                       detail::nanoseconds(options.lifetime)};
+        dmabroker_token_options wanted = DMABROKER_TOKEN_OPTIONS_INIT;
+        wanted.rights = bits(rights);
+        wanted.one_shot = options.one_shot;
+        wanted.enforced = options.enforced;
+        wanted.lifetime_ns = detail::nanoseconds(options.lifetime);
         char text[DMABROKER_TOKEN_SIZE];
         detail::call(dmabroker_image_token, image_.get(), &wanted, text);
         return text;
@@ -291,10 +306,10 @@ public:
     /** From now; `forever`: until revoked; 0: it ends with its last holder. */
     void set_lease(Duration lease) { detail::call(dmabroker_image_set_lease, image_.get(), detail::nanoseconds(lease)); }
     /** After DMABROKER_EVENT_IMAGE_REPLACED: what replaced it. This hold stays. */
-    Image move_to_successor()
+    Image open_successor()
     {
         dmabroker_image* successor = nullptr;
-        detail::call(dmabroker_image_move, image_.get(), &successor);
+        detail::call(dmabroker_image_open_successor, image_.get(), &successor);
         return Image(successor);
     }
     /** Of a copy: copies its source once more. Returns what that took. */
@@ -304,8 +319,11 @@ public:
         detail::call(dmabroker_image_refresh, image_.get(), &cost);
         return Duration(static_cast<Duration::rep>(cost));
     }
-    /** `access`: read, write or both. Throws where the CPU cannot read the layout. */
-    Mapping map(Rights access) const { return Mapping(image_.get(), access); }
+    /** Throws where the CPU cannot read the layout. */
+    Mapping map(Direction direction) const { return Mapping(image_.get(), direction); }
+    /** The caller's own, null at first: it comes with the image's events. */
+    void set_user_data(void* user_data) noexcept { dmabroker_image_set_user_data(image_.get(), user_data); }
+    void* user_data() const noexcept { return dmabroker_image_get_user_data(image_.get()); }
 
     dmabroker_image* native() const noexcept { return image_.get(); }
 
@@ -329,10 +347,11 @@ struct Event {
     std::uint64_t successor = 0; /**< of DMABROKER_EVENT_IMAGE_REPLACED: the new image's id */
     std::uint64_t request = 0;   /**< and why; of DMABROKER_EVENT_COMPLETED: the negotiation */
 
+    void* user_data = nullptr; /**< the image's; of DMABROKER_EVENT_COMPLETED as given to the start */
+
     // Of DMABROKER_EVENT_COMPLETED.
     std::uint64_t operation = 0; /**< equals number() of the Operation */
-    void* user_data = nullptr;
-    int code = 0; /**< enum dmabroker_code, 0: it succeeded */
+    int code = 0;                /**< enum dmabroker_code, 0: it succeeded */
     Duration cost{0};
     std::optional<Image> made{};
 
@@ -384,11 +403,20 @@ class Client {
 public:
     static Client connect(const ConnectOptions& options = {})
     {
-        const dmabroker_connect_options wanted{sizeof wanted, detail::text_or_null(options.remote),
-                                               detail::text_or_null(options.name), detail::nanoseconds(options.timeout),
-                                               options.manager};
+        dmabroker_connect_options wanted = DMABROKER_CONNECT_OPTIONS_INIT;
+        wanted.remote = detail::text_or_null(options.remote);
+        wanted.name = detail::text_or_null(options.name);
+        wanted.timeout_ns = detail::nanoseconds(options.timeout);
+        wanted.manager = options.manager;
         dmabroker_client* client = nullptr;
         detail::call(dmabroker_connect, &wanted, &client);
+        return Client(client);
+    }
+    /** Over a connected SEQPACKET socket, which is taken over. */
+    static Client connect_fd(int socket, const std::string& name = {})
+    {
+        dmabroker_client* client = nullptr;
+        detail::call(dmabroker_connect_fd, socket, detail::text_or_null(name), &client);
         return Client(client);
     }
     /** Takes over. */
@@ -453,6 +481,16 @@ public:
                      &image);
         return Image(image);
     }
+    /** `remote_fds`: descriptor numbers of process `pid`. */
+    Image register_from_process(dmabroker_image_info info, int pid, const int* remote_fds, const std::string& label = {},
+                                Duration lease = {})
+    {
+        info.struct_size = sizeof info;
+        dmabroker_image* image = nullptr;
+        detail::call(dmabroker_register_from_process, client_.get(), &info, pid, remote_fds, detail::text_or_null(label),
+                     detail::nanoseconds(lease), &image);
+        return Image(image);
+    }
     void revoke_token(const std::string& token) { detail::call(dmabroker_revoke_token, client_.get(), token.c_str()); }
     void revoke_image(std::uint64_t id) { detail::call(dmabroker_revoke_image, client_.get(), id); }
 
@@ -487,12 +525,11 @@ public:
     /** Empty when there is none left. */
     std::optional<Event> next_event()
     {
-        dmabroker_event event{};
-        event.struct_size = sizeof event;
+        dmabroker_event event = DMABROKER_EVENT_INIT;
         if (dmabroker_next_event(client_.get(), &event) <= 0) return std::nullopt;
         Event out{event.type,      event.image,   event.text,
-                  event.successor, event.request, event.operation,
-                  event.user_data, event.code,    Duration(static_cast<Duration::rep>(event.cost_ns))};
+                  event.successor, event.request, event.user_data,
+                  event.operation, event.code,    Duration(static_cast<Duration::rep>(event.cost_ns))};
         if (event.type == DMABROKER_EVENT_COMPLETED && event.image) out.made.emplace(event.image);
         return out;
     }
@@ -513,8 +550,7 @@ inline std::string to_json(const dmabroker_image_info& info)
 }
 inline dmabroker_image_info info_from_json(const std::string& json)
 {
-    dmabroker_image_info info{};
-    info.struct_size = sizeof info;
+    dmabroker_image_info info = DMABROKER_IMAGE_INFO_INIT;
     detail::call(dmabroker_image_from_json, json.c_str(), &info);
     return info;
 }

@@ -7,6 +7,8 @@
 
 #include <dmabroker/capabilities.hpp>
 #include <dmabroker/egl.h>
+#include <dmabroker/export.hpp>
+#include <dmabroker/import.hpp>
 
 namespace dmabroker::egl {
 
@@ -14,12 +16,14 @@ struct Display {
     void* display = nullptr;               /**< EGLDisplay, initialised */
     dmabroker_get_proc get_proc = nullptr; /**< eglGetProcAddress */
     std::uint64_t drm_node = 0;            /**< GBM displays: st_rdev of the DRM node below */
+
+    dmabroker_egl native() const noexcept { return {sizeof(dmabroker_egl), display, get_proc, drm_node}; }
 };
 
 /** What the display lists for import. */
 inline Capabilities capabilities(Display display)
 {
-    const dmabroker_egl egl{sizeof egl, display.display, display.get_proc, display.drm_node};
+    const dmabroker_egl egl = display.native();
     return Capabilities::made(dmabroker_egl_capabilities, &egl);
 }
 
@@ -30,43 +34,30 @@ struct Texture {
 };
 
 /** The EGLImages of one image; destroyed with it. Textures made from them stay valid. */
-class Images {
+class Images : public detail::Imported<dmabroker_egl, dmabroker_egl_images, dmabroker_egl_release> {
 public:
-    Images(Images&& other) noexcept : egl_(other.egl_), images_(std::exchange(other.images_, {})) {}
-    Images& operator=(Images&& other) noexcept
+    Images(const Image& image, Display display, std::uint32_t flags)
+        : Imported(display.native(), dmabroker_egl_import, image, flags)
     {
-        std::swap(egl_, other.egl_);
-        std::swap(images_, other.images_);
-        return *this;
     }
-    ~Images()
-    {
-        if (images_.count) dmabroker_egl_release(&egl_, &images_);
-    }
-
     Texture texture(std::uint32_t index = 0) const
     {
         Texture texture;
-        detail::call(dmabroker_egl_texture, &egl_, &images_, index, &texture.name, &texture.target);
+        detail::call(dmabroker_egl_texture, &context_, &made_, index, &texture.name, &texture.target);
         return texture;
     }
-    const dmabroker_egl_images& get() const noexcept { return images_; }
-    const dmabroker_egl_images* operator->() const noexcept { return &images_; }
-
-private:
-    friend Images import(const Image&, Display, std::uint32_t);
-    Images(const Image& image, Display display, std::uint32_t flags)
-        : egl_{sizeof egl_, display.display, display.get_proc, display.drm_node}
-    {
-        images_.struct_size = sizeof images_;
-        detail::call(dmabroker_egl_import, image.native(), &egl_, flags, &images_);
-    }
-    dmabroker_egl egl_{};
-    dmabroker_egl_images images_{};
 };
 
 /** `flags`: enum dmabroker_import_flags. */
 inline Images import(const Image& image, Display display, std::uint32_t flags = 0) { return Images(image, display, flags); }
+
+/** Of an EGLImage or a texture; see dmabroker_egl_export. */
+inline Image export_image(Client& client, Display display, dmabroker_egl_source source, const ExportOptions& options = {})
+{
+    const dmabroker_egl egl = display.native();
+    source.struct_size = sizeof source;
+    return detail::exported(dmabroker_egl_export, options, client, &egl, &source);
+}
 
 } // namespace dmabroker::egl
 

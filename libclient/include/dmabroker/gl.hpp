@@ -7,6 +7,7 @@
 
 #include <dmabroker/capabilities.hpp>
 #include <dmabroker/gl.h>
+#include <dmabroker/import.hpp>
 
 namespace dmabroker::gl {
 
@@ -17,33 +18,13 @@ inline Capabilities capabilities(dmabroker_get_proc get_proc)
 }
 
 /** A texture over an image's memory. The context it was made in must be current when it is destroyed. */
-class Texture {
+class Texture : public detail::Imported<dmabroker_get_proc, dmabroker_gl_texture, dmabroker_gl_release> {
 public:
-    Texture(Texture&& other) noexcept : get_proc_(other.get_proc_), texture_(std::exchange(other.texture_, {})) {}
-    Texture& operator=(Texture&& other) noexcept
+    Texture(const Image& image, dmabroker_get_proc get_proc, std::uint32_t flags)
+        : Imported(get_proc, dmabroker_gl_import, image, flags)
     {
-        std::swap(get_proc_, other.get_proc_);
-        std::swap(texture_, other.texture_);
-        return *this;
     }
-    ~Texture()
-    {
-        if (texture_.texture) dmabroker_gl_release(get_proc_, &texture_);
-    }
-
-    std::uint32_t name() const noexcept { return texture_.texture; }
-    const dmabroker_gl_texture& get() const noexcept { return texture_; }
-    const dmabroker_gl_texture* operator->() const noexcept { return &texture_; }
-
-private:
-    friend Texture import(const Image&, dmabroker_get_proc, std::uint32_t);
-    Texture(const Image& image, dmabroker_get_proc get_proc, std::uint32_t flags) : get_proc_(get_proc)
-    {
-        texture_.struct_size = sizeof texture_;
-        detail::call(dmabroker_gl_import, image.native(), get_proc, flags, &texture_);
-    }
-    dmabroker_get_proc get_proc_;
-    dmabroker_gl_texture texture_{};
+    std::uint32_t name() const noexcept { return made_.texture; }
 };
 
 /** `flags`: 0 or DMABROKER_IMPORT_WRITE. */
@@ -53,33 +34,13 @@ inline Texture import(const Image& image, dmabroker_get_proc get_proc, std::uint
 }
 
 /** A buffer object over a buffer's memory. The context it was made in must be current when it is destroyed. */
-class Buffer {
+class Buffer : public detail::Imported<dmabroker_get_proc, dmabroker_gl_buffer, dmabroker_gl_release_buffer> {
 public:
-    Buffer(Buffer&& other) noexcept : get_proc_(other.get_proc_), buffer_(std::exchange(other.buffer_, {})) {}
-    Buffer& operator=(Buffer&& other) noexcept
+    Buffer(const Image& image, dmabroker_get_proc get_proc, std::uint32_t flags)
+        : Imported(get_proc, dmabroker_gl_import_buffer, image, flags)
     {
-        std::swap(get_proc_, other.get_proc_);
-        std::swap(buffer_, other.buffer_);
-        return *this;
     }
-    ~Buffer()
-    {
-        if (buffer_.buffer) dmabroker_gl_release_buffer(get_proc_, &buffer_);
-    }
-
-    std::uint32_t name() const noexcept { return buffer_.buffer; }
-    const dmabroker_gl_buffer& get() const noexcept { return buffer_; }
-    const dmabroker_gl_buffer* operator->() const noexcept { return &buffer_; }
-
-private:
-    friend Buffer import_buffer(const Image&, dmabroker_get_proc, std::uint32_t);
-    Buffer(const Image& image, dmabroker_get_proc get_proc, std::uint32_t flags) : get_proc_(get_proc)
-    {
-        buffer_.struct_size = sizeof buffer_;
-        detail::call(dmabroker_gl_import_buffer, image.native(), get_proc, flags, &buffer_);
-    }
-    dmabroker_get_proc get_proc_;
-    dmabroker_gl_buffer buffer_{};
+    std::uint32_t name() const noexcept { return made_.buffer; }
 };
 
 /** `flags`: 0 or DMABROKER_IMPORT_WRITE. */

@@ -6,6 +6,8 @@
 #define DMABROKER_VULKAN_HPP
 
 #include <dmabroker/capabilities.hpp>
+#include <dmabroker/export.hpp>
+#include <dmabroker/import.hpp>
 #include <dmabroker/vulkan.h>
 
 namespace dmabroker::vulkan {
@@ -15,45 +17,28 @@ struct Device {
     VkPhysicalDevice physical_device = VK_NULL_HANDLE;
     VkDevice device = VK_NULL_HANDLE;
     PFN_vkGetInstanceProcAddr get_instance_proc_addr = nullptr;
+
+    dmabroker_vulkan native() const noexcept
+    {
+        return {sizeof(dmabroker_vulkan), instance, physical_device, device, get_instance_proc_addr};
+    }
 };
 
 /** What the physical device can import; `device` may be null. */
 inline Capabilities capabilities(const Device& device)
 {
-    const dmabroker_vulkan vulkan{sizeof vulkan, device.instance, device.physical_device, device.device,
-                                  device.get_instance_proc_addr};
+    const dmabroker_vulkan vulkan = device.native();
     return Capabilities::made(dmabroker_vulkan_capabilities, &vulkan);
 }
 
 /** The VkImages of one image with their memory; destroyed with it. Wait for their last use first. */
-class Images {
+class Images : public detail::Imported<dmabroker_vulkan, dmabroker_vulkan_images, dmabroker_vulkan_release> {
 public:
-    Images(Images&& other) noexcept : vulkan_(other.vulkan_), images_(std::exchange(other.images_, {})) {}
-    Images& operator=(Images&& other) noexcept
-    {
-        std::swap(vulkan_, other.vulkan_);
-        std::swap(images_, other.images_);
-        return *this;
-    }
-    ~Images()
-    {
-        if (images_.count) dmabroker_vulkan_release(&vulkan_, &images_);
-    }
-
-    VkImage image(std::uint32_t index = 0) const noexcept { return images_.images[index]; }
-    const dmabroker_vulkan_images& get() const noexcept { return images_; }
-    const dmabroker_vulkan_images* operator->() const noexcept { return &images_; }
-
-private:
-    friend Images import(const Image&, const Device&, VkImageUsageFlags, std::uint32_t);
     Images(const Image& image, const Device& device, VkImageUsageFlags usage, std::uint32_t flags)
-        : vulkan_{sizeof vulkan_, device.instance, device.physical_device, device.device, device.get_instance_proc_addr}
+        : Imported(device.native(), dmabroker_vulkan_import, image, usage, flags)
     {
-        images_.struct_size = sizeof images_;
-        detail::call(dmabroker_vulkan_import, image.native(), &vulkan_, usage, flags, &images_);
     }
-    dmabroker_vulkan vulkan_{};
-    dmabroker_vulkan_images images_{};
+    VkImage image(std::uint32_t index = 0) const noexcept { return made_.images[index]; }
 };
 
 /** `usage` and `flags`: as dmabroker_vulkan_import says. */
@@ -63,40 +48,28 @@ inline Images import(const Image& image, const Device& device, VkImageUsageFlags
 }
 
 /** The VkBuffer of one buffer with its memory; destroyed with it. Wait for their last use first. */
-class Buffer {
+class Buffer : public detail::Imported<dmabroker_vulkan, dmabroker_vulkan_buffer, dmabroker_vulkan_release_buffer> {
 public:
-    Buffer(Buffer&& other) noexcept : vulkan_(other.vulkan_), buffer_(std::exchange(other.buffer_, {})) {}
-    Buffer& operator=(Buffer&& other) noexcept
-    {
-        std::swap(vulkan_, other.vulkan_);
-        std::swap(buffer_, other.buffer_);
-        return *this;
-    }
-    ~Buffer()
-    {
-        if (buffer_.buffer) dmabroker_vulkan_release_buffer(&vulkan_, &buffer_);
-    }
-
-    VkBuffer buffer() const noexcept { return buffer_.buffer; }
-    const dmabroker_vulkan_buffer& get() const noexcept { return buffer_; }
-    const dmabroker_vulkan_buffer* operator->() const noexcept { return &buffer_; }
-
-private:
-    friend Buffer import_buffer(const Image&, const Device&, VkBufferUsageFlags, std::uint32_t);
     Buffer(const Image& image, const Device& device, VkBufferUsageFlags usage, std::uint32_t flags)
-        : vulkan_{sizeof vulkan_, device.instance, device.physical_device, device.device, device.get_instance_proc_addr}
+        : Imported(device.native(), dmabroker_vulkan_import_buffer, image, usage, flags)
     {
-        buffer_.struct_size = sizeof buffer_;
-        detail::call(dmabroker_vulkan_import_buffer, image.native(), &vulkan_, usage, flags, &buffer_);
     }
-    dmabroker_vulkan vulkan_{};
-    dmabroker_vulkan_buffer buffer_{};
+    VkBuffer buffer() const noexcept { return made_.buffer; }
 };
 
 /** `usage` and `flags`: as dmabroker_vulkan_import_buffer says. */
 inline Buffer import_buffer(const Image& image, const Device& device, VkBufferUsageFlags usage = 0, std::uint32_t flags = 0)
 {
     return Buffer(image, device, usage, flags);
+}
+
+/** See dmabroker_vulkan_export. */
+inline Image export_image(Client& client, const Device& device, dmabroker_vulkan_source source,
+                          const ExportOptions& options = {})
+{
+    const dmabroker_vulkan vulkan = device.native();
+    source.struct_size = sizeof source;
+    return detail::exported(dmabroker_vulkan_export, options, client, &vulkan, &source);
 }
 
 } // namespace dmabroker::vulkan

@@ -4,7 +4,7 @@
 // through the API that allocated it.
 #include "tests/drm/matrix/roles.hpp"
 
-#include "tests/drm/matrix/access.hpp"
+#include "tests/drm/matrix/way.hpp"
 
 #include <cstring>
 #include <fmt/core.h>
@@ -82,7 +82,7 @@ public:
     {
         return guarded([&]() -> Words {
             if (question[0] == "alloc") return allocate(pattern(question, 1));
-            if (question[0] == "verify") return answer(access().verify(connection_.image, pattern(question, 1)));
+            if (question[0] == "verify") return answer(way().verify(connection_.image, pattern(question, 1)));
             connection_.close();
             return {"pass", ""};
         });
@@ -114,7 +114,7 @@ private:
         if (!connection_.image) return {cannot_exist(error) ? "none" : "failed", error.text};
         const dmabroker_image_info& info = *dmabroker_image_get_info(connection_.image);
         if (needs_fill(info)) {
-            const Outcome filled = access().fill(connection_.image, pixels);
+            const Outcome filled = way().fill(connection_.image, pixels);
             if (filled.kind != Outcome::pass) return {"failed", "exporter cannot write its own image: " + filled.text};
         }
         return hand_out();
@@ -150,27 +150,27 @@ private:
     }
 
     /// How this process sees its own pixels.
-    Access& access()
+    Way& way()
     {
         const dmabroker_image_info& info = *dmabroker_image_get_info(connection_.image);
-        std::unique_ptr<Access>& chosen = info.usage & cpu ? cpu_ : native_;
+        std::unique_ptr<Way>& chosen = info.usage & cpu ? cpu_ : native_;
         if (chosen) return *chosen;
-        if (info.usage & cpu) chosen = make_cpu_access();
-        else chosen = backend_ == "gbm" ? make_egl_access(node_) : make_vulkan_access();
+        if (info.usage & cpu) chosen = make_cpu_way();
+        else chosen = backend_ == "gbm" ? make_egl_way(node_) : make_vulkan_way();
         return *chosen;
     }
 
     std::string backend_, node_;
-    std::unique_ptr<Access> cpu_, native_;
+    std::unique_ptr<Way> cpu_, native_;
     Connection connection_;
 };
 
-std::unique_ptr<Access> make_access(const std::string& api, const std::string& node)
+std::unique_ptr<Way> make_way(const std::string& api, const std::string& node)
 {
-    if (api == "cpu") return make_cpu_access();
-    if (api == "vulkan") return make_vulkan_access();
-    if (api == "gl") return make_gl_access();
-    return make_egl_access(api == "egl_gbm" ? node : "");
+    if (api == "cpu") return make_cpu_way();
+    if (api == "vulkan") return make_vulkan_way();
+    if (api == "gl") return make_gl_way();
+    return make_egl_way(api == "egl_gbm" ? node : "");
 }
 
 class Importer {
@@ -183,9 +183,9 @@ public:
     Words operator()(const Words& question)
     {
         return guarded([&]() -> Words {
-            if (!access_) access_ = make_access(api_, node_);
+            if (!way_) way_ = make_way(api_, node_);
             if (question[0] == "read") return read(question);
-            if (question[0] == "write") return answer(access_->fill(connection_.image, pattern(question, 1)));
+            if (question[0] == "write") return answer(way_->fill(connection_.image, pattern(question, 1)));
             connection_.close();
             return {"pass", ""};
         });
@@ -200,11 +200,11 @@ private:
         if (dmabroker_open(connection_.client(), question.at(1).c_str(), DMABROKER_READ | DMABROKER_WRITE, usage,
                            &connection_.image, &error) < 0)
             return {"failed", fmt::format("open: {}", error.text)};
-        return answer(access_->verify(connection_.image, pattern(question, 2)));
+        return answer(way_->verify(connection_.image, pattern(question, 2)));
     }
 
     std::string api_, node_;
-    std::unique_ptr<Access> access_;
+    std::unique_ptr<Way> way_;
     Connection connection_;
 };
 

@@ -9,7 +9,6 @@
 #include <algorithm>
 #include <cstring>
 #include <dmabroker/gl.hpp>
-#include <fcntl.h>
 #include <fmt/core.h>
 
 namespace dmb::paths {
@@ -135,7 +134,7 @@ std::string cuda_takes_buffer(Link& link, const Setup& setup)
     Uuid uuid;
     std::memcpy(uuid.data(), opened.image.info().device_uuid, uuid.size());
     const Cuda cuda = Cuda::with_uuid(uuid);
-    const CudaMappedBuffer buffer(cuda, opened.image.info(), UniqueFd::adopt(::fcntl(opened.image.fd(), F_DUPFD_CLOEXEC, 0)));
+    const CudaMappedBuffer buffer(cuda, opened.image);
     take_turns(link, [&](const Bytes& data) { buffer.write(data); }, [&] { return buffer.read(); });
     return "";
 }

@@ -1,16 +1,13 @@
 // SPDX-License-Identifier: MIT
 // Structures and numbers below are written from the CUDA driver API's documentation ("External Resource
 // Interoperability", "Memory Management"), with its names in comments; only fields used here have a name of their own.
-// Importing takes over the descriptor on success. All work is queued on the default stream, which waits in order.
+// All work is queued on the default stream, which waits in order.
 #include "tests/drm/opaque_paths/cuda.hpp"
 
 #include "tests/drm/opaque_paths/link.hpp"
 
 #include <array>
 #include <dlfcn.h>
-#include <fcntl.h>
-#include <unistd.h>
-#include <vulkan/vulkan_core.h>
 
 namespace dmb::paths {
 namespace {
@@ -19,24 +16,8 @@ constexpr int cuda_success = 0;               // CUDA_SUCCESS
 constexpr int cuda_not_ready = 600;           // CUDA_ERROR_NOT_READY
 constexpr int cuda_not_supported = 801;       // CUDA_ERROR_NOT_SUPPORTED
 constexpr unsigned opaque_fd = 1;             // CU_EXTERNAL_MEMORY_HANDLE_TYPE_OPAQUE_FD, and of semaphores
-constexpr unsigned dedicated = 1;             // CUDA_EXTERNAL_MEMORY_DEDICATED
-constexpr unsigned format_u8 = 1;             // CU_AD_FORMAT_UNSIGNED_INT8
-constexpr unsigned color_target = 32;         // CUDA_ARRAY3D_COLOR_ATTACHMENT
-constexpr unsigned storable = 2;              // CUDA_ARRAY3D_SURFACE_LDST
 constexpr unsigned on_host = 1, in_array = 3; // CU_MEMORYTYPE_HOST, CU_MEMORYTYPE_ARRAY
 constexpr unsigned dma_buf_fd = 1;            // CU_MEM_RANGE_HANDLE_TYPE_DMA_BUF_FD
-
-/// CUDA_EXTERNAL_MEMORY_HANDLE_DESC.
-struct MemoryHandle {
-    unsigned type;
-    union {
-        int fd;
-        void* win32[2];
-    } handle;
-    unsigned long long size;
-    unsigned flags;
-    unsigned reserved[16];
-};
 
 /// CUDA_EXTERNAL_SEMAPHORE_HANDLE_DESC.
 struct SemaphoreHandle {
@@ -53,27 +34,6 @@ struct SemaphoreHandle {
 /// their size or more are right for both.
 struct NoParameters {
     unsigned long long zeros[32];
-};
-
-/// CUDA_ARRAY3D_DESCRIPTOR.
-struct ArrayShape {
-    std::size_t width, height, depth;
-    unsigned format, channels, flags;
-};
-
-/// CUDA_EXTERNAL_MEMORY_MIPMAPPED_ARRAY_DESC.
-struct ArrayInMemory {
-    unsigned long long offset;
-    ArrayShape shape;
-    unsigned levels;
-    unsigned reserved[16];
-};
-
-/// CUDA_EXTERNAL_MEMORY_BUFFER_DESC.
-struct BufferInMemory {
-    unsigned long long offset, size;
-    unsigned flags;
-    unsigned reserved[16];
 };
 
 /// One half of CUDA_MEMCPY2D.
@@ -103,12 +63,6 @@ struct CudaFunctions {
     int (*set_current)(void*);
     int (*synchronize)();
     int (*stream_query)(void*);
-    int (*import_memory)(void**, const MemoryHandle*);
-    int (*destroy_memory)(void*);
-    int (*map_array)(void**, void*, const ArrayInMemory*);
-    int (*map_buffer)(unsigned long long*, void*, const BufferInMemory*);
-    int (*destroy_mipmaps)(void*);
-    int (*get_level)(void**, void*, unsigned);
     int (*copy)(const Copy*);
     int (*import_semaphore)(void**, const SemaphoreHandle*);
     int (*destroy_semaphore)(void*);
@@ -129,10 +83,16 @@ template <class F> void find(void* library, const char* name, F& function)
     if (!function) throw Skip(std::string("libcuda.so.1 lacks ") + name);
 }
 
-/// libcuda is never closed, as other drivers.
+/// Never closed, as other drivers.
+void* libcuda()
+{
+    static void* const library = ::dlopen("libcuda.so.1", RTLD_NOW | RTLD_LOCAL);
+    return library;
+}
+
 std::shared_ptr<const CudaFunctions> load()
 {
-    void* library = ::dlopen("libcuda.so.1", RTLD_NOW | RTLD_LOCAL);
+    void* library = libcuda();
     if (!library) throw Skip("there is no libcuda.so.1");
     CudaFunctions f{};
     find(library, "cuInit", f.init);
@@ -143,12 +103,6 @@ std::shared_ptr<const CudaFunctions> load()
     find(library, "cuCtxSetCurrent", f.set_current);
     find(library, "cuCtxSynchronize", f.synchronize);
     find(library, "cuStreamQuery", f.stream_query);
-    find(library, "cuImportExternalMemory", f.import_memory);
-    find(library, "cuDestroyExternalMemory", f.destroy_memory);
-    find(library, "cuExternalMemoryGetMappedMipmappedArray", f.map_array);
-    find(library, "cuExternalMemoryGetMappedBuffer", f.map_buffer);
-    find(library, "cuMipmappedArrayDestroy", f.destroy_mipmaps);
-    find(library, "cuMipmappedArrayGetLevel", f.get_level);
     find(library, "cuMemcpy2D_v2", f.copy);
     find(library, "cuImportExternalSemaphore", f.import_semaphore);
     find(library, "cuDestroyExternalSemaphore", f.destroy_semaphore);
@@ -160,20 +114,6 @@ std::shared_ptr<const CudaFunctions> load()
     find(library, "cuMemcpyDtoH_v2", f.copy_to_host);
     find(library, "cuMemGetHandleForAddressRange", f.export_range);
     return std::make_shared<CudaFunctions>(f);
-}
-
-Uuid uuid_of(const Cuda& cuda, int device)
-{
-    Uuid out{};
-    cuda.check(cuda.api().device_uuid(out.data(), device), "cuDeviceGetUuid");
-    return out;
-}
-
-/// What Vulkan may do with the image decides how the driver lays it out.
-unsigned array_flags(std::uint32_t vk_usage)
-{
-    return (vk_usage & VK_IMAGE_USAGE_COLOR_ATTACHMENT_BIT ? color_target : 0) |
-           (vk_usage & VK_IMAGE_USAGE_STORAGE_BIT ? storable : 0);
 }
 
 CopyEnd host_end(const void* pixels, std::size_t pitch)
@@ -199,6 +139,13 @@ void Cuda::check(int result, const char* call) const
 }
 
 void Cuda::synchronize() const { check(api_->synchronize(), "cuCtxSynchronize"); }
+
+Uuid Cuda::uuid(int device) const
+{
+    Uuid out{};
+    check(api_->device_uuid(out.data(), device), "cuDeviceGetUuid");
+    return out;
+}
 
 void Cuda::make_current(int device) const
 {
@@ -233,7 +180,7 @@ Cuda Cuda::with_uuid(const Uuid& wanted)
     cuda.check(cuda.api_->device_count(&count), "cuDeviceGetCount");
     std::string seen;
     for (int i = 0; i < count; ++i) { // a CUdevice is its index
-        const Uuid uuid = uuid_of(cuda, i);
+        const Uuid uuid = cuda.uuid(i);
         seen.append(1, ' ').append(to_string(uuid));
         if (uuid != wanted) continue;
         cuda.make_current(i);
@@ -244,72 +191,28 @@ Cuda Cuda::with_uuid(const Uuid& wanted)
 
 // --- memory of Vulkan ------------------------------------------------------------------------
 
-CudaExternalMemory::CudaExternalMemory(const Cuda& cuda, const dmabroker_image_info& info, UniqueFd memory) : cuda_(cuda)
-{
-    MemoryHandle handle{};
-    handle.type = opaque_fd;
-    handle.handle.fd = memory.release();
-    handle.size = info.memory_size[0];
-    handle.flags = info.dedicated ? dedicated : 0;
-    const int imported = cuda.api().import_memory(&memory_, &handle);
-    // Meant to take it over on success only, but the driver also closes some that it refuses.
-    if (imported != 0 && ::fcntl(handle.handle.fd, F_GETFD) >= 0) ::close(handle.handle.fd);
-    cuda.check(imported, "cuImportExternalMemory");
-}
-
-CudaExternalMemory::~CudaExternalMemory() { cuda_.api().destroy_memory(memory_); }
-
-CudaMappedBuffer::CudaMappedBuffer(const Cuda& cuda, const dmabroker_image_info& info, UniqueFd memory)
-    : cuda_(cuda), size_(info.width), memory_(cuda, info, std::move(memory))
-{
-    BufferInMemory buffer{};
-    buffer.size = size_;
-    cuda.check(cuda.api().map_buffer(&address_, memory_.handle(), &buffer), "cuExternalMemoryGetMappedBuffer");
-}
-
-CudaMappedBuffer::~CudaMappedBuffer() { cuda_.api().free(address_); }
+dmabroker_proc find_in_libcuda(const char* name) { return reinterpret_cast<dmabroker_proc>(::dlsym(libcuda(), name)); }
 
 std::vector<std::uint8_t> CudaMappedBuffer::read() const
 {
-    std::vector<std::uint8_t> out(size_);
-    cuda_.check(cuda_.api().copy_to_host(out.data(), address_, size_), "cuMemcpyDtoH");
+    std::vector<std::uint8_t> out(buffer_->size);
+    cuda_.check(cuda_.api().copy_to_host(out.data(), buffer_->address, out.size()), "cuMemcpyDtoH");
     return out;
 }
 
 void CudaMappedBuffer::write(const std::vector<std::uint8_t>& bytes) const
 {
-    cuda_.check(cuda_.api().copy_to_device(address_, bytes.data(), bytes.size()), "cuMemcpyHtoD");
+    cuda_.check(cuda_.api().copy_to_device(buffer_->address, bytes.data(), bytes.size()), "cuMemcpyHtoD");
     cuda_.synchronize();
 }
 
 // --- an image --------------------------------------------------------------------------------
 
-CudaImage::CudaImage(const Cuda& cuda, const dmabroker_image_info& info, UniqueFd memory)
-    : cuda_(cuda), size_{info.width, info.height}, memory_(cuda, info, std::move(memory))
-{
-    if (!info.optimal_tiling) throw Skip("a linear opaque image has a stride that only Vulkan knows");
-    map(info);
-}
-
-void CudaImage::map(const dmabroker_image_info& info)
-{
-    ArrayInMemory array{};
-    array.shape = {info.width, info.height, 0, format_u8, 4, array_flags(info.vk_usage)};
-    array.levels = 1;
-    cuda_.check(cuda_.api().map_array(&mipmaps_, memory_.handle(), &array), "cuExternalMemoryGetMappedMipmappedArray");
-    cuda_.check(cuda_.api().get_level(&array_, mipmaps_, 0), "cuMipmappedArrayGetLevel");
-}
-
-CudaImage::~CudaImage()
-{
-    if (mipmaps_) cuda_.api().destroy_mipmaps(mipmaps_);
-}
-
 std::vector<std::uint8_t> CudaImage::read() const
 {
     const std::size_t pitch = std::size_t{size_.width} * 4;
     std::vector<std::uint8_t> out(pitch * size_.height);
-    const Copy copy{array_end(array_), host_end(out.data(), pitch), pitch, size_.height};
+    const Copy copy{array_end(array_->array), host_end(out.data(), pitch), pitch, size_.height};
     cuda_.check(cuda_.api().copy(&copy), "cuMemcpy2D");
     return out;
 }
@@ -317,7 +220,7 @@ std::vector<std::uint8_t> CudaImage::read() const
 void CudaImage::write(const std::vector<std::uint8_t>& pixels) const
 {
     const std::size_t pitch = std::size_t{size_.width} * 4;
-    const Copy copy{host_end(pixels.data(), pitch), array_end(array_), pitch, size_.height};
+    const Copy copy{host_end(pixels.data(), pitch), array_end(array_->array), pitch, size_.height};
     cuda_.check(cuda_.api().copy(&copy), "cuMemcpy2D");
 }
 

@@ -4,7 +4,7 @@
 #include "proto/base/unique_fd.hpp"
 #include "proto/image/types.hpp"
 
-#include <dmabroker/dmabroker.hpp>
+#include <dmabroker/cuda.hpp>
 #include <memory>
 #include <string>
 #include <vector>
@@ -21,6 +21,7 @@ public:
     /// The first device.
     static Cuda first();
     Cuda(Cuda&&) noexcept = default;
+    Uuid uuid(int device = 0) const;
     const CudaFunctions& api() const { return *api_; }
     /// Throws with the call's name and CUDA's for the error.
     void check(int result, const char* call) const;
@@ -34,55 +35,38 @@ private:
     std::shared_ptr<const CudaFunctions> api_;
 };
 
-/// Opaque memory of Vulkan that CUDA imported.
-class CudaExternalMemory {
-public:
-    CudaExternalMemory(const Cuda&, const dmabroker_image_info&, UniqueFd memory);
-    CudaExternalMemory(const CudaExternalMemory&) = delete;
-    CudaExternalMemory& operator=(const CudaExternalMemory&) = delete;
-    ~CudaExternalMemory();
-    void* handle() const { return memory_; }
+dmabroker_proc find_in_libcuda(const char* name);
 
-private:
-    const Cuda& cuda_;
-    void* memory_ = nullptr;
-};
-
-/// A buffer in it, as an address of the device.
+/// A buffer in opaque memory of Vulkan, as an address of the device.
 class CudaMappedBuffer {
 public:
-    CudaMappedBuffer(const Cuda&, const dmabroker_image_info&, UniqueFd memory);
-    CudaMappedBuffer(const CudaMappedBuffer&) = delete;
-    CudaMappedBuffer& operator=(const CudaMappedBuffer&) = delete;
-    ~CudaMappedBuffer();
+    CudaMappedBuffer(const Cuda& cuda, const dmabroker::Image& image)
+        : cuda_(cuda), buffer_(dmabroker::cuda::import_buffer(image, find_in_libcuda))
+    {
+    }
     std::vector<std::uint8_t> read() const;
     void write(const std::vector<std::uint8_t>&) const;
 
 private:
     const Cuda& cuda_;
-    std::size_t size_;
-    CudaExternalMemory memory_;
-    unsigned long long address_ = 0;
+    dmabroker::cuda::Buffer buffer_;
 };
 
 /// Opaque memory of Vulkan as a CUDA array: pixels are copied with the layout undone.
 class CudaImage {
 public:
-    CudaImage(const Cuda&, const dmabroker_image_info&, UniqueFd memory);
-    CudaImage(const CudaImage&) = delete;
-    CudaImage& operator=(const CudaImage&) = delete;
-    ~CudaImage();
+    CudaImage(const Cuda& cuda, const dmabroker::Image& image)
+        : cuda_(cuda), size_(image.size()), array_(dmabroker::cuda::import(image, find_in_libcuda))
+    {
+    }
     /// RGBA, tightly packed; after what was queued before.
     std::vector<std::uint8_t> read() const;
     void write(const std::vector<std::uint8_t>&) const;
 
 private:
-    void map(const dmabroker_image_info&);
     const Cuda& cuda_;
     dmabroker::Size size_;
-    CudaExternalMemory memory_;
-    void* mipmaps_ = nullptr;
-    void* array_ = nullptr;
+    dmabroker::cuda::Array array_;
 };
 
 class CudaSemaphore {

@@ -9,12 +9,12 @@
 
 #include <cstring>
 #include <dmabroker/gl.hpp>
-#include <fcntl.h>
 #include <fmt/core.h>
 
 namespace dmb::paths {
 namespace {
 
+using dmabroker::Direction;
 using dmabroker::Image;
 using dmabroker::Rights;
 using dmabroker::Usage;
@@ -29,12 +29,15 @@ Uuid uuid_of(const dmabroker_image_info& info)
     return out;
 }
 
-UniqueFd memory_of(const Image& image) { return UniqueFd::adopt(::fcntl(image.fd(), F_DUPFD_CLOEXEC, 0)); }
+const Image& tiled(const Image& image)
+{
+    if (image.info().optimal_tiling) return image;
+    throw Skip("a linear opaque image has a stride that only Vulkan knows");
+}
 
 /// What CUDA has of an image and its semaphore.
 struct View {
-    View(Opened& opened, Sync sync)
-        : cuda(Cuda::with_uuid(uuid_of(opened.image.info()))), image(cuda, opened.image.info(), memory_of(opened.image))
+    View(Opened& opened, Sync sync) : cuda(Cuda::with_uuid(uuid_of(opened.image.info()))), image(cuda, tiled(opened.image))
     {
         if (sync == Sync::binary) semaphore.emplace(cuda, std::move(opened.semaphore));
     }
@@ -47,11 +50,11 @@ struct View {
 
 Pixels read_by_cpu(const Image& image)
 {
-    auto mapping = image.map(Rights::read);
-    const auto access = mapping.begin(Rights::read);
+    auto mapping = image.map(Direction::read);
+    const auto mapped = mapping.begin(Direction::read);
     Pixels out;
     for (std::uint32_t y = 0; y < size.height; ++y) {
-        const auto* row = access.row<std::uint8_t>(y);
+        const auto* row = mapped.row<std::uint8_t>(y);
         out.insert(out.end(), row, row + row_bytes);
     }
     return out;
@@ -82,8 +85,13 @@ Pixels read_by_cuda(const Image& image)
 {
     const Cuda cuda = Cuda::first();
     dmabroker_image_info info = image.info();
-    info.optimal_tiling = 1; // there is no handle type for dma-bufs: OPAQUE_FD is the nearest
-    return CudaImage(cuda, info, memory_of(image)).read();
+    info.kind = DMABROKER_OPAQUE; // there is no handle type for dma-bufs: OPAQUE_FD is the nearest
+    info.plane_count = 0;
+    info.optimal_tiling = 1;
+    const Uuid device = cuda.uuid();
+    std::copy(device.begin(), device.end(), info.device_uuid);
+    const int fd = image.fd();
+    return CudaImage(cuda, dmabroker::adopt(info, &fd)).read();
 }
 
 using Read = std::function<Pixels(const Image&)>;

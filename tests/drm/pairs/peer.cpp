@@ -14,8 +14,8 @@
 namespace dmb::pairs {
 namespace {
 
+using dmabroker::Direction;
 using dmabroker::Image;
-using dmabroker::Rights;
 using dmabroker::Usage;
 constexpr std::size_t row_bytes = std::size_t{size.width} * 4;
 
@@ -25,19 +25,19 @@ public:
 
     void draw(const Image& image, const Pixels& pixels) override
     {
-        auto mapping = image.map(Rights::write);
-        auto access = mapping.begin(Rights::write);
+        auto mapping = image.map(Direction::write);
+        auto mapped = mapping.begin(Direction::write);
         for (std::uint32_t y = 0; y < size.height; ++y)
-            std::memcpy(access.row<std::uint8_t>(y), pixels.data() + y * row_bytes, row_bytes);
-        access.end();
+            std::memcpy(mapped.row<std::uint8_t>(y), pixels.data() + y * row_bytes, row_bytes);
+        mapped.end();
     }
     Pixels look(const Image& image) override
     {
-        auto mapping = image.map(Rights::read);
-        const auto access = mapping.begin(Rights::read);
+        auto mapping = image.map(Direction::read);
+        const auto mapped = mapping.begin(Direction::read);
         Pixels out;
         for (std::uint32_t y = 0; y < size.height; ++y) {
-            const auto* row = access.row<std::uint8_t>(y);
+            const auto* row = mapped.row<std::uint8_t>(y);
             out.insert(out.end(), row, row + row_bytes);
         }
         return out;
@@ -46,16 +46,16 @@ public:
     Usage reading() const override { return consuming(); }
     void write(const Image& image, const Bytes& bytes) override
     {
-        auto mapping = image.map(Rights::write);
-        auto access = mapping.begin(Rights::write);
-        std::memcpy(access.data(), bytes.data(), bytes.size());
-        access.end();
+        auto mapping = image.map(Direction::write);
+        auto mapped = mapping.begin(Direction::write);
+        std::memcpy(mapped.data(), bytes.data(), bytes.size());
+        mapped.end();
     }
     Bytes read(const Image& image) override
     {
-        auto mapping = image.map(Rights::read);
-        const auto access = mapping.begin(Rights::read);
-        const auto* first = access.row<std::uint8_t>(0);
+        auto mapping = image.map(Direction::read);
+        const auto mapped = mapping.begin(Direction::read);
+        const auto* first = mapped.row<std::uint8_t>(0);
         return {first, first + image.info().width};
     }
 };

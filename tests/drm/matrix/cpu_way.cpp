@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// dmabroker_cpu_map, with every access bracketed.
-#include "tests/drm/matrix/access.hpp"
+// dmabroker_cpu_map, with every reading and writing bracketed.
+#include "tests/drm/matrix/way.hpp"
 
 #include "proto/wire/json.hpp"
 
@@ -10,13 +10,13 @@
 namespace dmb::matrix {
 namespace {
 
-class CpuAccess : public Access {
+class CpuWay : public Way {
 public:
     Outcome verify(const dmabroker_image* image, const Pixels& expected) override
     {
         Pixels actual{expected.format, expected.size, {}};
         const auto copy = [](std::uint8_t* mapped, std::uint8_t* packed, std::size_t n) { std::memcpy(packed, mapped, n); };
-        const Outcome done = each_row(image, DMABROKER_READ, actual, copy);
+        const Outcome done = each_row(image, DMABROKER_DIRECTION_READ, actual, copy);
         if (done.kind != Outcome::pass) return done;
         const std::string wrong = difference(expected, actual);
         return wrong.empty() ? passed() : failed("CPU reads " + wrong);
@@ -25,21 +25,21 @@ public:
     Outcome fill(const dmabroker_image* image, const Pixels& pixels) override
     {
         Pixels copy = pixels;
-        return each_row(image, DMABROKER_WRITE, copy,
+        return each_row(image, DMABROKER_DIRECTION_WRITE, copy,
                         [](std::uint8_t* mapped, std::uint8_t* packed, std::size_t n) { std::memcpy(mapped, packed, n); });
     }
 
 private:
-    template <class Copy> Outcome each_row(const dmabroker_image* image, std::uint32_t access, Pixels& pixels, Copy copy)
+    template <class Copy> Outcome each_row(const dmabroker_image* image, std::uint32_t direction, Pixels& pixels, Copy copy)
     {
         dmabroker_error error{};
         dmabroker_cpu_mapping* mapping = nullptr;
-        if (dmabroker_cpu_map(image, access, &mapping, &error) < 0) return declined(error);
+        if (dmabroker_cpu_map(image, direction, &mapping, &error) < 0) return declined(error);
         Outcome outcome = passed();
-        if (dmabroker_cpu_begin(mapping, access, &error) < 0) outcome = declined(error);
+        if (dmabroker_cpu_begin(mapping, direction, &error) < 0) outcome = declined(error);
         else {
             walk(image, mapping, pixels, copy);
-            if (dmabroker_cpu_end(mapping, access, &error) < 0) outcome = declined(error);
+            if (dmabroker_cpu_end(mapping, direction, &error) < 0) outcome = declined(error);
         }
         dmabroker_cpu_unmap(mapping);
         return outcome;
@@ -72,6 +72,6 @@ Colour colour_of(const dmabroker_image_info& info)
     return wire::image_desc_from_json(dmabroker::to_json(info)).value().colour;
 }
 
-std::unique_ptr<Access> make_cpu_access() { return std::make_unique<CpuAccess>(); }
+std::unique_ptr<Way> make_cpu_way() { return std::make_unique<CpuWay>(); }
 
 } // namespace dmb::matrix

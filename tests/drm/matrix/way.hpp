@@ -20,9 +20,9 @@ inline Outcome failed(std::string reason) { return {Outcome::failed, std::move(r
 /// From an error of the library.
 Outcome declined(const dmabroker_error&);
 
-class Access {
+class Way {
 public:
-    virtual ~Access() = default;
+    virtual ~Way() = default;
     /// Compares the image's pixels with `expected`.
     virtual Outcome verify(const dmabroker_image*, const Pixels& expected) = 0;
     /// Replaces them. Refused where this way cannot write the format.
@@ -31,10 +31,10 @@ public:
 
 Colour colour_of(const dmabroker_image_info&);
 
-std::unique_ptr<Access> make_cpu_access();
+std::unique_ptr<Way> make_cpu_way();
 /// `node`: empty for the software device (or the first one, where there is none), else a DRM node for GBM.
-std::unique_ptr<Access> make_egl_access(const std::string& node);
-std::unique_ptr<Access> make_gl_access();
-std::unique_ptr<Access> make_vulkan_access();
+std::unique_ptr<Way> make_egl_way(const std::string& node);
+std::unique_ptr<Way> make_gl_way();
+std::unique_ptr<Way> make_vulkan_way();
 
 } // namespace dmb::matrix

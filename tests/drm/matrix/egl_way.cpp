@@ -2,9 +2,10 @@
 // EGLImages and GL memory objects in one GLES context. RGB texels must come back exactly; per-plane
 // YUV is compared plane by plane and once more after the conversion that the library describes; whole
 // YUV, which only the driver converts, within 2/255.
-#include "tests/drm/matrix/access.hpp"
 #include "tests/drm/matrix/egl_context.hpp"
+#include "tests/drm/matrix/way.hpp"
 
+#include <dmabroker/egl.h>
 #include <dmabroker/gl.h>
 #include <GLES2/gl2ext.h>
 #include <optional>
@@ -86,9 +87,9 @@ Texels convert_planes(const Images& images, const std::vector<Texels>& planes)
     return out;
 }
 
-class EglAccess : public Access {
+class EglWay : public Way {
 public:
-    explicit EglAccess(const std::string& node) : context_(node) {}
+    explicit EglWay(const std::string& node) : context_(node) {}
 
     Outcome verify(const dmabroker_image* image, const Pixels& expected) override
     {
@@ -157,7 +158,7 @@ private:
     int result_;
 };
 
-class GlAccess : public Access {
+class GlWay : public Way {
 public:
     Outcome verify(const dmabroker_image* image, const Pixels& expected) override
     {
@@ -186,7 +187,7 @@ private:
 
 } // namespace
 
-std::unique_ptr<Access> make_egl_access(const std::string& node) { return std::make_unique<EglAccess>(node); }
-std::unique_ptr<Access> make_gl_access() { return std::make_unique<GlAccess>(); }
+std::unique_ptr<Way> make_egl_way(const std::string& node) { return std::make_unique<EglWay>(node); }
+std::unique_ptr<Way> make_gl_way() { return std::make_unique<GlWay>(); }
 
 } // namespace dmb::matrix

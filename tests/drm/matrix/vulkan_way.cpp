@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // VkImages, copied byte for byte.
-#include "tests/drm/matrix/access.hpp"
 #include "tests/drm/matrix/vulkan_context.hpp"
+#include "tests/drm/matrix/way.hpp"
 
 namespace dmb::matrix {
 namespace {
@@ -25,7 +25,7 @@ private:
     int result_;
 };
 
-class VulkanAccess : public Access {
+class VulkanWay : public Way {
 public:
     Outcome verify(const dmabroker_image* image, const Pixels& expected) override
     {
@@ -53,6 +53,6 @@ private:
 
 } // namespace
 
-std::unique_ptr<Access> make_vulkan_access() { return std::make_unique<VulkanAccess>(); }
+std::unique_ptr<Way> make_vulkan_way() { return std::make_unique<VulkanWay>(); }
 
 } // namespace dmb::matrix

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: MIT
+/** @file
+ * What the importers' headers share: the owner of what a driver made of an image.
+ */
+#ifndef DMABROKER_IMPORT_HPP
+#define DMABROKER_IMPORT_HPP
+
+#include <dmabroker/dmabroker.hpp>
+#include <dmabroker/import.h>
+
+namespace dmabroker::detail {
+
+inline dmabroker_get_proc handed(dmabroker_get_proc get_proc) { return get_proc; }
+template <class Context> const Context* handed(const Context& context) { return &context; }
+
+/** `Made`, with the application's API to release it with. */
+template <class Context, class Made, auto release> class Imported {
+public:
+    Imported(Imported&& other) noexcept : context_(other.context_), made_(std::exchange(other.made_, Made{})) {}
+    Imported& operator=(Imported&& other) noexcept
+    {
+        std::swap(context_, other.context_);
+        std::swap(made_, other.made_);
+        return *this;
+    }
+    /** What was moved from has no struct_size: nothing is released. */
+    ~Imported() { release(handed(context_), &made_); }
+
+    const Made& get() const noexcept { return made_; }
+    const Made* operator->() const noexcept { return &made_; }
+
+protected:
+    template <class Import, class... Options>
+    Imported(const Context& context, Import import, const Image& image, Options... options) : context_(context)
+    {
+        made_.struct_size = sizeof made_;
+        call(import, image.native(), handed(context_), options..., &made_);
+    }
+    Context context_;
+    Made made_{};
+};
+
+} // namespace dmabroker::detail
+
+#endif
