@@ -37,8 +37,8 @@ RECORD(Participant)
 RECORD(MemorySet)
 RECORD(HeldImage)
 #undef RECORD
-#define FROZEN(type)                                                                                                        \
-    template <> inline constexpr bool is_frozen<type> = true;                                                               \
+#define FROZEN(type)                                                                                                           \
+    template <> inline constexpr bool is_frozen<type> = true;                                                                  \
     static_assert(Frozen<type>);
 FROZEN(Extent)
 FROZEN(Memory)

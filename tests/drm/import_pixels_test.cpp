@@ -112,8 +112,9 @@ TEST_F(ImportPixels, vulkan_is_told_how_to_convert)
         dmabroker_error error{};
         const LocalImage image(fourcc("NV12"), {256, 64}, {.colour = colour}); // as wide as its stride
         EXPECT_EQ(dmabroker_vulkan_import(image.get(), &context.handles(), 0, 0, &images, &error), 0) << error.text;
+        const dmabroker_vulkan_images said = images; // which the release makes 0
         dmabroker_vulkan_release(&context.handles(), &images);
-        return images;
+        return said;
     };
     const auto hdr10 =
         told({Primaries::bt2020, Transfer::pq, MatrixCoefficients::bt2020_ncl, ColourRange::limited, ChromaSiting::top_left});

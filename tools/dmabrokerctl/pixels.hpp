@@ -20,7 +20,7 @@ struct BitField {
 /// A single-plane RGB format of the table.
 struct PackedRgb {
     FourCC format;
-    std::uint8_t bytes = 0;            ///< per pixel
+    std::uint8_t bytes = 0;             ///< per pixel
     std::array<BitField, 4> channels{}; ///< red, green, blue, alpha
     bool half_float = false;
     bool is_grey() const { return channels[1].bits == 0; }
