@@ -119,7 +119,7 @@ DMABROKER_API int dmabroker_capabilities_from_json(const char* json, dmabroker_c
 
 /** Makes the table known to the broker, for as long as this client is connected, so that its digest can be
  *  named in allocations and joins, by this client and by any other. Asks for the digest first: a table that
- *  the broker has already costs one packet, a table that this client has stated before costs nothing.
+ *  the broker has already costs one question, a table that this client has stated before costs nothing.
  *  At most 64 tables per client.
  *  Errors: the broker's; QUOTA_EXCEEDED. Waits: answer. Threads: turns. */
 DMABROKER_API int dmabroker_state_capabilities(dmabroker_client* client, const dmabroker_capabilities* capabilities,
