@@ -51,6 +51,7 @@ public:
 
 private:
     ApiProver* find(Api);
+    static_assert(!is_valid(Api{static_cast<std::uint8_t>(Api::other) + 1}), "provers_ ends with Api::other");
     std::array<std::unique_ptr<ApiProver>, static_cast<std::size_t>(Api::other)> provers_; ///< by Api - 1
 };
 
