@@ -11,7 +11,9 @@
 #include <fmt/format.h>
 #include <fstream>
 #include <gtest/gtest.h>
+#include <set>
 #include <sstream>
+#include <typeindex>
 
 namespace dmb::wire {
 namespace {
@@ -46,6 +48,25 @@ void expect_golden(const std::string& file, const std::string& wanted)
 {
     if (regenerate()) std::ofstream(folder / file, std::ios::binary) << wanted;
     EXPECT_EQ(read(folder / file), wanted) << file;
+}
+
+/// Of a variant's messages.
+template <class Variant> std::size_t sampled()
+{
+    std::set<std::type_index> seen;
+    test::for_each_sample([&](const char*, const auto& message) {
+        using Message = std::decay_t<decltype(message)>;
+        if constexpr (test::is_in<Message, Variant>) seen.insert(typeid(Message));
+    });
+    return seen.size();
+}
+
+TEST(Golden, every_message_has_a_sample)
+{
+    EXPECT_EQ(sampled<Request>(), std::variant_size_v<Request>);
+    EXPECT_EQ(sampled<Reply>(), std::variant_size_v<Reply>);
+    EXPECT_EQ(sampled<WorkerRequest>(), std::variant_size_v<WorkerRequest>);
+    EXPECT_EQ(sampled<WorkerReply>(), std::variant_size_v<WorkerReply>);
 }
 
 TEST(Golden, every_message_has_the_bytes_it_always_had)
