@@ -39,7 +39,7 @@ class Suite:
     gtest: bool = False
 
 
-SLOWDOWN = {"host": 1, "asan": 2, "fuzz": 1, "valgrind": 5, "vm": 5, "virgl": 5, "systemd": 5}
+SLOWDOWN = {"host": 1, "asan": 4, "fuzz": 1, "valgrind": 5, "vm": 5, "virgl": 5, "systemd": 5}
 
 SUITES = [
     Suite("bench", "{src}/tests/bench/compare {build} --check", timeout=120),

@@ -2,6 +2,7 @@
 // A client without the library: says whatever bytes and descriptors a test wants, in or out of order.
 #pragma once
 #include "proto/wire/channel.hpp"
+#include "tests/support/instrumented.hpp"
 
 #include <algorithm>
 #include <string>
@@ -60,7 +61,7 @@ public:
     Errc next_channel_loss();
 
     /// The next packet; empty when the connection ended or nothing came for `seconds`.
-    std::optional<Answer> hear(double seconds = 5);
+    std::optional<Answer> hear(double seconds = under_valgrind() ? 30 : 5);
     /// Sends and waits for the answer with its serial; events before it are dropped.
     template <class Message> std::optional<Answer> ask(const Message& message, const Fds& fds = {})
     {

@@ -6,6 +6,7 @@
 #include "tests/libclient/fake_broker.hpp"
 #include "tests/support/broker_process.hpp"
 #include "tests/support/fixture.hpp"
+#include "tests/support/instrumented.hpp"
 
 #include <csignal>
 #include <cstring>
@@ -288,8 +289,7 @@ TEST_F(BrokerTest, a_broker_that_ends_says_goodbye)
 
 TEST_F(BrokerTest, a_stopped_broker_times_out_and_serves_again_when_it_continues)
 {
-    Client client =
-        Client::connect({.remote = broker_.socket(), .timeout = 500ms}); // time enough for a slow one, under valgrind
+    Client client = Client::connect({.remote = broker_.socket(), .timeout = test::under_valgrind() ? 5000ms : 500ms});
     ::kill(broker_.pid(), SIGSTOP);
     EXPECT_EQ(code_of([&] { allocate(client); }), DMABROKER_TIMED_OUT);
     ::kill(broker_.pid(), SIGCONT);
