@@ -21,6 +21,7 @@
 
 #include <csignal>
 #include <cstdlib>
+#include <fcntl.h>
 #include <filesystem>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -63,8 +64,18 @@ Result<> open_sockets(const Options& options, Sockets& out)
     return {};
 }
 
+/// Where the caller closed one, a client's descriptor would get its number, and that client the log.
+void hold_standard_descriptors()
+{
+    int fd;
+    do fd = ::open("/dev/null", O_RDWR);
+    while (fd >= 0 && fd <= STDERR_FILENO);
+    if (fd >= 0) ::close(fd);
+}
+
 void prepare_process(bool debuggable)
 {
+    hold_standard_descriptors();
     ::signal(SIGPIPE, SIG_IGN);
     // The pool takes a lease for an instant (exclusive.cpp); who opens the memory just then must not end us.
     ::signal(SIGIO, SIG_IGN);

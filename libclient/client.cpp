@@ -39,6 +39,12 @@ Result<std::unique_ptr<dmabroker_client>> Client::create(UniqueFd socket, Addres
     return client;
 }
 
+Result<Turn> Turn::with(const dmabroker_client* client)
+{
+    TRY(require(client, "client"));
+    return Turn(client->holds());
+}
+
 Client::~Client() { holds_->leave(); }
 
 // ---- holds -----------------------------------------------------------------------------------------

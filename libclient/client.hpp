@@ -42,8 +42,6 @@ public:
     Result<> state(const Capabilities&, const Digest&);
     Result<Decision> why(const wire::Why&);
 
-    /// A hold has ended.
-    void give_back(HandleId handle) noexcept { connection_.release(handle); }
     /// Of all that came from it.
     const std::shared_ptr<Holds>& holds() const { return holds_; }
     /// Reads what is there. Fails when the connection has ended.
@@ -97,7 +95,7 @@ private:
     bool tell_end(dmabroker_event&);
 
     Connection connection_;
-    std::shared_ptr<Holds> holds_ = std::make_shared<Holds>(*this);
+    std::shared_ptr<Holds> holds_ = std::make_shared<Holds>(*this, connection_);
     std::vector<Digest> stated_; ///< tables that the broker keeps for this client
     RequestId last_request_;
     std::vector<Candidate> candidates_; ///< of the last allocation

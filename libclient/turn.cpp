@@ -5,7 +5,8 @@
 // of an end: the record of a hold becomes the note that it ended.
 #include "libclient/turn.hpp"
 
-#include "libclient/client.hpp"
+#include "libclient/connection.hpp"
+#include "libclient/handle.hpp"
 
 namespace dmb {
 
@@ -61,7 +62,7 @@ void Holds::give_back()
             ended_ = ended_->next_ended;
             holds_.erase(handle);
         }
-        if (client_) client_->give_back(handle);
+        if (client_) connection_.release(handle);
     }
 }
 
@@ -85,12 +86,6 @@ Turn::~Turn()
     if (!holds_) return; // moved from
     lock_.unlock();
     holds_->give_back_between_turns();
-}
-
-Result<Turn> Turn::with(const dmabroker_client* client)
-{
-    TRY(require(client, "client"));
-    return Turn(client->holds());
 }
 
 Result<Turn> Turn::with(const dmabroker_image* image)

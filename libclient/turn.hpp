@@ -14,11 +14,12 @@ struct dmabroker_image;
 namespace dmb {
 
 class Client;
+class Connection;
 
 /// The holds of a client. It outlives the client as long as an image does.
 class Holds {
 public:
-    explicit Holds(Client& client) : client_(&client) {}
+    Holds(Client& client, Connection& connection) : client_(&client), connection_(connection) {}
 
     /// False: there is one with its handle.
     bool add(dmabroker_image&);
@@ -53,6 +54,7 @@ private:
 
     std::recursive_mutex turn_; ///< a call may end images of its own
     Client* client_;            ///< in a turn; null after leave()
+    Connection& connection_;    ///< the client's, in a turn of which it is not null
     std::mutex mutex_;          ///< for the rest; held for moments only
     std::unordered_map<HandleId, Hold> holds_;
     Hold* ended_ = nullptr;

@@ -40,6 +40,7 @@ Result<UniqueFd> go_background()
     }
     ::setsid();
     const UniqueFd null = UniqueFd::adopt(::open("/dev/null", O_RDWR | O_CLOEXEC));
+    if (!null) return fail_errno(Errc::internal, "/dev/null", errno); // "$(...)" would wait for the broker's end
     ::dup2(null.get(), STDIN_FILENO);
     ::dup2(null.get(), STDOUT_FILENO);
     return waiting;

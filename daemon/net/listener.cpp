@@ -42,7 +42,9 @@ Result<> remove_stale(const std::string& path)
     if (!S_ISSOCK(info.st_mode))
         return fail(Errc::invalid_argument, "{} exists and is not a socket; choose another path", path);
     // No dmabrokerd holds the lock: a service manager listens for one.
-    if (wire::connect(path))
+    constexpr std::uint64_t patience_ns = 1'000'000'000; // for who listens and accepts nothing: in use, too
+    const Result<UniqueFd> listening = wire::connect(path, patience_ns);
+    if (listening || listening.error().code != Errc::no_broker)
         return fail(Errc::denied, "{} is in use; stop who listens there (dmabroker.socket?) or choose another --socket", path);
     ::unlink(path.c_str());
     return {};

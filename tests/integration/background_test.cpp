@@ -23,16 +23,26 @@ protected:
     ~Background() override { std::filesystem::remove_all(folder_); }
 
     /// Returns the exit status; `printed` is what came on standard output until everybody had closed it.
-    int run()
+    int run(const std::string& redirected = "")
     {
         const std::string command = std::string("exec " DMABROKERD_BINARY " --background --no-gpu --cache '' --socket ") +
-                                    socket() + " 2>>" + folder_ + "/log";
+                                    socket() + " 2>>" + folder_ + "/log" + redirected;
         FILE* output = ::popen(command.c_str(), "re");
         printed_ = 0;
         if (std::fscanf(output, "%d", &printed_) != 1) printed_ = 0;
         EXPECT_EQ(std::fgetc(output), printed_ ? '\n' : EOF);
         const int status = ::pclose(output);
         return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+    }
+
+    /// Its process number; 0: nobody.
+    pid_t who_serves() const
+    {
+        const auto client = wire::connect(socket());
+        ucred server{};
+        socklen_t size = sizeof server;
+        if (client) ::getsockopt(client->get(), SOL_SOCKET, SO_PEERCRED, &server, &size);
+        return server.pid;
     }
 
     int end(pid_t broker)
@@ -63,13 +73,17 @@ protected:
 TEST_F(Background, returns_when_clients_can_connect_and_prints_who_serves_them)
 {
     ASSERT_EQ(run(), 0) << log();
-    const auto client = wire::connect(socket());
-    ASSERT_TRUE(client);
-    ucred server{};
-    socklen_t size = sizeof server;
-    ::getsockopt(client->get(), SOL_SOCKET, SO_PEERCRED, &server, &size);
-    EXPECT_EQ(server.pid, printed_);
+    EXPECT_EQ(who_serves(), printed_);
     EXPECT_EQ(end(printed_), 0);
+}
+
+TEST_F(Background, serves_where_the_caller_has_no_standard_descriptors)
+{
+    ASSERT_EQ(run(" <&- >&- 2>&-"), 0);
+    const pid_t broker = who_serves();
+    for (const char* standard : {"/fd/0", "/fd/1", "/fd/2"})
+        EXPECT_EQ(std::filesystem::read_symlink("/proc/" + std::to_string(broker) + standard), "/dev/null") << standard;
+    EXPECT_EQ(end(broker), 0);
 }
 
 TEST_F(Background, leaves_the_callers_session_and_logs_to_its_standard_error)
@@ -87,7 +101,7 @@ TEST_F(Background, fails_with_the_reason_where_a_broker_runs_already)
     EXPECT_EQ(run(), 1);
     EXPECT_EQ(printed_, 0);
     EXPECT_NE(log().find("another dmabrokerd serves " + socket()), std::string::npos) << log();
-    EXPECT_TRUE(wire::connect(socket())) << "the first one must not notice";
+    EXPECT_EQ(who_serves(), broker) << "the first one must not notice";
     end(broker);
 }
 

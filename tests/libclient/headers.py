@@ -48,7 +48,7 @@ def main():
             print(found)
     skipped = 2 - len(compilers())
     if skipped:
-        print("skipped: gcc and clang are wanted, only one is installed")
+        print("SKIP compilers: gcc and clang are wanted, only one is installed")
     print(f"{passed} passed, {failed} failed, {skipped} skipped")
     return 1 if failed else 0
 

@@ -29,8 +29,8 @@ def installed(build, folder):
 
 
 def by_cmake(library, folder):
-    config = next(library.rglob("dmabrokerConfig.cmake")).parent
-    run("cmake", "-S", CONSUMER, "-B", folder / "cmake", f"-Ddmabroker_DIR={config}")
+    prefix = library.parent.parent if library.parent.name == "lib" else library.parent
+    run("cmake", "-S", CONSUMER, "-B", folder / "cmake", f"-DCMAKE_PREFIX_PATH={prefix}")
     run("cmake", "--build", folder / "cmake")
     return folder / "cmake" / "consumer"
 
@@ -50,7 +50,7 @@ def main():
         library = installed(Path(sys.argv[1]).resolve(), folder / "root")
         for tool, build in (("cmake", by_cmake), ("pkg-config", by_pkg_config)):
             if not shutil.which(tool):
-                print(f"skipped: {tool} is not installed")
+                print(f"SKIP {tool}: not installed")
                 skipped += 1
                 continue
             run(build(library, folder), env={"LD_LIBRARY_PATH": str(library)})

@@ -16,7 +16,7 @@
 #ifndef DMABROKER_CAPABILITIES_H
 #define DMABROKER_CAPABILITIES_H
 
-#include <dmabroker/client.h>
+#include <dmabroker/connect.h>
 #include <dmabroker/import.h>
 
 #ifdef __cplusplus

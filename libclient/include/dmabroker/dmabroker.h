@@ -7,9 +7,9 @@
  * (dmabroker/gl.h), Vulkan (dmabroker/vulkan.h), CUDA (dmabroker/cuda.h) or the CPU (dmabroker/cpu.h). The library links
  * no GPU library: importers take your loader functions.
  *
- * This header has all that needs no GPU API: client.h (connection, events), image.h (images, tokens), negotiate.h
- * (allocating, joining, and why), start.h (the same without waiting), cpu.h (mapping), capabilities.h (what programs can
- * import) and what these share, base.h and colour.h.
+ * This header has what most programs need: connect.h (connection, events), image.h (images, tokens), negotiate.h
+ * (allocating, joining, and why), start.h (the same without waiting), cpu.h (mapping), and what these share, base.h and
+ * colour.h. What programs can import is stated with dmabroker/capabilities.h.
  *
  * Units: pixels, bytes, nanoseconds. Text is UTF-8.
  *
@@ -51,9 +51,8 @@
 #define DMABROKER_H
 
 #include <dmabroker/base.h>
-#include <dmabroker/capabilities.h>
-#include <dmabroker/client.h>
 #include <dmabroker/colour.h>
+#include <dmabroker/connect.h>
 #include <dmabroker/cpu.h>
 #include <dmabroker/image.h>
 #include <dmabroker/negotiate.h>

@@ -5,7 +5,7 @@
 #ifndef DMABROKER_EXPORT_H
 #define DMABROKER_EXPORT_H
 
-#include <dmabroker/client.h>
+#include <dmabroker/connect.h>
 #include <dmabroker/image.h>
 
 #ifdef __cplusplus

@@ -47,36 +47,12 @@ typedef struct dmabroker_image_info {
     uint64_t request; /**< the negotiation it came from, for dmabroker_why; 0: none */
     uint64_t source;  /**< of a copy: the image it is a copy of, see dmabroker_image_refresh; 0: it is no copy */
 } dmabroker_image_info;
-#define DMABROKER_IMAGE_INFO_INIT                                                                                              \
-    {sizeof(dmabroker_image_info),                                                                                             \
-     0,                                                                                                                        \
-     0,                                                                                                                        \
-     0,                                                                                                                        \
-     0,                                                                                                                        \
-     0,                                                                                                                        \
-     0,                                                                                                                        \
-     0,                                                                                                                        \
-     0,                                                                                                                        \
-     0,                                                                                                                        \
-     0,                                                                                                                        \
-     0,                                                                                                                        \
-     DMABROKER_COLOUR_INIT,                                                                                                    \
-     0,                                                                                                                        \
-     0,                                                                                                                        \
-     0,                                                                                                                        \
-     {{0, 0, 0, 0}, {0, 0, 0, 0}, {0, 0, 0, 0}, {0, 0, 0, 0}},                                                                 \
-     {0, 0, 0, 0},                                                                                                             \
-     0,                                                                                                                        \
-     {0},                                                                                                                      \
-     {0},                                                                                                                      \
-     0,                                                                                                                        \
-     0,                                                                                                                        \
-     0,                                                                                                                        \
-     0,                                                                                                                        \
-     0,                                                                                                                        \
-     0,                                                                                                                        \
-     0,                                                                                                                        \
-     0}
+/* clang-format off */
+#define DMABROKER_IMAGE_INFO_INIT                                                                                 \
+    {sizeof(dmabroker_image_info), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,                                               \
+     DMABROKER_COLOUR_INIT, 0, 0, 0,                                                                              \
+     {{0, 0, 0, 0}, {0, 0, 0, 0}, {0, 0, 0, 0}, {0, 0, 0, 0}}, {0, 0, 0, 0}, 0, {0}, {0}, 0, 0, 0, 0, 0, 0, 0, 0}
+/* clang-format on */
 
 /** Opens the image that a token names. `rights` must be part of the token's. A reader that states only
  *  CPU usage may get a read-only descriptor; GPU importers need a writable one (see `protection`).

@@ -2,8 +2,8 @@
 /** @file
  * The connection to a broker, what arrives over it, and what it shows.
  */
-#ifndef DMABROKER_CLIENT_H
-#define DMABROKER_CLIENT_H
+#ifndef DMABROKER_CONNECT_H
+#define DMABROKER_CONNECT_H
 
 #include <dmabroker/base.h>
 
