@@ -26,8 +26,7 @@ STRUCT = re.compile(r"typedef struct (\w+) \{(.*?)\} \1;", re.S)
 ENUM = re.compile(r"enum (\w+) \{(.*?)\};", re.S)
 FUNCTION = re.compile(r"DMABROKER_API ([^;#]*?\bdmabroker_\w+\([^;]*\));", re.S)
 CONSTANT = re.compile(r"^#define (DMABROKER_\w+) +(\S.*)$", re.M)
-NO_FUNCTION = re.compile(r"DMABROKER_API ([^;#]*?\bdmabroker_\w+\([^;]*\));", re.S)
-CONSTANT = re.compile(r"DMABROKER_(API|\w+_INIT)$")
+NO_CONSTANT = re.compile(r"DMABROKER_(API|VERSION.*|\w+_INIT)$")
 
 
 def header_text():
