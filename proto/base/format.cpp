@@ -8,3 +8,4 @@ template auto fmt::detail::dragonbox::to_decimal(float) noexcept -> decimal_fp<f
 template auto fmt::detail::dragonbox::to_decimal(double) noexcept -> decimal_fp<double>;
 template auto fmt::detail::thousands_sep_impl(locale_ref) -> thousands_sep_result<char>;
 template auto fmt::detail::decimal_point_impl(locale_ref) -> char;
+template void fmt::detail::vformat_to(buffer<char>&, string_view, basic_format_args<format_context>, locale_ref);
