@@ -30,16 +30,16 @@ Error describe(TokenEnd why)
     return {};
 }
 
-TokenTable::TokenTable() : tokens_(0, hash_), ended_(0, hash_)
+// Before the first client; a machine without entropy waits here, as getrandom(2) does.
+TokenTable::Hash TokenTable::Hash::with_random_key()
 {
-    // Before the first client; a machine without entropy waits here, as getrandom(2) does.
-    for (std::uint64_t& part : hash_.key) {
+    Hash hash{};
+    for (std::uint64_t& part : hash.key) {
         const Result<std::uint64_t> random = make_key();
         assert(random);
         part = *random;
     }
-    tokens_ = decltype(tokens_)(64, hash_);
-    ended_ = decltype(ended_)(64, hash_);
+    return hash;
 }
 
 std::size_t TokenTable::Hash::operator()(const Token& token) const

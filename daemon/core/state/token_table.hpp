@@ -11,8 +11,6 @@ namespace dmb {
 
 class TokenTable {
 public:
-    TokenTable();
-
     /// Its token must be new.
     void add(TokenRecord record);
     /// Null when it opens nothing (any more). Valid until the table changes.
@@ -38,6 +36,7 @@ public:
 
 private:
     struct Hash {
+        static Hash with_random_key();
         std::uint64_t key[2];
         std::size_t operator()(const Token&) const;
     };
@@ -54,11 +53,10 @@ private:
     void link(Entry&);
     void unlink(const Entry&);
 
-    Hash hash_;
-    std::unordered_map<Token, Entry, Hash> tokens_;
+    std::unordered_map<Token, Entry, Hash> tokens_{64, Hash::with_random_key()};
     std::unordered_map<ObjectId, std::vector<Token>> by_object_;
     std::set<std::pair<Instant, Token>, Earlier> expiries_;
-    std::unordered_map<Token, EndedToken, Hash> ended_;
+    std::unordered_map<Token, EndedToken, Hash> ended_{64, Hash::with_random_key()};
     std::deque<Token> ended_order_;
 };
 
