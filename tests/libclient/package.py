@@ -28,9 +28,18 @@ def installed(build, folder):
     return next(folder.rglob("dmabroker.pc")).parent.parent
 
 
-def by_cmake(library, folder):
+def configured(library, folder, version):
+    """Whether CMake takes the installed library as one of that version."""
     prefix = library.parent.parent if library.parent.name == "lib" else library.parent
-    run("cmake", "-S", CONSUMER, "-B", folder / "cmake", f"-DCMAKE_PREFIX_PATH={prefix}")
+    asked = ["cmake", "-S", CONSUMER, "-B", folder / "cmake", f"-DCMAKE_PREFIX_PATH={prefix}", f"-DVERSION={version}"]
+    return subprocess.run(asked, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode == 0
+
+
+def by_cmake(library, folder):
+    for version in ("0.0", "0.1.1", "0.2", "1.1"):
+        assert not configured(library, folder, version), f"CMake takes it for {version}"
+    for version in ("", "0.1", "0.1.0"):
+        assert configured(library, folder, version), f"CMake does not take it for '{version}'"
     run("cmake", "--build", folder / "cmake")
     return folder / "cmake" / "consumer"
 
