@@ -178,6 +178,21 @@ TEST_F(Crashing, it_is_never_asked_for_again_until_all_is_forgotten)
     EXPECT_EQ(gpu.times_asked(tiled), 2u);
 }
 
+TEST_F(Crashing, a_driver_that_crashes_while_choosing_is_told_what_to_choose_from_then_on)
+{
+    gpu.broken.insert_or_assign(modifier_linear.value, Error{Errc::disconnected, "SIGSEGV"}); // its own choice
+    wire::Allocate what = request();
+    what.spec.usage = UsageFlag::render;
+    for (int i = 0; i < 2; ++i) {
+        const auto image = allocate(alice, what);
+        ASSERT_TRUE(image) << image.error().reason.view();
+        EXPECT_EQ(image->desc.modifier, tiled);
+    }
+    const auto left_to_it = [](const wire::AllocateSpec& spec) { return spec.modifiers.empty(); };
+    EXPECT_EQ(std::ranges::count_if(gpu.asked, left_to_it), 1);
+    EXPECT_NE(proofs.find(exporter_key(gpu.known[0], fourcc("AB24"), modifier_invalid, {64, 64})), nullptr);
+}
+
 TEST_F(Crashing, when_every_layout_crashes_the_request_fails_with_the_last_reason)
 {
     for (const Modifier m : {tiled, swizzled}) gpu.broken.insert_or_assign(m.value, Error{Errc::disconnected, "SIGSEGV"});
