@@ -51,6 +51,16 @@ Result<> check_answer(const wire::AllocateSpec& spec, const LayoutRules& rules, 
     return {};
 }
 
+/// What the driver was asked for; INVALID: its own choice among several.
+Modifier asked_layout(const wire::AllocateSpec& spec, std::uint8_t device, std::span<const FormatSupport> formats)
+{
+    BoundedVector<Modifier, limits::modifiers> asked = spec.modifiers;
+    for (const FormatSupport& row : formats)
+        if (spec.modifiers.empty() && row.device == device && row.format == spec.format && !asked.full())
+            asked.push_back(row.modifier);
+    return asked.size() == 1 ? asked[0] : modifier_invalid;
+}
+
 bool better_known(Errc code)
 {
     return code == Errc::timed_out || code == Errc::out_of_memory || code == Errc::bad_layout || code == Errc::bad_descriptor;
@@ -233,7 +243,7 @@ bool Allocations::note_crash(const Job& job, Errc code)
     if (code != Errc::disconnected && code != Errc::timed_out) return false;
     const Choice& choice = job.plan->choices[job.next];
     const wire::AllocateSpec spec = spec_for(job.wish, choice);
-    const Modifier asked = spec.modifiers.size() == 1 ? spec.modifiers[0] : modifier_invalid;
+    const Modifier asked = asked_layout(spec, choice.device, allocators_[choice.allocator]->formats());
     const bool crashed = code == Errc::disconnected;
     proofs_.add({.key = exporter_key(job.device, choice.format, asked, spec.size),
                  .result = crashed ? ProofResult::crashed : ProofResult::hung,
