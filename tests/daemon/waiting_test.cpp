@@ -84,7 +84,8 @@ TEST_F(Waiting, a_failure_becomes_a_candidate_and_the_next_choice_serves)
     ask(alice, UsageFlag::render);
     std::exchange(gpu.running, {})[0](fail(Errc::timed_out, "hung"), now);
     EXPECT_EQ(answers, std::vector{Errc{}});
-    EXPECT_EQ(seen, (std::vector<std::pair<Backend, wire::Verdict>>{{Backend::gbm, wire::Verdict::failed},
+    EXPECT_EQ(seen, (std::vector<std::pair<Backend, wire::Verdict>>{{Backend::gbm, wire::Verdict::refused},
+                                                                    {Backend::gbm, wire::Verdict::failed},
                                                                     {Backend::memfd, wire::Verdict::chosen}}));
 }
 

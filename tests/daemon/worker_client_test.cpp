@@ -221,7 +221,7 @@ TEST_F(Worker, nonsense_is_answered_with_a_restart)
     ask();
     answer(link.serial + 1);
     EXPECT_EQ(link.killed, 3) << "an answer to another request";
-    EXPECT_EQ(answers, std::vector{Errc::shutting_down});
+    EXPECT_EQ(answers, std::vector{Errc::disconnected});
     revive();
     client->lost("again", WorkerEnd::killed, now);
     pass(10 * second);
