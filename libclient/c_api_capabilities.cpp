@@ -14,24 +14,15 @@ extern "C" {
 int dmabroker_capabilities_create(const dmabroker_capability_table* table, dmabroker_capabilities** capabilities,
                                   dmabroker_error* error)
 {
-    return guard(error, [&]() -> Result<> {
-        TRY(require(capabilities, "capabilities"));
-        *capabilities = nullptr;
+    return hand_out(capabilities, error, [&]() -> Result<Capabilities> {
         const dmabroker_capability_table given = TRY(read_struct(table));
-        Capabilities stated = TRY(to_table(given));
-        *capabilities = TRY(make_capabilities(std::move(stated))).release();
-        return {};
+        return to_table(given);
     });
 }
 
 int dmabroker_cpu_capabilities(dmabroker_capabilities** capabilities, dmabroker_error* error)
 {
-    return guard(error, [&]() -> Result<> {
-        TRY(require(capabilities, "capabilities"));
-        *capabilities = nullptr;
-        *capabilities = TRY(make_capabilities(cpu_table())).release();
-        return {};
-    });
+    return hand_out(capabilities, error, []() -> Result<Capabilities> { return cpu_table(); });
 }
 
 void dmabroker_capabilities_free(dmabroker_capabilities* capabilities) { delete capabilities; }
@@ -57,13 +48,9 @@ int dmabroker_capabilities_to_json(const dmabroker_capabilities* capabilities, c
 
 int dmabroker_capabilities_from_json(const char* json, dmabroker_capabilities** capabilities, dmabroker_error* error)
 {
-    return guard(error, [&]() -> Result<> {
+    return hand_out(capabilities, error, [&]() -> Result<Capabilities> {
         TRY(require(json, "json"));
-        TRY(require(capabilities, "capabilities"));
-        *capabilities = nullptr;
-        Capabilities recorded = TRY(wire::capabilities_from_json(json));
-        *capabilities = TRY(make_capabilities(std::move(recorded))).release();
-        return {};
+        return wire::capabilities_from_json(json);
     });
 }
 

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 // What `dmabroker_capabilities *` points at: a canonical table, its name, and both in the shape of the C ABI.
 #pragma once
-#include "proto/base/result.hpp"
+#include "libclient/arguments.hpp"
+#include "libclient/error.hpp"
 #include "proto/image/capabilities.hpp"
 
 #include <dmabroker/capabilities.h>
@@ -31,5 +32,17 @@ Result<std::unique_ptr<dmabroker_capabilities>> make_capabilities(Capabilities);
 Result<Capabilities> to_table(const dmabroker_capability_table&);
 /// All formats, LINEAR, as dma-buf and memfd.
 Capabilities cpu_table();
+
+/// Of the functions that read a table: what `read` returns, a Result<Capabilities>, for the caller.
+template <class Read> int hand_out(dmabroker_capabilities** capabilities, dmabroker_error* error, Read read)
+{
+    return guard(error, [&]() -> Result<> {
+        TRY(require(capabilities, "capabilities"));
+        *capabilities = nullptr;
+        Capabilities table = TRY(read());
+        *capabilities = TRY(make_capabilities(std::move(table))).release();
+        return {};
+    });
+}
 
 } // namespace dmb

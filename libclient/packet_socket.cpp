@@ -7,21 +7,8 @@
 // call. Only after a packet that was not the one waited for is the rest of the time waited for with poll.
 #include "libclient/packet_socket.hpp"
 
-#include <algorithm>
-#include <cerrno>
-#include <poll.h>
-#include <time.h>
-
 namespace dmb {
 namespace {
-
-/// Milliseconds. The coarse clock: its 4 ms do not matter here, its cost on every request would.
-std::uint64_t now_ms()
-{
-    timespec now{};
-    ::clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
-    return static_cast<std::uint64_t>(now.tv_sec) * 1000 + static_cast<std::uint64_t>(now.tv_nsec) / 1'000'000;
-}
 
 std::unexpected<Error> told(const wire::Goodbye& goodbye)
 {
@@ -43,19 +30,6 @@ Result<wire::HelloReply> judge(const wire::Decoded<wire::Reply>& answer, std::ui
 } // namespace
 
 std::string_view shown(std::string_view text) { return is_printable(text) ? text : "(unprintable reason)"; }
-
-Deadline::Deadline(std::uint64_t timeout_ns) : at_ms_(timeout_ns ? now_ms() + timeout_ns / 1'000'000 + 1 : UINT64_MAX) {}
-
-bool Deadline::wait_readable(int socket) const
-{
-    for (;;) {
-        const std::uint64_t now = now_ms();
-        if (now >= at_ms_) return false;
-        pollfd p{socket, POLLIN, 0};
-        const int found = ::poll(&p, 1, static_cast<int>(std::min<std::uint64_t>(at_ms_ - now, INT32_MAX)));
-        if (found > 0 || (found < 0 && errno != EINTR)) return true;
-    }
-}
 
 Result<> PacketSocket::open(UniqueFd socket, std::uint64_t timeout_ns)
 {
@@ -110,7 +84,7 @@ Result<wire::HelloReply> exchange_hello(PacketSocket& socket, const wire::Hello&
         const auto received = TRY(socket.receive(wire::Wait::yes));
         if (received == PacketSocket::Received::nothing) break;
         if (received == PacketSocket::Received::message) return judge(socket.last(), serial);
-    } while (deadline.wait_readable(socket.fd()));
+    } while (!deadline.passed() && deadline.wait_readable(socket.fd()));
     return fail(Errc::timed_out, "no answer from the broker in {} ms; is it stopped?", timeout_ns / 1'000'000);
 }
 

@@ -2,24 +2,13 @@
 // A connected socket to a broker as one that carries messages: what arrives is decoded, and when it fails
 // the broker's goodbye is the reason.
 #pragma once
+#include "proto/sync/deadline.hpp"
 #include "proto/wire/channel.hpp"
 #include "proto/wire/codec.hpp"
 
 #include <array>
 
 namespace dmb {
-
-/// The moment when a wait must end. Reads the clock once, when it is made.
-class Deadline {
-public:
-    /// 0: never.
-    explicit Deadline(std::uint64_t timeout_ns);
-    /// False when nothing came until then.
-    bool wait_readable(int socket) const;
-
-private:
-    std::uint64_t at_ms_;
-};
 
 class PacketSocket {
 public:

@@ -25,10 +25,6 @@ public:
     virtual BackendSet offers() const = 0;
     /// True while devices() is not known yet but will be.
     virtual bool starting() const { return false; }
-    /// Not empty: this very request is not worth trying on that device any more.
-    virtual BoundedText<160> refusal(std::uint8_t /*device*/, const wire::AllocateSpec&) const { return {}; }
-    /// All refusals end: everything is worth trying again.
-    virtual void forgive() {}
     /// `contents` is duplicated, -1 for none. `done` is called exactly once. Errors as for Helper.
     virtual void allocate(std::uint8_t device, const wire::AllocateSpec&, const LayoutRules&, int contents, Instant now,
                           Completion done) = 0;

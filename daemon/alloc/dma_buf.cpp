@@ -4,7 +4,6 @@
 // Kernel: include/uapi/linux/udmabuf.h, dma-heap.h. udmabuf's limits are module parameters.
 #include "daemon/alloc/dma_buf.hpp"
 
-#include "daemon/alloc/exclusive.hpp"
 #include "daemon/alloc/memfd.hpp"
 #include "daemon/alloc/system_formats.hpp"
 #include "proto/image/fd_identity.hpp"

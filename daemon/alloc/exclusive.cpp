@@ -6,12 +6,9 @@
 #include "daemon/alloc/exclusive.hpp"
 
 #include "daemon/alloc/memfd.hpp"
+#include "proto/image/fd_identity.hpp"
 
-#include <algorithm>
-#include <array>
-#include <charconv>
 #include <fcntl.h>
-#include <unistd.h>
 
 namespace dmb {
 namespace {
@@ -33,21 +30,6 @@ bool reclaim_memfd(Allocated& memory)
 }
 
 } // namespace
-
-std::uint64_t dma_buf_references(int fd)
-{
-    char path[40];
-    *fmt::format_to(path, "/proc/self/fdinfo/{}", fd) = '\0';
-    const UniqueFd file = UniqueFd::adopt(::open(path, O_RDONLY | O_CLOEXEC));
-    std::array<char, 1024> buffer;
-    const ssize_t size = file ? ::read(file.get(), buffer.data(), buffer.size()) : -1;
-    const std::string_view text(buffer.data(), static_cast<std::size_t>(std::max<ssize_t>(size, 0)));
-    constexpr std::string_view key = "\ncount:\t";
-    const std::size_t at = text.find(key);
-    std::uint64_t count = 0;
-    if (at != std::string_view::npos) std::from_chars(text.data() + at + key.size(), text.data() + text.size(), count);
-    return count;
-}
 
 bool reclaim(Allocated& memory)
 {

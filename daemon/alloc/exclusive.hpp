@@ -5,10 +5,6 @@
 
 namespace dmb {
 
-/// References to a dma-buf as the kernel counts them (descriptors, mappings, importers, packets in
-/// flight); 0 when it does not say.
-std::uint64_t dma_buf_references(int fd);
-
 /// Takes the memory back from circulation: true when the kernel proves that no descriptor, mapping,
 /// import or unread packet of it exists outside the broker. On true it is ready to be handed out again. O_PATH
 /// descriptors and pinned pages are not seen: pool.cpp says what follows.

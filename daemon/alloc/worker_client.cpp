@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 // A worker serves one request at a time; the others queue here. It answers in time or is killed: a driver
-// that hangs costs one request. The request that was being served when the process ended fails; after
-// the second time the same request is not given to that device any more. Restarts back off, and a
-// worker that did not get as far as its hello is not waited for any more, and given up after a few starts.
+// that hangs costs one request, the one that was being served when the process ended. What is never asked again
+// because of that is not decided here (core/proving/proofs). Restarts back off, and a worker that did not get as far as
+// its hello is not waited for any more, and given up after a few starts.
 #include "daemon/alloc/worker_client.hpp"
 
 #include "proto/base/log.hpp"
@@ -19,20 +19,6 @@ namespace {
 constexpr std::uint64_t first_backoff_ns = 100'000'000;
 constexpr std::uint64_t last_backoff_ns = 5'000'000'000;
 constexpr std::uint32_t most_failed_starts = 4;
-constexpr std::uint32_t most_crashes = 2;
-constexpr std::size_t most_shapes = 256;
-
-std::uint64_t shape_of(std::uint8_t device, const wire::AllocateSpec& spec)
-{
-    std::uint64_t h = 0xcbf29ce484222325 + device;
-    const auto mix = [&h](std::uint64_t part) { h = (h ^ part) * 0x9e3779b97f4a7c15, h ^= h >> 29; };
-    mix(spec.size.width);
-    mix(spec.size.height);
-    mix(spec.format.value);
-    mix(spec.usage.bits);
-    for (const Modifier modifier : spec.modifiers) mix(modifier.value);
-    return h;
-}
 
 bool is_sound(const wire::WorkerHello& hello)
 {
@@ -98,7 +84,7 @@ void WorkerClient::received(wire::Decoded<wire::WorkerReply>& packet, wire::Pack
         return lost("it sent a hello that makes no sense", WorkerEnd::killed, now);
     }
     if (state_ != State::busy || packet.serial != serial_)
-        return lost("it answered what was not asked", WorkerEnd::killed, now);
+        return lost("it answered what was not asked", WorkerEnd::crashed, now);
     if (const auto* error = std::get_if<wire::ErrorReply>(&packet.message))
         return answered(std::unexpected(as_declined(*error)), now);
     answered(Answer{packet.message, fds}, now);
@@ -163,12 +149,6 @@ void WorkerClient::answered(Result<Answer> result, Instant now)
 }
 
 // --- requests --------------------------------------------------------------------------------------
-
-BoundedText<160> WorkerClient::refusal(std::uint8_t device, const wire::AllocateSpec& spec) const
-{
-    const auto found = crashes_.find(shape_of(device, spec));
-    return found != crashes_.end() && found->second >= most_crashes ? "this request crashed or hung its driver twice" : "";
-}
 
 /// `Message` is the reply that is expected, `convert` makes the result of it.
 template <class Message, class T, class Take>
@@ -289,10 +269,6 @@ void WorkerClient::failed(Error error, Instant now)
     Job job = std::move(jobs_.front());
     jobs_.pop_front();
     if (!sent_) error.code = Errc::shutting_down; // whatever happened, it was not of this request
-    if (const auto* allocate = std::get_if<wire::WorkerAllocate>(&job.request); allocate && sent_) {
-        if (crashes_.size() >= most_shapes) crashes_.clear();
-        ++crashes_[shape_of(allocate->device, allocate->spec)];
-    }
     job.done(std::unexpected(error), now);
 }
 

@@ -8,7 +8,6 @@
 
 #include <deque>
 #include <string>
-#include <unordered_map>
 #include <vector>
 
 namespace dmb {
@@ -33,7 +32,7 @@ struct WorkerTiming {
 /// How a worker's process ended, as far as it matters.
 enum class WorkerEnd : std::uint8_t {
     killed,  ///< by somebody else, or it ended by itself
-    crashed, ///< by a signal of its own making
+    crashed, ///< by a signal of its own making, or it talks nonsense
 };
 
 class WorkerClient : public Allocator, public Helper {
@@ -58,8 +57,6 @@ public:
     {
         return timing_.idle_ns == 0 && (state_ == State::down || state_ == State::hello) && failed_starts_ == 0;
     }
-    BoundedText<160> refusal(std::uint8_t device, const wire::AllocateSpec&) const override;
-    void forgive() override { crashes_.clear(); }
     void allocate(std::uint8_t device, const wire::AllocateSpec&, const LayoutRules&, int contents, Instant now,
                   Completion done) override;
     Helper* helper() override { return this; }
@@ -114,8 +111,7 @@ private:
     std::uint64_t serial_ = 0;
     std::vector<DeviceInfo> devices_;
     std::vector<FormatSupport> formats_;
-    std::deque<Job> jobs_;                                     ///< the first one is being served when busy
-    std::unordered_map<std::uint64_t, std::uint32_t> crashes_; ///< per shape of request
+    std::deque<Job> jobs_; ///< the first one is being served when busy
 };
 
 } // namespace dmb

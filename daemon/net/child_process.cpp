@@ -2,7 +2,7 @@
 // ChildProcess, a member of WorkerProcess and ReceiverProcess: fork and exec with nothing inherited but the socket,
 // standard error and the environment. The child dies with the broker (PR_SET_PDEATHSIG). Handlers and timers of the
 // broker do not survive exec; ignored signals and blocked ones would, so they are put back. Nobody waits for a child:
-// collect() is called at SIGCHLD.
+// collect() is called at SIGCHLD. Handlers of an earlier process's socket are told apart by a generation number.
 #include "daemon/net/child_process.hpp"
 
 #include <cerrno>
@@ -41,7 +41,7 @@ constexpr int socket_in_child = 3;
 
 } // namespace
 
-Result<UniqueFd> ChildProcess::start(std::span<std::string> arguments)
+Result<> ChildProcess::start(std::span<std::string> arguments)
 {
     if (::access(arguments[0].c_str(), X_OK) != 0)
         return fail(Errc::backend_failed, "{}: {}; install it or tell dmabrokerd where it is", arguments[0],
@@ -58,11 +58,30 @@ Result<UniqueFd> ChildProcess::start(std::span<std::string> arguments)
     pid_ = ::fork();
     if (pid_ < 0) return fail_errno(Errc::backend_failed, "fork", errno);
     if (pid_ == 0) become(argv.data(), theirs.get(), broker);
-    return ours;
+    socket_.emplace(io_, SeqPacket(), ours.release());
+    wait();
+    return {};
+}
+
+void ChildProcess::wait()
+{
+    socket_->async_wait(Socket::wait_read, [this, generation = generation_](error_code error) {
+        if (error || generation != generation_) return;
+        readable_();
+        if (generation == generation_) wait();
+        server_.settle(); // last: it may end whoever owns this
+    });
+}
+
+void ChildProcess::close_socket()
+{
+    if (socket_) ++generation_;
+    socket_.reset();
 }
 
 void ChildProcess::kill()
 {
+    close_socket();
     if (pid_ > 0) {
         ::kill(pid_, SIGKILL);
         dying_.push_back(pid_);

@@ -13,7 +13,6 @@
 #include <fcntl.h>
 #include <sys/file.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #if !defined SO_PASSRIGHTS && !defined __sparc__ && !defined __hppa__
@@ -84,12 +83,7 @@ PathLock::~PathLock()
 
 Result<UniqueFd> listen_on(const std::string& path, unsigned mode)
 {
-    sockaddr_un address{};
-    address.sun_family = AF_UNIX;
-    if (path.empty() || path.size() >= sizeof address.sun_path)
-        return fail(Errc::invalid_argument, "the socket path has {} bytes; 1 to {} are possible", path.size(),
-                    sizeof address.sun_path - 1);
-    path.copy(address.sun_path, path.size());
+    const sockaddr_un address = TRY(wire::socket_address(path));
     TRY(remove_stale(path));
     UniqueFd socket = UniqueFd::adopt(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
     if (!socket) return fail_errno(Errc::internal, "create a socket", errno);

@@ -59,7 +59,7 @@ Result<> ReceiverProcess::check_room(Instant now) const
                     "{} receiver processes of this user cannot end, because descriptors that its "
                     "clients sent cannot be closed",
                     child_.dying());
-    if (!socket_ && now < not_before_)
+    if (!child_.has_socket() && now < not_before_)
         return fail(Errc::interrupted, "the receiver process of this user has just ended; repeat the request");
     return {};
 }
@@ -67,12 +67,12 @@ Result<> ReceiverProcess::check_room(Instant now) const
 Result<ChannelEnds> ReceiverProcess::open(ClientId client, Instant now)
 {
     TRY(check_room(now));
-    if (!socket_) TRY(start(now));
+    if (!child_.has_socket()) TRY(start(now));
     Pair sockets = TRY(make_sockets());
     Pair pipe = TRY(make_pipe());
     const int fds[] = {sockets.theirs.get(), pipe.theirs.get()};
     const auto bytes = std::as_bytes(std::span(&client.value, 1));
-    const Result<bool> sent = wire::send(socket_->native_handle(), bytes, fds, wire::Wait::no);
+    const Result<bool> sent = wire::send(child_.socket(), bytes, fds, wire::Wait::no);
     if (!sent && sent.error().code == Errc::disconnected) {
         lost("is gone", now);
         return fail(Errc::interrupted, "the receiver process of this user did not answer; repeat the request");
@@ -87,36 +87,21 @@ Result<ChannelEnds> ReceiverProcess::open(ClientId client, Instant now)
 
 Result<> ReceiverProcess::start(Instant now)
 {
-    UniqueFd socket = TRY(child_.start(arguments_));
-    socket_.emplace(io_, SeqPacket(), socket.release());
+    TRY(child_.start(arguments_));
     started_ = now;
-    ++generation_;
-    wait();
     return {};
-}
-
-void ReceiverProcess::wait()
-{
-    socket_->async_wait(Socket::wait_read, [this, generation = generation_](error_code error) {
-        if (error || generation != generation_ || !socket_) return;
-        readable();
-        server_.settle();
-    });
 }
 
 void ReceiverProcess::readable()
 {
-    const std::uint64_t generation = generation_;
     const Instant at = now();
-    Result<std::optional<wire::Packet>> packet = wire::receive(socket_->native_handle(), in_, wire::Wait::no);
+    Result<std::optional<wire::Packet>> packet = wire::receive(child_.socket(), in_, wire::Wait::no);
     if (!packet) return lost(packet.error().reason.view(), at);
-    if (*packet) {
-        const auto bytes = std::span<const std::byte>(in_).first((*packet)->size);
-        const Result<wire::Parcel> parcel = wire::read_head(bytes);
-        if (!parcel) return lost(parcel.error().reason.view(), at);
-        received(*parcel, bytes.subspan(wire::parcel_head_bytes), (*packet)->fds, at);
-    }
-    if (socket_ && generation == generation_) wait();
+    if (!*packet) return;
+    const auto bytes = std::span<const std::byte>(in_).first((*packet)->size);
+    const Result<wire::Parcel> parcel = wire::read_head(bytes);
+    if (!parcel) return lost(parcel.error().reason.view(), at);
+    received(*parcel, bytes.subspan(wire::parcel_head_bytes), (*packet)->fds, at);
 }
 
 void ReceiverProcess::received(const wire::Parcel& parcel, std::span<const std::byte> packet, wire::PacketFds& fds, Instant now)
@@ -149,7 +134,7 @@ void ReceiverProcess::expire(Instant now)
     if (deadline_ > now) return;
     deadline_ = never;
     if (unconfirmed_ > 0) lost("does not confirm a channel", now);
-    else if (socket_ && channels_.empty()) end();
+    else if (child_.has_socket() && channels_.empty()) end();
 }
 
 void ReceiverProcess::child_changed(Instant now)
@@ -157,7 +142,7 @@ void ReceiverProcess::child_changed(Instant now)
     child_.collect();
     siginfo_t info{};
     const bool stopped =
-        socket_ && ::waitid(P_PID, static_cast<id_t>(child_.pid()), &info, WSTOPPED | WNOHANG) == 0 && info.si_pid;
+        child_.has_socket() && ::waitid(P_PID, static_cast<id_t>(child_.pid()), &info, WSTOPPED | WNOHANG) == 0 && info.si_pid;
     if (stopped) lost("was stopped", now);
 }
 
@@ -183,8 +168,6 @@ void ReceiverProcess::set_deadline(Instant at)
 
 void ReceiverProcess::end()
 {
-    socket_.reset();
-    ++generation_;
     child_.kill();
     channels_.clear();
     unconfirmed_ = 0;

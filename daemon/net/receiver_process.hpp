@@ -6,8 +6,6 @@
 #include "daemon/net/server.hpp"
 #include "proto/wire/parcel.hpp"
 
-#include <optional>
-
 namespace dmb {
 
 /// A client's channel as the broker has it. Of what clients send there it holds nothing.
@@ -21,7 +19,9 @@ public:
     /// `nearest`: of the deadlines of all these processes, or earlier.
     ReceiverProcess(asio::io_context& io, Server& server, const std::string& program, std::size_t most_channels,
                     Instant& nearest)
-        : io_(io), server_(server), arguments_{program}, most_channels_(most_channels), nearest_(nearest)
+        : server_(server), arguments_{program}, most_channels_(most_channels), nearest_(nearest), child_(io, server, [this] {
+              readable();
+          })
     {
     }
 
@@ -30,7 +30,7 @@ public:
     /// To be called at SIGCHLD, which does not say whose child it was.
     void child_changed(Instant now);
     /// Nothing would be lost if this were forgotten.
-    bool is_idle(Instant now) const { return !socket_ && child_.dying() == 0 && not_before_ <= now; }
+    bool is_idle(Instant now) const { return !child_.has_socket() && child_.dying() == 0 && not_before_ <= now; }
 
     Instant deadline() const { return deadline_; }
     void expire(Instant now);
@@ -38,7 +38,6 @@ public:
 private:
     Result<> check_room(Instant now) const;
     Result<> start(Instant now);
-    void wait();
     void readable();
     void received(const wire::Parcel&, std::span<const std::byte> packet, wire::PacketFds&, Instant now);
     void opened(Instant now);
@@ -47,14 +46,11 @@ private:
     void end();
     void set_deadline(Instant);
 
-    asio::io_context& io_;
     Server& server_;
     std::vector<std::string> arguments_;
     std::size_t most_channels_;
     Instant& nearest_;
     ChildProcess child_;
-    std::optional<Socket> socket_;
-    std::uint64_t generation_ = 0;   ///< handlers of an earlier process's socket do nothing
     std::vector<ClientId> channels_; ///< an entry for each that the process has not reported as ended
     std::size_t unconfirmed_ = 0;    ///< of these, not reported as opened either
     Instant deadline_ = never;       ///< of a confirmation, or of a process that has nothing to do

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: MIT
 // WorkerProcess, made by main(): the process and the socket of one WorkerClient, which decides what is done with them.
 // The socket's end and the process's end come one after the other, in either order of events; only the second tells a
-// crash from a kill, so the client hears of neither before both are known. Handlers of an earlier process's socket are
-// told apart by a generation number.
+// crash from a kill, so the client hears of neither before both are known.
 #include "daemon/net/worker_process.hpp"
 
 #include "daemon/net/clock.hpp"
@@ -15,48 +14,29 @@ namespace dmb {
 
 WorkerProcess::WorkerProcess(asio::io_context& io, Server& server, std::vector<std::string> arguments, DeviceInfo placeholder,
                              BackendSet offers, WorkerTiming timing, std::function<void(Instant)> changed)
-    : io_(io),
-      server_(server),
+    : server_(server),
       arguments_(std::move(arguments)),
       client_(arguments_[1] + (arguments_.size() > 2 ? " " + arguments_[2] : ""), placeholder, offers, *this, timing,
-              std::move(changed))
+              std::move(changed)),
+      child_(io, server, [this] { readable(); })
 {
 }
 
 WorkerProcess::~WorkerProcess() { kill(); }
 
-Result<> WorkerProcess::start()
-{
-    UniqueFd ours = TRY(child_.start(arguments_));
-    socket_.emplace(io_, SeqPacket(), ours.release());
-    ++generation_;
-    wait();
-    return {};
-}
-
-void WorkerProcess::wait()
-{
-    socket_->async_wait(Socket::wait_read, [this, generation = generation_](error_code error) {
-        if (error || generation != generation_ || !socket_) return;
-        readable();
-        server_.settle();
-    });
-}
+Result<> WorkerProcess::start() { return child_.start(arguments_); }
 
 void WorkerProcess::readable()
 {
-    const std::uint64_t generation = generation_;
     const Instant at = now();
-    Result<std::optional<wire::Packet>> packet = wire::receive(socket_->native_handle(), server_.buffer(), wire::Wait::no);
+    Result<std::optional<wire::Packet>> packet = wire::receive(child_.socket(), server_.buffer(), wire::Wait::no);
     if (!packet) return wait_for_end(packet.error());
-    if (*packet) {
-        wire::Decoded<wire::WorkerReply> reply;
-        const std::span<const std::byte> bytes(server_.buffer().data(), (*packet)->size);
-        const auto decoded = wire::decode(bytes, (*packet)->fds.size(), reply);
-        if (!decoded) return client_.lost(decoded.error().reason.view(), WorkerEnd::killed, at);
-        client_.received(reply, (*packet)->fds, at);
-    }
-    if (socket_ && generation == generation_) wait();
+    if (!*packet) return;
+    wire::Decoded<wire::WorkerReply> reply;
+    const std::span<const std::byte> bytes(server_.buffer().data(), (*packet)->size);
+    const auto decoded = wire::decode(bytes, (*packet)->fds.size(), reply);
+    if (decoded) client_.received(reply, (*packet)->fds, at);
+    else client_.lost(decoded.error().reason.view(), WorkerEnd::crashed, at);
 }
 
 Result<> WorkerProcess::send(const wire::WorkerRequest& request, std::uint64_t serial, std::span<const int> fds)
@@ -64,8 +44,8 @@ Result<> WorkerProcess::send(const wire::WorkerRequest& request, std::uint64_t s
     std::vector<std::byte> packet(limits::packet_bytes);
     const std::size_t size =
         TRY(std::visit([&](const auto& message) { return wire::encode(message, serial, packet); }, request));
-    if (!socket_) return fail(Errc::disconnected, "the worker is ending");
-    if (TRY(wire::send(socket_->native_handle(), std::span(packet).first(size), fds, wire::Wait::no))) return {};
+    if (!child_.has_socket()) return fail(Errc::disconnected, "the worker is ending");
+    if (TRY(wire::send(child_.socket(), std::span(packet).first(size), fds, wire::Wait::no))) return {};
     return fail(Errc::backend_failed, "the worker does not read its socket");
 }
 
@@ -73,7 +53,7 @@ Result<> WorkerProcess::send(const wire::WorkerRequest& request, std::uint64_t s
 /// closed its socket lives on: then the deadline of its request ends it.
 void WorkerProcess::wait_for_end(const Error& why)
 {
-    socket_.reset();
+    child_.close_socket();
     ending_ = why;
     look_for_end();
 }
@@ -90,9 +70,7 @@ void WorkerProcess::look_for_end()
 
 void WorkerProcess::kill()
 {
-    socket_.reset();
     ending_.reset();
-    ++generation_;
     child_.kill();
 }
 

@@ -28,18 +28,14 @@ public:
     void kill() override;
 
 private:
-    void wait();
     void readable();
     void wait_for_end(const Error& why);
     void look_for_end();
 
-    asio::io_context& io_;
     Server& server_;
     std::vector<std::string> arguments_;
     WorkerClient client_;
-    std::optional<Socket> socket_;
-    std::optional<Error> ending_;  ///< why the socket ended, until the process has
-    std::uint64_t generation_ = 0; ///< handlers of an earlier process's socket do nothing
+    std::optional<Error> ending_; ///< why the socket ended, until the process has
     ChildProcess child_;
 };
 

@@ -9,16 +9,38 @@
 #include <array>
 #include <cstring>
 #include <dlfcn.h>
+#include <iterator>
 #include <stdexcept>
 
 namespace dmb::gpu {
-
-void check(VkResult result, const char* operation)
-{
-    if (result < 0) throw std::runtime_error(std::string(operation) + " failed with VkResult " + std::to_string(result));
-}
-
 namespace {
+
+std::string_view result_name(VkResult result)
+{
+#define CASE(value)                                                                                                            \
+    case value: return #value
+    switch (result) {
+        CASE(VK_SUCCESS);
+        CASE(VK_NOT_READY);
+        CASE(VK_TIMEOUT);
+        CASE(VK_INCOMPLETE);
+        CASE(VK_ERROR_OUT_OF_HOST_MEMORY);
+        CASE(VK_ERROR_OUT_OF_DEVICE_MEMORY);
+        CASE(VK_ERROR_INITIALIZATION_FAILED);
+        CASE(VK_ERROR_DEVICE_LOST);
+        CASE(VK_ERROR_MEMORY_MAP_FAILED);
+        CASE(VK_ERROR_LAYER_NOT_PRESENT);
+        CASE(VK_ERROR_EXTENSION_NOT_PRESENT);
+        CASE(VK_ERROR_FEATURE_NOT_PRESENT);
+        CASE(VK_ERROR_INCOMPATIBLE_DRIVER);
+        CASE(VK_ERROR_TOO_MANY_OBJECTS);
+        CASE(VK_ERROR_FORMAT_NOT_SUPPORTED);
+        CASE(VK_ERROR_INVALID_EXTERNAL_HANDLE);
+        CASE(VK_ERROR_INVALID_DRM_FORMAT_MODIFIER_PLANE_LAYOUT_EXT);
+    default: return "an unknown VkResult";
+    }
+#undef CASE
+}
 
 constexpr std::array wanted_extensions{
     "VK_KHR_external_memory_fd",   "VK_EXT_external_memory_dma_buf", "VK_EXT_image_drm_format_modifier",
@@ -48,7 +70,9 @@ Library open_library()
     check(vulkan.function<PFN_vkCreateInstance>("vkCreateInstance")(&info, nullptr, &vulkan.instance), "vkCreateInstance");
     std::uint32_t count = 0;
     const auto enumerate = vulkan.function<PFN_vkEnumeratePhysicalDevices>("vkEnumeratePhysicalDevices");
-    check(enumerate(vulkan.instance, &count, nullptr), "vkEnumeratePhysicalDevices");
+    const VkResult counted = enumerate(vulkan.instance, &count, nullptr);
+    if (counted == VK_ERROR_INITIALIZATION_FAILED) return vulkan; // the loader's word for none
+    check(counted, "vkEnumeratePhysicalDevices");
     vulkan.devices.resize(count);
     check(enumerate(vulkan.instance, &count, vulkan.devices.data()), "vkEnumeratePhysicalDevices");
     return vulkan;
@@ -60,25 +84,7 @@ const Library& library()
     return vulkan;
 }
 
-std::vector<const char*> available_extensions(VkPhysicalDevice device)
-{
-    const auto enumerate = library().function<PFN_vkEnumerateDeviceExtensionProperties>("vkEnumerateDeviceExtensionProperties");
-    std::uint32_t count = 0;
-    check(enumerate(device, nullptr, &count, nullptr), "vkEnumerateDeviceExtensionProperties");
-    std::vector<VkExtensionProperties> listed(count);
-    check(enumerate(device, nullptr, &count, listed.data()), "vkEnumerateDeviceExtensionProperties");
-    std::vector<const char*> out;
-    for (const char* name : wanted_extensions)
-        for (const auto& extension : listed)
-            if (std::strcmp(extension.extensionName, name) == 0) out.push_back(name);
-    return out;
-}
-
-bool contains(const std::vector<const char*>& names, const char* wanted)
-{
-    return std::any_of(names.begin(), names.end(), [&](const char* name) { return std::strcmp(name, wanted) == 0; });
-}
-
+/// One that draws, or at least computes: clearing needs one of them.
 std::uint32_t drawing_queue_family(VkPhysicalDevice device)
 {
     const auto query =
@@ -87,18 +93,48 @@ std::uint32_t drawing_queue_family(VkPhysicalDevice device)
     query(device, &count, nullptr);
     std::vector<VkQueueFamilyProperties> families(count);
     query(device, &count, families.data());
-    for (std::uint32_t i = 0; i < count; ++i)
-        if (families[i].queueFlags & VK_QUEUE_GRAPHICS_BIT) return i;
-    throw std::runtime_error("the device has no queue that draws");
+    for (const VkQueueFlags wanted : {VK_QUEUE_GRAPHICS_BIT, VK_QUEUE_COMPUTE_BIT})
+        for (std::uint32_t i = 0; i < count; ++i)
+            if (families[i].queueFlags & wanted) return i;
+    throw std::runtime_error("the device has no graphics or compute queue");
 }
 
 } // namespace
+
+std::string failure(std::string_view call, VkResult result)
+{
+    return std::string(call) + ": " + std::string(result_name(result)) + " (" + std::to_string(result) + ")";
+}
+
+void check(VkResult result, const char* call)
+{
+    if (result < 0) throw std::runtime_error(failure(call, result));
+}
+
+std::vector<VkExtensionProperties> extensions_of(VkPhysicalDevice device)
+{
+    const auto enumerate = library().function<PFN_vkEnumerateDeviceExtensionProperties>("vkEnumerateDeviceExtensionProperties");
+    std::uint32_t count = 0;
+    check(enumerate(device, nullptr, &count, nullptr), "vkEnumerateDeviceExtensionProperties");
+    std::vector<VkExtensionProperties> out(count);
+    check(enumerate(device, nullptr, &count, out.data()), "vkEnumerateDeviceExtensionProperties");
+    out.resize(count);
+    return out;
+}
+
+bool has(const std::vector<VkExtensionProperties>& list, std::string_view name)
+{
+    return std::any_of(list.begin(), list.end(), [&](const VkExtensionProperties& e) { return e.extensionName == name; });
+}
 
 struct VulkanContext::State {
     VkPhysicalDevice physical = VK_NULL_HANDLE;
     VkDevice device = VK_NULL_HANDLE;
     VkQueue queue = VK_NULL_HANDLE;
     VkCommandPool pool = VK_NULL_HANDLE;
+    VkCommandBuffer commands = VK_NULL_HANDLE;
+    VkFence fence = VK_NULL_HANDLE;
+    bool lost = false;
     std::uint32_t family = 0;
     Vk vk;
     std::string name;
@@ -108,11 +144,15 @@ struct VulkanContext::State {
 
     ~State()
     {
+        if (lost) return; // it may still run; the end of the process sorts it out
+        if (fence) vk.DestroyFence(device, fence, nullptr);
         if (pool) vk.DestroyCommandPool(device, pool, nullptr);
         if (device) vk.DestroyDevice(device, nullptr);
     }
     void describe();
     void make_device();
+    void make_commands();
+    void submit(std::uint64_t patience_ns);
 };
 
 void VulkanContext::State::describe()
@@ -132,12 +172,15 @@ void VulkanContext::State::make_device()
     family = drawing_queue_family(physical);
     const float priority = 1;
     const VkDeviceQueueCreateInfo queues{VK_STRUCTURE_TYPE_DEVICE_QUEUE_CREATE_INFO, nullptr, 0, family, 1, &priority};
-    const auto extensions = available_extensions(physical);
+    const auto listed = extensions_of(physical);
+    std::vector<const char*> extensions;
+    std::ranges::copy_if(wanted_extensions, std::back_inserter(extensions),
+                         [&](const char* wanted) { return has(listed, wanted); });
     // The extension promises the feature.
     VkPhysicalDeviceTimelineSemaphoreFeatures timeline{VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_TIMELINE_SEMAPHORE_FEATURES};
     timeline.timelineSemaphore = VK_TRUE;
     VkDeviceCreateInfo info{VK_STRUCTURE_TYPE_DEVICE_CREATE_INFO};
-    if (contains(extensions, "VK_KHR_timeline_semaphore")) info.pNext = &timeline;
+    if (has(listed, "VK_KHR_timeline_semaphore")) info.pNext = &timeline;
     info.queueCreateInfoCount = 1;
     info.pQueueCreateInfos = &queues;
     info.enabledExtensionCount = static_cast<std::uint32_t>(extensions.size());
@@ -148,18 +191,47 @@ void VulkanContext::State::make_device()
     DMB_VK_FUNCTIONS(X)
 #undef X
     vk.GetDeviceQueue(device, family, 0, &queue);
+}
+
+void VulkanContext::State::make_commands()
+{
     const VkCommandPoolCreateInfo pool_info{VK_STRUCTURE_TYPE_COMMAND_POOL_CREATE_INFO, nullptr, 0, family};
     check(vk.CreateCommandPool(device, &pool_info, nullptr, &pool), "vkCreateCommandPool");
+    const VkCommandBufferAllocateInfo allocation{VK_STRUCTURE_TYPE_COMMAND_BUFFER_ALLOCATE_INFO, nullptr, pool,
+                                                 VK_COMMAND_BUFFER_LEVEL_PRIMARY, 1};
+    check(vk.AllocateCommandBuffers(device, &allocation, &commands), "vkAllocateCommandBuffers");
+    const VkFenceCreateInfo fence_info{VK_STRUCTURE_TYPE_FENCE_CREATE_INFO};
+    check(vk.CreateFence(device, &fence_info, nullptr, &fence), "vkCreateFence");
+}
+
+void VulkanContext::State::submit(std::uint64_t patience_ns)
+{
+    VkSubmitInfo info{VK_STRUCTURE_TYPE_SUBMIT_INFO};
+    info.commandBufferCount = 1;
+    info.pCommandBuffers = &commands;
+    VkResult result = vk.QueueSubmit(queue, 1, &info, fence);
+    lost |= result == VK_ERROR_DEVICE_LOST;
+    check(result, "vkQueueSubmit");
+    result = vk.WaitForFences(device, 1, &fence, VK_TRUE, patience_ns);
+    lost |= result != VK_SUCCESS;
+    if (lost) throw std::runtime_error(failure("vkWaitForFences", result));
+    check(vk.ResetFences(device, 1, &fence), "vkResetFences");
 }
 
 unsigned VulkanContext::count() { return static_cast<unsigned>(library().devices.size()); }
 
+VkPhysicalDevice VulkanContext::physical(unsigned index)
+{
+    if (index < count()) return library().devices[index];
+    throw std::runtime_error("no Vulkan driver found a device: install mesa-vulkan-drivers");
+}
+
 VulkanContext::VulkanContext(unsigned index) : state_(std::make_unique<State>())
 {
-    if (index >= count()) throw std::runtime_error("no Vulkan driver found a device: install mesa-vulkan-drivers");
-    state_->physical = library().devices[index];
+    state_->physical = physical(index);
     state_->describe();
     state_->make_device();
+    state_->make_commands();
 }
 
 VulkanContext::VulkanContext(VulkanContext&&) noexcept = default;
@@ -182,25 +254,19 @@ std::uint32_t VulkanContext::memory_type(std::uint32_t allowed, VkMemoryProperty
     throw std::runtime_error("the device has no memory of the needed type");
 }
 
-void VulkanContext::run(const std::function<void(VkCommandBuffer)>& record) const
+void VulkanContext::run(const std::function<void(VkCommandBuffer)>& record, std::uint64_t patience_ns) const
 {
     const Vk& vk = state_->vk;
-    const VkCommandBufferAllocateInfo allocation{VK_STRUCTURE_TYPE_COMMAND_BUFFER_ALLOCATE_INFO, nullptr, state_->pool,
-                                                 VK_COMMAND_BUFFER_LEVEL_PRIMARY, 1};
-    VkCommandBuffer commands = VK_NULL_HANDLE;
-    check(vk.AllocateCommandBuffers(state_->device, &allocation, &commands), "vkAllocateCommandBuffers");
+    check(vk.ResetCommandPool(state_->device, state_->pool, 0), "vkResetCommandPool");
     const VkCommandBufferBeginInfo begin{VK_STRUCTURE_TYPE_COMMAND_BUFFER_BEGIN_INFO, nullptr,
                                          VK_COMMAND_BUFFER_USAGE_ONE_TIME_SUBMIT_BIT, nullptr};
-    check(vk.BeginCommandBuffer(commands, &begin), "vkBeginCommandBuffer");
-    record(commands);
-    check(vk.EndCommandBuffer(commands), "vkEndCommandBuffer");
-    VkSubmitInfo submit{VK_STRUCTURE_TYPE_SUBMIT_INFO};
-    submit.commandBufferCount = 1;
-    submit.pCommandBuffers = &commands;
-    check(vk.QueueSubmit(state_->queue, 1, &submit, VK_NULL_HANDLE), "vkQueueSubmit");
-    check(vk.QueueWaitIdle(state_->queue), "vkQueueWaitIdle");
-    vk.FreeCommandBuffers(state_->device, state_->pool, 1, &commands);
+    check(vk.BeginCommandBuffer(state_->commands, &begin), "vkBeginCommandBuffer");
+    record(state_->commands);
+    check(vk.EndCommandBuffer(state_->commands), "vkEndCommandBuffer");
+    state_->submit(patience_ns);
 }
+
+bool VulkanContext::lost() const { return state_->lost; }
 
 void VulkanContext::barrier(VkCommandBuffer commands, VkImage image, ImageState from, ImageState to) const
 {

@@ -9,17 +9,19 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace dmb::gpu {
 
 // clang-format off: it does not know what X is
-#define DMB_VK_FUNCTIONS(X)                                                                                                      \
-    X(AllocateCommandBuffers) X(AllocateMemory) X(BeginCommandBuffer) X(BindBufferMemory) X(BindImageMemory)                    \
-    X(CmdBlitImage) X(CmdClearColorImage) X(CmdCopyBuffer) X(CmdCopyBufferToImage) X(CmdCopyImage) X(CmdCopyImageToBuffer)                        \
-    X(CmdPipelineBarrier) X(CreateBuffer) X(CreateCommandPool) X(CreateImage) X(DestroyBuffer) X(DestroyCommandPool)             \
-    X(DestroyDevice) X(DestroyImage) X(DeviceWaitIdle) X(EndCommandBuffer) X(FreeCommandBuffers) X(FreeMemory)                   \
-    X(GetBufferMemoryRequirements) X(GetDeviceQueue) X(GetImageMemoryRequirements) X(MapMemory) X(QueueSubmit) X(QueueWaitIdle)
+#define DMB_VK_FUNCTIONS(X)                                                                                                  \
+    X(AllocateCommandBuffers) X(AllocateMemory) X(BeginCommandBuffer) X(BindBufferMemory) X(BindImageMemory)                 \
+    X(CmdBlitImage) X(CmdClearColorImage) X(CmdCopyBuffer) X(CmdCopyBufferToImage) X(CmdCopyImage)                           \
+    X(CmdCopyImageToBuffer) X(CmdPipelineBarrier) X(CreateBuffer) X(CreateCommandPool) X(CreateFence) X(CreateImage)         \
+    X(DestroyBuffer) X(DestroyCommandPool) X(DestroyDevice) X(DestroyFence) X(DestroyImage) X(DeviceWaitIdle)                \
+    X(EndCommandBuffer) X(FreeCommandBuffers) X(FreeMemory) X(GetBufferMemoryRequirements) X(GetDeviceQueue)                 \
+    X(GetImageMemoryRequirements) X(MapMemory) X(QueueSubmit) X(ResetCommandPool) X(ResetFences) X(WaitForFences)
 // clang-format on
 
 /// Device functions under their names without "vk".
@@ -43,6 +45,7 @@ class VulkanContext {
 public:
     /// Throws std::runtime_error where there is no Vulkan.
     static unsigned count();
+    static VkPhysicalDevice physical(unsigned index);
     explicit VulkanContext(unsigned index);
     VulkanContext(VulkanContext&&) noexcept;
     ~VulkanContext();
@@ -58,8 +61,9 @@ public:
     /// The first memory type of `allowed` with these properties; throws when there is none.
     std::uint32_t memory_type(std::uint32_t allowed, VkMemoryPropertyFlags properties) const;
 
-    /// Records, submits and waits.
-    void run(const std::function<void(VkCommandBuffer)>& record) const;
+    /// Records, submits and waits. Throws when that takes longer, and then or after a device loss it is lost().
+    void run(const std::function<void(VkCommandBuffer)>& record, std::uint64_t patience_ns = 120'000'000'000) const;
+    bool lost() const;
     void barrier(VkCommandBuffer, VkImage, ImageState from, ImageState to) const;
     /// The state in which other processes leave an imported image and want it back.
     ImageState external(const dmabroker::vulkan::Images&) const;
@@ -94,7 +98,13 @@ private:
     std::uint8_t* data_ = nullptr;
 };
 
-/// Throws with the operation's name and the result's number.
-void check(VkResult result, const char* operation);
+/// All that the driver has.
+std::vector<VkExtensionProperties> extensions_of(VkPhysicalDevice);
+bool has(const std::vector<VkExtensionProperties>&, std::string_view name);
+
+/// "vkCreateBuffer: VK_ERROR_OUT_OF_DEVICE_MEMORY (-2)".
+std::string failure(std::string_view call, VkResult);
+/// Throws that.
+void check(VkResult result, const char* call);
 
 } // namespace dmb::gpu

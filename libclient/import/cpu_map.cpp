@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// mmap of every memory object, and DMA_BUF_IOCTL_SYNC around what the CPU does (linux/dma-buf.h). The mapping
-// owns its descriptors, so it outlives the image and the client.
+// mmap of every memory object, and a CpuBracket of each while the CPU reads or writes. The mapping owns its descriptors,
+// so it outlives the image and the client.
 //
 // A mapping that could fault must not be made: the real size is asked of the kernel, a memfd must be
 // sealed against shrinking, and what is called a dma-buf must be one. A mapping whose bytes mean
@@ -9,17 +9,12 @@
 // another process rendered.
 #include "libclient/import/cpu_map.hpp"
 
-#include <algorithm>
+#include "proto/image/fd_identity.hpp"
+
 #include <cerrno>
 #include <cstring>
 #include <fcntl.h>
-#include <linux/dma-buf.h>
-#include <linux/magic.h>
-#include <poll.h>
-#include <sys/ioctl.h>
 #include <sys/mman.h>
-#include <sys/vfs.h>
-#include <time.h>
 #include <unistd.h>
 
 namespace dmb {
@@ -57,69 +52,26 @@ Result<> check_rights(const dmabroker_image& image, Directions directions)
                 to_string(image.rights), word(directions));
 }
 
-bool is_sealed_memfd(int fd)
-{
-    const int seals = ::fcntl(fd, F_GET_SEALS);
-    return seals >= 0 && (seals & F_SEAL_SHRINK) != 0;
-}
-
-bool is_dma_buf(int fd)
-{
-    struct statfs fs{};
-    return ::fstatfs(fd, &fs) == 0 && fs.f_type == DMA_BUF_MAGIC;
-}
-
 /// Size and kind as the kernel sees them.
 Result<> check_memory(MemoryKind kind, int fd, std::uint64_t size, std::size_t index)
 {
-    const bool kind_fits = kind == MemoryKind::memfd ? is_sealed_memfd(fd) : is_dma_buf(fd);
-    if (!kind_fits) return fail(Errc::bad_descriptor, "memory {} is not the {} that its description says", index, name(kind));
+    if (type_without_proc(fd) != (kind == MemoryKind::memfd ? FdType::sealed_memfd : FdType::dma_buf))
+        return fail(Errc::bad_descriptor, "memory {} is not the {} that its description says", index, name(kind));
     const off_t real = ::lseek(fd, 0, SEEK_END);
     if (real < 0 || static_cast<std::uint64_t>(real) < size)
         return fail(Errc::bad_layout, "memory {} has {} bytes, the description says {}", index, real, size);
     return {};
 }
 
-std::uint64_t now_ms()
-{
-    timespec now{};
-    ::clock_gettime(CLOCK_MONOTONIC, &now);
-    return static_cast<std::uint64_t>(now.tv_sec) * 1000 + static_cast<std::uint64_t>(now.tv_nsec) / 1'000'000;
-}
-
-/// Pending fences, waited for with a limit: DMA_BUF_IOCTL_SYNC has none. poll(2) on a dma-buf: POLLIN when
-/// its writers are done, POLLOUT when its readers are too.
-Result<> wait_idle(int fd, Directions directions, std::uint64_t timeout_ns)
-{
-    pollfd p{fd, static_cast<short>(directions.has(Direction::write) ? POLLOUT : POLLIN), 0};
-    const std::uint64_t end = timeout_ns ? now_ms() + timeout_ns / 1'000'000 + 1 : UINT64_MAX;
-    int ready;
-    do {
-        const std::uint64_t now = now_ms();
-        ready = ::poll(&p, 1, now < end ? static_cast<int>(std::min<std::uint64_t>(end - now, INT32_MAX)) : 0);
-    } while (ready < 0 && errno == EINTR);
-    if (ready == 0) return fail(Errc::timed_out, "the GPU did not finish with the image in {} ms", timeout_ns / 1'000'000);
-    return {};
-}
-
-static_assert(DMABROKER_DIRECTION_READ == DMA_BUF_SYNC_READ && DMABROKER_DIRECTION_WRITE == DMA_BUF_SYNC_WRITE);
-
-Result<> synchronise(int fd, std::uint64_t flags)
-{
-    dma_buf_sync sync{flags};
-    int done;
-    do done = ::ioctl(fd, DMA_BUF_IOCTL_SYNC, &sync);
-    while (done < 0 && (errno == EINTR || errno == EAGAIN));
-    if (done == 0) return {};
-    return fail_errno(Errc::import_failed, "DMA_BUF_IOCTL_SYNC", errno);
-}
+static_assert(DMABROKER_DIRECTION_READ == Directions(Direction::read).bits &&
+              DMABROKER_DIRECTION_WRITE == Directions(Direction::write).bits);
 
 } // namespace
 
 Result<Directions> to_directions(std::uint32_t flags)
 {
     const auto directions = Directions::from_bits(flags);
-    if (flags != 0 && flags <= (DMABROKER_DIRECTION_READ | DMABROKER_DIRECTION_WRITE)) return directions;
+    if (!directions.empty() && directions.is_known()) return directions;
     return fail(Errc::invalid_argument, "direction {}: use DMABROKER_DIRECTION_READ, _WRITE or both", flags);
 }
 
@@ -163,6 +115,7 @@ Result<std::unique_ptr<dmabroker_cpu_mapping>> CpuMapping::create(const dmabroke
 
 CpuMapping::~CpuMapping()
 {
+    open_ = {};
     for (const Part& part : parts_) ::munmap(part.address, part.size);
 }
 
@@ -175,25 +128,20 @@ Result<> CpuMapping::check(Directions directions) const
 Result<> CpuMapping::begin(Directions directions)
 {
     TRY(check(directions));
-    for (std::size_t i = 0; i < parts_.size(); ++i) {
-        const int fd = parts_[i].dma_buf.get();
-        if (fd < 0) continue;
-        auto ready = wait_idle(fd, directions, timeout_ns_);
-        if (ready) ready = synchronise(fd, DMA_BUF_SYNC_START | directions.bits);
-        if (ready) continue;
-        // A begin that failed has no end.
-        while (i-- > 0)
-            if (parts_[i].dma_buf) (void)synchronise(parts_[i].dma_buf.get(), DMA_BUF_SYNC_END | directions.bits);
-        return ready;
-    }
+    open_[directions.bits].clear(); // the same once more: one bracket at a time
+    const Deadline deadline(timeout_ns_);
+    BoundedVector<CpuBracket, max_planes> begun;
+    for (const Part& part : parts_)
+        if (part.dma_buf) begun.push_back(TRY(CpuBracket::begin(part.dma_buf.get(), directions, deadline)));
+    open_[directions.bits] = std::move(begun);
     return {};
 }
 
 Result<> CpuMapping::end(Directions directions)
 {
     TRY(check(directions));
-    for (const Part& part : parts_)
-        if (part.dma_buf) TRY(synchronise(part.dma_buf.get(), DMA_BUF_SYNC_END | directions.bits));
+    auto ending = std::exchange(open_[directions.bits], {});
+    for (CpuBracket& bracket : ending) TRY(bracket.end());
     return {};
 }
 

@@ -2,17 +2,16 @@
 // The CPU as an importer: mappings of an image's memory objects, and the brackets around reading and writing.
 #pragma once
 #include "libclient/handle.hpp"
+#include "proto/sync/cpu_bracket.hpp"
 
+#include <array>
 #include <memory>
 
 struct dmabroker_cpu_mapping;
 
 namespace dmb {
 
-/// What the CPU does with pixels; the numbers of enum dmabroker_direction.
-enum class Direction : std::uint32_t { read = DMABROKER_DIRECTION_READ, write = DMABROKER_DIRECTION_WRITE };
-using Directions = Flags<Direction>;
-/// Not empty, known flags only.
+/// Of enum dmabroker_direction: not empty, known flags only.
 Result<Directions> to_directions(std::uint32_t flags);
 
 class CpuMapping {
@@ -28,6 +27,7 @@ public:
     std::byte* data(std::size_t plane) const { return plane < planes_.size() ? planes_[plane] : nullptr; }
     /// Waits for pending GPU work, at most the connection's time limit.
     Result<> begin(Directions);
+    /// Nothing to do without a begin.
     Result<> end(Directions);
 
 private:
@@ -41,6 +41,8 @@ private:
 
     BoundedVector<Part, max_planes> parts_;
     BoundedVector<std::byte*, max_planes> planes_;
+    /// By the directions that a bracket has. A bracket begins on all memory objects or on none.
+    std::array<BoundedVector<CpuBracket, max_planes>, Directions::all().bits + 1> open_;
     Directions directions_;
     std::uint64_t timeout_ns_ = 0;
 };

@@ -92,12 +92,7 @@ public:
     Result<> run(std::uint32_t flags)
     {
         const ImageDesc& desc = image_.image.desc();
-        if (!can_be_cut(desc) && (flags & DMABROKER_IMPORT_PER_PLANE))
-            return fail(Errc::invalid_argument, "{} has one plane; import it without PER_PLANE", to_string(desc.format));
-        if (flags & DMABROKER_IMPORT_PER_PLANE) return cut();
-        const Result<> done = make(whole(desc));
-        if (done || !can_be_cut(desc) || (flags & DMABROKER_IMPORT_WHOLE)) return done;
-        return cut();
+        return whole_or_cut(desc, flags, [&] { return make(whole(desc)); }, [&] { return cut(); });
     }
 
 private:

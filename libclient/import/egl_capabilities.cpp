@@ -86,12 +86,6 @@ extern "C" {
 DMABROKER_API int dmabroker_egl_capabilities(const dmabroker_egl* egl, dmabroker_capabilities** capabilities,
                                              dmabroker_error* error)
 {
-    return dmb::guard(error, [&]() -> dmb::Result<> {
-        TRY(dmb::require(capabilities, "capabilities"));
-        *capabilities = nullptr;
-        dmb::Capabilities table = TRY(dmb::import::read_egl(egl));
-        *capabilities = TRY(dmb::make_capabilities(std::move(table))).release();
-        return {};
-    });
+    return dmb::hand_out(capabilities, error, [&] { return dmb::import::read_egl(egl); });
 }
 }

@@ -89,14 +89,10 @@ DMABROKER_API int dmabroker_gbm_capabilities(void* gbm_device, dmabroker_get_pro
                                              size_t modifier_count, dmabroker_capabilities** capabilities,
                                              dmabroker_error* error)
 {
-    return dmb::guard(error, [&]() -> dmb::Result<> {
-        TRY(dmb::require(capabilities, "capabilities"));
-        *capabilities = nullptr;
+    return dmb::hand_out(capabilities, error, [&]() -> dmb::Result<dmb::Capabilities> {
         if (modifier_count) TRY(dmb::require(modifiers, "modifiers"));
         const dmb::import::Gbm gbm = TRY(dmb::import::load_gbm(gbm_device, get_proc));
-        dmb::Capabilities table = TRY(dmb::import::read_gbm(gbm, {modifiers, modifier_count}));
-        *capabilities = TRY(dmb::make_capabilities(std::move(table))).release();
-        return {};
+        return dmb::import::read_gbm(gbm, {modifiers, modifier_count});
     });
 }
 }

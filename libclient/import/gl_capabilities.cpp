@@ -106,12 +106,6 @@ extern "C" {
 DMABROKER_API int dmabroker_gl_capabilities(dmabroker_get_proc get_proc, dmabroker_capabilities** capabilities,
                                             dmabroker_error* error)
 {
-    return dmb::guard(error, [&]() -> dmb::Result<> {
-        TRY(dmb::require(capabilities, "capabilities"));
-        *capabilities = nullptr;
-        dmb::Capabilities table = TRY(dmb::import::read_gl(get_proc));
-        *capabilities = TRY(dmb::make_capabilities(std::move(table))).release();
-        return {};
-    });
+    return dmb::hand_out(capabilities, error, [&] { return dmb::import::read_gl(get_proc); });
 }
 }

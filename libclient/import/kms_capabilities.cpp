@@ -120,12 +120,6 @@ extern "C" {
 DMABROKER_API int dmabroker_kms_capabilities(int drm, uint32_t plane, dmabroker_capabilities** capabilities,
                                              dmabroker_error* error)
 {
-    return dmb::guard(error, [&]() -> dmb::Result<> {
-        TRY(dmb::require(capabilities, "capabilities"));
-        *capabilities = nullptr;
-        dmb::Capabilities table = TRY(dmb::import::read_plane(drm, plane));
-        *capabilities = TRY(dmb::make_capabilities(std::move(table))).release();
-        return {};
-    });
+    return dmb::hand_out(capabilities, error, [&] { return dmb::import::read_plane(drm, plane); });
 }
 }

@@ -86,12 +86,7 @@ public:
         if (desc_.kind == MemoryKind::opaque) return run_opaque(flags);
         TRY(check_layout());
         out_.external_queue_family = vulkan_.external_family(MemoryKind::dma_buf);
-        if (!can_be_cut(desc_) && (flags & DMABROKER_IMPORT_PER_PLANE))
-            return fail(Errc::invalid_argument, "{} has one plane; import it without PER_PLANE", to_string(desc_.format));
-        if (flags & DMABROKER_IMPORT_PER_PLANE) return cut();
-        const Result<> done = make(whole(desc_));
-        if (done || !can_be_cut(desc_) || (flags & DMABROKER_IMPORT_WHOLE)) return done;
-        return cut();
+        return whole_or_cut(desc_, flags, [&] { return make(whole(desc_)); }, [&] { return cut(); });
     }
 
 private:

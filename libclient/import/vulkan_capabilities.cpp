@@ -225,13 +225,9 @@ extern "C" {
 DMABROKER_API int dmabroker_vulkan_capabilities(const dmabroker_vulkan* vulkan, dmabroker_capabilities** capabilities,
                                                 dmabroker_error* error)
 {
-    return dmb::guard(error, [&]() -> dmb::Result<> {
-        TRY(dmb::require(capabilities, "capabilities"));
-        *capabilities = nullptr;
+    return dmb::hand_out(capabilities, error, [&]() -> dmb::Result<dmb::Capabilities> {
         const dmb::import::Vulkan loaded = TRY(dmb::import::Vulkan::load_physical(vulkan));
-        dmb::Capabilities table = TRY(dmb::import::Reader(loaded).read());
-        *capabilities = TRY(dmb::make_capabilities(std::move(table))).release();
-        return {};
+        return dmb::import::Reader(loaded).read();
     });
 }
 }

@@ -40,9 +40,4 @@ constexpr Checked align_up(Checked value, std::uint64_t alignment)
     return sum.overflowed() ? sum : Checked(sum.value() & ~(alignment - 1));
 }
 
-constexpr std::uint64_t divide_up(std::uint64_t value, std::uint64_t divisor)
-{
-    return value / divisor + (value % divisor != 0);
-}
-
 } // namespace dmb

@@ -29,15 +29,6 @@ std::string_view prefix(Level level)
 void set_level(Level level) { threshold = level; }
 bool enabled(Level level) { return level <= threshold; }
 
-std::optional<Level> parse_level(std::string_view word)
-{
-    if (word == "error") return Level::error;
-    if (word == "warning") return Level::warning;
-    if (word == "info") return Level::info;
-    if (word == "debug") return Level::debug;
-    return std::nullopt;
-}
-
 void write(Level level, std::string_view line)
 {
     const std::string whole = fmt::format("{}{}\n", prefix(level), line);

@@ -3,7 +3,6 @@
 // lines carry its priority prefix. The sink is the only global state of the project.
 #pragma once
 #include <fmt/core.h>
-#include <optional>
 #include <string>
 #include <string_view>
 
@@ -13,7 +12,6 @@ enum class Level { error, warning, info, debug };
 
 void set_level(Level);
 bool enabled(Level);
-std::optional<Level> parse_level(std::string_view word);
 void write(Level, std::string_view line);
 
 template <class... Args> void print(Level level, fmt::format_string<Args...> format, Args&&... args)

@@ -39,13 +39,6 @@ std::optional<std::uint32_t> common_multiple(std::uint32_t a, std::uint32_t b)
 
 std::string_view name(Api api) { return is_valid(api) ? api_words[static_cast<std::size_t>(api) - 1] : "unknown"; }
 
-std::optional<Api> parse_api(std::string_view word)
-{
-    const auto found = std::ranges::find(api_words, word);
-    if (found == api_words.end()) return std::nullopt;
-    return static_cast<Api>(found - api_words.begin() + 1);
-}
-
 BoundedText<64> title(const Device& device)
 {
     if (device.driver.empty()) return device.node.view();

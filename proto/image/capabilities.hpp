@@ -22,7 +22,6 @@ enum class Api : std::uint8_t {
 };
 constexpr bool is_valid(Api a) { return a >= Api::cpu && a <= Api::other; }
 std::string_view name(Api);
-std::optional<Api> parse_api(std::string_view);
 
 /// A GPU (or display or video engine) as a value, with the driver that speaks for it.
 struct Device {

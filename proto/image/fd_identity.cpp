@@ -92,4 +92,18 @@ FdIdentity identify(int fd, FdUse use)
     return out;
 }
 
+FdType type_without_proc(int fd)
+{
+    struct statfs fs{};
+    if (::fstatfs(fd, &fs) == 0 && fs.f_type == DMA_BUF_MAGIC) return FdType::dma_buf;
+    const int seals = ::fcntl(fd, F_GET_SEALS);
+    return seals >= 0 && (seals & F_SEAL_SHRINK) != 0 ? FdType::sealed_memfd : FdType::other;
+}
+
+std::uint64_t dma_buf_references(int fd)
+{
+    std::array<char, 1024> buffer;
+    return number(field(read_fdinfo(fd, buffer), "count:"));
+}
+
 } // namespace dmb

@@ -32,4 +32,12 @@ enum class FdUse { image, contents };
 /// its use, or on huge pages, is `other`.
 FdIdentity identify(int fd, FdUse use = FdUse::image);
 
+/// For descriptors that the broker has identified, or this process made: works where a sandbox has no /proc, but asks the
+/// file system. A memfd counts as sealed if it cannot shrink.
+FdType type_without_proc(int fd);
+
+/// References to a dma-buf as the kernel counts them (descriptors, mappings, importers, packets in
+/// flight); 0 when it does not say.
+std::uint64_t dma_buf_references(int fd);
+
 } // namespace dmb

@@ -2,6 +2,7 @@
 // The small values an image description is made of. The words are those of docs/glossary.md.
 #pragma once
 #include "proto/base/bounded.hpp"
+#include "proto/base/flags.hpp"
 #include "proto/base/strong.hpp"
 
 #include <array>
@@ -71,27 +72,6 @@ enum class Rung : std::uint8_t { copy = 1, blit = 2, system_dma_buf = 3, linear 
 constexpr bool is_valid(Rung r) { return r >= Rung::copy && r <= Rung::tiled; }
 std::string_view name(Rung);
 std::optional<Rung> parse_rung(std::string_view);
-
-/// A set of flags of enum E; `E::all` is the union of what is known.
-template <class E> struct Flags {
-    std::uint32_t bits = 0;
-    constexpr Flags() = default;
-    constexpr Flags(E flag) : bits(static_cast<std::uint32_t>(flag)) {}
-    static constexpr Flags from_bits(std::uint32_t bits)
-    {
-        Flags f;
-        f.bits = bits;
-        return f;
-    }
-    static constexpr Flags all() { return from_bits(static_cast<std::uint32_t>(E::all)); }
-    constexpr bool empty() const { return bits == 0; }
-    constexpr bool has(Flags other) const { return (bits & other.bits) == other.bits; }
-    constexpr bool has_any(Flags other) const { return (bits & other.bits) != 0; }
-    constexpr bool is_known() const { return (bits & ~static_cast<std::uint32_t>(E::all)) == 0; }
-    friend constexpr Flags operator|(Flags a, Flags b) { return from_bits(a.bits | b.bits); }
-    friend constexpr Flags operator&(Flags a, Flags b) { return from_bits(a.bits & b.bits); }
-    friend constexpr bool operator==(const Flags&, const Flags&) = default;
-};
 
 /// What a participant will do with an image.
 enum class UsageFlag : std::uint32_t {

@@ -11,7 +11,6 @@
 #include <cstring>
 #include <sys/socket.h>
 #include <sys/time.h>
-#include <sys/un.h>
 
 namespace dmb::wire {
 namespace {
@@ -124,7 +123,7 @@ Result<> set_timeout(int socket, std::uint64_t receive_ns, std::uint64_t send_ns
     return fail_errno(Errc::internal, "set the time limit of a socket", errno);
 }
 
-Result<UniqueFd> connect(std::string_view path, std::uint64_t timeout_ns)
+Result<sockaddr_un> socket_address(std::string_view path)
 {
     sockaddr_un address{};
     address.sun_family = AF_UNIX;
@@ -132,11 +131,17 @@ Result<UniqueFd> connect(std::string_view path, std::uint64_t timeout_ns)
         return fail(Errc::invalid_argument, "the socket path has {} bytes; 1 to {} are possible", path.size(),
                     sizeof address.sun_path - 1);
     path.copy(address.sun_path, path.size());
+    return address;
+}
+
+Result<UniqueFd> connect(std::string_view path, std::uint64_t timeout_ns)
+{
+    const sockaddr_un address = TRY(socket_address(path));
     UniqueFd socket = UniqueFd::adopt(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
     if (!socket) return fail_errno(Errc::internal, "create a socket", errno);
     if (timeout_ns) TRY(set_timeout(socket.get(), 0, timeout_ns));
     int connected;
-    do connected = ::connect(socket.get(), reinterpret_cast<sockaddr*>(&address), sizeof address);
+    do connected = ::connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address);
     while (connected < 0 && errno == EINTR);
     if (connected == 0) return socket;
     if (errno == EAGAIN) return fail(Errc::timed_out, "the broker on {} accepts no connection; is it stopped?", path);

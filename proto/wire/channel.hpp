@@ -9,6 +9,7 @@
 #include <optional>
 #include <span>
 #include <string_view>
+#include <sys/un.h>
 
 namespace dmb::wire {
 
@@ -40,6 +41,8 @@ Result<std::optional<std::size_t>> receive_plain(int socket, std::span<std::byte
 /// Errc::too_many_requests: too many descriptors are in flight for this user; without them it would go.
 Result<bool> send(int socket, std::span<const std::byte> packet, std::span<const int> fds, Wait);
 
+/// Of a socket in the file system.
+Result<sockaddr_un> socket_address(std::string_view path);
 /// Connects to a listening SEQPACKET socket in the file system. Errc::no_broker when nobody listens,
 /// Errc::timed_out when the listener's queue stays full for `timeout_ns` (0: no limit), which then also
 /// limits every send.

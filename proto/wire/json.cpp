@@ -1,176 +1,164 @@
 // SPDX-License-Identifier: MIT
-// The fields of fields.hpp through cereal's JSON archives, with one spelling per value type below. Reading is for
-// strangers' files: it accepts only whole numbers and few levels, because the parser behind it recurses and has
-// undefined behaviour at fractions, and every failure is a Result. What comes out is as untrusted as a packet.
+// The fields of fields.hpp as JSON, with one spelling per value type below. The only code of proto that meets the JSON
+// library. Reading is for strangers' files: what comes out is as untrusted as a packet, numbers are whole and fit, and
+// every failure is a Result. Fields that are not known here are passed over; missing ones are a failure.
 #include "proto/wire/json.hpp"
 
 #include "proto/wire/fields.hpp"
 
-#include <algorithm>
-#include <cereal/archives/json.hpp>
-#include <cereal/types/string.hpp>
-#include <cereal/types/vector.hpp>
-#include <sstream>
-
-namespace dmb {
-namespace {
-
-template <class A>
-concept Text = cereal::traits::is_text_archive<A>::value;
-
-[[noreturn]] void refuse(const std::string& word)
-{
-    throw cereal::Exception(is_printable(word) ? "\"" + word + "\" is not known here" : "a word with control characters");
-}
-
-template <class T> T require(std::optional<T> value, const std::string& word)
-{
-    if (!value) refuse(word);
-    return *value;
-}
-
-/// Enums of the protocol start at 1 without gaps: the word is looked up by naming each value.
-template <class E> E parse_enum(const std::string& word)
-{
-    for (int i = 1; is_valid(static_cast<E>(i)); ++i)
-        if (name(static_cast<E>(i)) == word) return static_cast<E>(i);
-    refuse(word);
-}
-
-} // namespace
-
-template <Text A> std::string save_minimal(const A&, const FourCC& v) { return to_string(v); }
-template <Text A> void load_minimal(const A&, FourCC& v, const std::string& word) { v = require(parse_fourcc(word), word); }
-template <Text A> std::string save_minimal(const A&, const Modifier& v) { return to_string(v); }
-template <Text A> void load_minimal(const A&, Modifier& v, const std::string& word) { v = require(parse_modifier(word), word); }
-template <Text A> std::string save_minimal(const A&, const Usage& v) { return to_string(v); }
-template <Text A> void load_minimal(const A&, Usage& v, const std::string& word) { v = require(parse_usage(word), word); }
-template <Text A> std::string save_minimal(const A&, const Rights& v) { return to_string(v); }
-template <Text A> void load_minimal(const A&, Rights& v, const std::string& word) { v = require(parse_rights(word), word); }
-template <Text A, class Tag, class T> T save_minimal(const A&, const Strong<Tag, T>& v) { return v.value; }
-template <Text A, class Tag, class T> void load_minimal(const A&, Strong<Tag, T>& v, const T& number) { v.value = number; }
-template <Text A, std::size_t N> std::string save_minimal(const A&, const BoundedText<N>& v) { return std::string(v.view()); }
-template <Text A, std::size_t N> void load_minimal(const A&, BoundedText<N>& v, const std::string& text) { v.assign(text); }
-
-#define WORDS(E)                                                                                                               \
-    template <Text A> std::string save_minimal(const A&, const E& v) { return std::string(name(v)); }                          \
-    template <Text A> void load_minimal(const A&, E& v, const std::string& word) { v = parse_enum<E>(word); }
-WORDS(MemoryKind)
-WORDS(Backend)
-WORDS(Rung)
-WORDS(Verdict)
-WORDS(Api)
-WORDS(Demand)
-WORDS(ProofResult)
-#undef WORDS
-
-#define CODE_POINTS(E)                                                                                                         \
-    template <Text A> std::string save_minimal(const A&, const E& v) { return to_string(v); }                                  \
-    template <Text A> void load_minimal(const A&, E& v, const std::string& word)                                               \
-    {                                                                                                                          \
-        v = require(parse_code_point<E>(word), word);                                                                          \
-    }
-CODE_POINTS(Primaries)
-CODE_POINTS(Transfer)
-CODE_POINTS(MatrixCoefficients)
-CODE_POINTS(ColourRange)
-CODE_POINTS(ChromaSiting)
-CODE_POINTS(AlphaMode)
-#undef CODE_POINTS
-
-template <Text A, class T, std::size_t N> void CEREAL_SAVE_FUNCTION_NAME(A& a, const BoundedVector<T, N>& v)
-{
-    a(cereal::make_size_tag(static_cast<cereal::size_type>(v.size())));
-    for (const T& element : v) a(element);
-}
-template <Text A, class T, std::size_t N> void CEREAL_LOAD_FUNCTION_NAME(A& a, BoundedVector<T, N>& v)
-{
-    cereal::size_type count = 0;
-    a(cereal::make_size_tag(count));
-    if (count > N) throw cereal::Exception("more elements than the limit");
-    v.resize(count);
-    for (T& element : v) a(element);
-}
-
-} // namespace dmb
-
-namespace cereal {
-/// cereal reads a small number as a large one and cuts it.
-inline void CEREAL_LOAD_FUNCTION_NAME(JSONInputArchive& a, std::uint8_t& v)
-{
-    std::uint32_t number = 0;
-    a.loadValue(number);
-    if (number > UINT8_MAX) throw Exception(std::to_string(number) + " is larger than 255");
-    v = static_cast<std::uint8_t>(number);
-}
-inline void CEREAL_LOAD_FUNCTION_NAME(JSONInputArchive& a, std::uint16_t& v)
-{
-    std::uint32_t number = 0;
-    a.loadValue(number);
-    if (number > UINT16_MAX) throw Exception(std::to_string(number) + " is larger than 65535");
-    v = static_cast<std::uint16_t>(number);
-}
-
-// Uuid is a std::array: cereal finds these in its own namespace.
-template <class A, traits::EnableIf<traits::is_text_archive<A>::value> = traits::sfinae>
-std::string CEREAL_SAVE_MINIMAL_FUNCTION_NAME(const A&, const dmb::Uuid& v)
-{
-    return dmb::to_string(v);
-}
-template <class A, traits::EnableIf<traits::is_text_archive<A>::value> = traits::sfinae>
-void CEREAL_LOAD_MINIMAL_FUNCTION_NAME(const A&, dmb::Uuid& v, const std::string& word)
-{
-    v = dmb::require(dmb::parse_uuid(word), word);
-}
-} // namespace cereal
+#include <limits>
+#include <nlohmann/json.hpp>
+#include <stdexcept>
 
 namespace dmb::wire {
 namespace {
 
-template <class T> std::string write(const char* root, const T& value)
+using Json = nlohmann::ordered_json;
+
+[[noreturn]] void refuse(std::string_view field, std::string_view what)
 {
-    std::ostringstream stream;
+    throw std::invalid_argument(fmt::format("{}: {}", field, what));
+}
+
+// --- words: what is text in JSON -------------------------------------------------------------------
+
+std::optional<FourCC> parse(std::string_view word, FourCC) { return parse_fourcc(word); }
+std::optional<Modifier> parse(std::string_view word, Modifier) { return parse_modifier(word); }
+std::optional<Usage> parse(std::string_view word, Usage) { return parse_usage(word); }
+std::optional<Rights> parse(std::string_view word, Rights) { return parse_rights(word); }
+std::optional<Uuid> parse(std::string_view word, const Uuid&) { return parse_uuid(word); }
+template <std::size_t N> std::optional<BoundedText<N>> parse(std::string_view word, const BoundedText<N>&) { return word; }
+
+template <class E>
+concept CodePoint = requires(E e) { to_string(e); } && std::is_enum_v<E>;
+template <CodePoint E> std::optional<E> parse(std::string_view word, E) { return parse_code_point<E>(word); }
+/// Enums of the protocol start at 1 without gaps: the word is looked up by naming each value.
+template <class E>
+    requires(std::is_enum_v<E> && !CodePoint<E>)
+std::optional<E> parse(std::string_view word, E)
+{
+    for (int i = 1; is_valid(static_cast<E>(i)); ++i)
+        if (name(static_cast<E>(i)) == word) return static_cast<E>(i);
+    return std::nullopt;
+}
+
+template <class T>
+concept Word = requires(std::string_view word, T value) { parse(word, value); };
+template <Word T> std::string spelling(const T& v)
+{
+    if constexpr (requires { v.view(); }) return std::string(v.view());
+    else if constexpr (requires { to_string(v); }) return to_string(v);
+    else return std::string(name(v));
+}
+
+template <class T> constexpr bool is_strong = false;
+template <class Tag, class T> constexpr bool is_strong<Strong<Tag, T>> = true;
+template <class T>
+concept List = requires(T list) { list.begin(); };
+
+// --- both ways -------------------------------------------------------------------------------------
+
+template <class T> Json made(const T&);
+template <class T> void take(const char* field, const Json&, T&);
+
+/// What serialize() gives the fields of an object to.
+struct Writer {
+    Json& object;
+    template <class... Fields> void operator()(Fields&&... fields) { ((object[fields.name] = made(fields.value)), ...); }
+};
+struct Reader {
+    const Json& object;
+    template <class... Fields> void operator()(Fields&&... fields) { (read(fields.name, fields.value), ...); }
+    template <class T> void read(const char* field, T& value)
     {
-        cereal::JSONOutputArchive archive(
-            stream, cereal::JSONOutputArchive::Options(17, cereal::JSONOutputArchive::Options::IndentChar::space, 2));
-        archive(cereal::make_nvp(root, value));
+        const auto found = object.find(field);
+        if (found == object.end()) refuse(field, "missing");
+        take(field, *found, value);
     }
-    return std::move(stream).str();
+};
+
+template <class T> Json made(const T& v)
+{
+    if constexpr (std::is_integral_v<T>) return v;
+    else if constexpr (is_strong<T>) return v.value;
+    else if constexpr (Word<T>) return spelling(v);
+    else if constexpr (List<T>) {
+        Json list = Json::array();
+        for (const auto& element : v) list.push_back(made(element));
+        return list;
+    } else {
+        Json object = Json::object();
+        Writer writer{object};
+        serialize(writer, const_cast<T&>(v)); // one function for both ways; this one only reads
+        return object;
+    }
 }
 
-template <class T> Result<T> read(const char* root, std::string_view text)
+template <class T> void take_number(const char* field, const Json& json, T& v)
 {
+    if (!json.is_number_unsigned() || json.get<std::uint64_t>() > std::numeric_limits<T>::max())
+        refuse(field, fmt::format("not a whole number up to {}", std::numeric_limits<T>::max()));
+    v = json.get<T>();
+}
+
+template <class T> void take_word(const char* field, const Json& json, T& v)
+{
+    if (!json.is_string()) refuse(field, "not a text");
+    const auto& word = json.get_ref<const std::string&>();
+    const auto known = parse(word, v);
+    if (!known) refuse(field, is_printable(word) ? "\"" + word + "\" is not known here" : "a word with control characters");
+    v = *known;
+}
+
+template <class T> constexpr std::size_t most_elements = SIZE_MAX;
+template <class T, std::size_t N> constexpr std::size_t most_elements<BoundedVector<T, N>> = N;
+
+template <class T> void take_list(const char* field, const Json& json, T& v)
+{
+    if (!json.is_array() || json.size() > most_elements<T>) refuse(field, "not a list, or too long");
+    for (const Json& element : json) {
+        typename T::value_type value;
+        take(field, element, value);
+        v.push_back(std::move(value));
+    }
+}
+
+template <class T> void take(const char* field, const Json& json, T& v)
+{
+    if constexpr (std::is_same_v<T, bool>) {
+        if (!json.is_boolean()) refuse(field, "neither true nor false");
+        v = json.get<bool>();
+    } else if constexpr (std::is_integral_v<T>) take_number(field, json, v);
+    else if constexpr (is_strong<T>) take_number(field, json, v.value);
+    else if constexpr (Word<T>) take_word(field, json, v);
+    else if constexpr (List<T>) take_list(field, json, v);
+    else {
+        if (!json.is_object()) refuse(field, "not an object");
+        Reader reader{json};
+        serialize(reader, v);
+    }
+}
+
+template <class T> std::string write(const char* root, const T& value, int indent = 2)
+{
+    Json json;
+    json[root] = made(value);
+    return json.dump(indent, ' ', false, Json::error_handler_t::replace);
+}
+
+/// `what`: for the error.
+template <class T> Result<T> read(const char* root, std::string_view what, std::string_view text, std::size_t most_bytes)
+{
+    if (text.size() > most_bytes) return fail(Errc::invalid_argument, "{} has at most {} bytes", what, most_bytes);
+    const Json json = Json::parse(text, nullptr, false);
+    if (!json.is_object()) return fail(Errc::invalid_argument, "not the JSON form of {}", what);
     try {
-        std::istringstream stream{std::string(text)};
-        cereal::JSONInputArchive archive(stream);
         T value;
-        archive(cereal::make_nvp(root, value));
+        Reader{json}.read(root, value);
         return value;
-    } catch (const std::exception& e) {
-        return fail(Errc::invalid_argument, "not the JSON form of {}: {}", root, e.what());
+    } catch (const std::invalid_argument& e) {
+        return fail(Errc::invalid_argument, "not the JSON form of {}: {}", what, e.what());
     }
-}
-
-/// What rapidjson may see. It parses recursively: a deep nest would end our stack before it ends the
-/// parse; and its fractions meet undefined behaviour, so there are only whole numbers. Brackets inside
-/// strings are text, or they could hide others.
-bool is_plain(std::string_view text)
-{
-    constexpr std::string_view outside_strings = "{}[]:,\" \t\r\n0123456789truefalsn";
-    int depth = 0;
-    bool in_string = false, escaped = false, after_digit = false;
-    return std::ranges::all_of(text, [&](char c) {
-        if (in_string) {
-            in_string = escaped || c != '"';
-            escaped = !escaped && c == '\\';
-            return true;
-        }
-        in_string = c == '"';
-        depth += (c == '{' || c == '[') - (c == '}' || c == ']');
-        const bool fraction = after_digit && c >= 'a' && c <= 'z';
-        after_digit = c >= '0' && c <= '9';
-        return depth < 32 && !fraction && outside_strings.contains(c);
-    });
 }
 
 } // namespace
@@ -180,39 +168,20 @@ std::string to_json(const Snapshot& snapshot) { return write("snapshot", snapsho
 std::string to_json(const Candidates& candidates) { return write("candidates", candidates); }
 std::string to_json(const Decision& decision) { return write("decision", decision); }
 std::string to_json(const Capabilities& table) { return write("capabilities", table); }
-std::string to_json(const Proof& proof)
-{
-    std::string text = write("proof", proof);
-    std::ranges::replace(text, '\n', ' '); // in strings they are escaped
-    return text;
-}
+std::string to_json(const Proof& proof) { return write("proof", proof, -1); }
 
 Result<ImageDesc> image_desc_from_json(std::string_view text)
 {
-    if (text.size() > limits::packet_bytes || !is_plain(text))
-        return fail(Errc::invalid_argument,
-                    "an image description has at most {} bytes, 32 levels and whole numbers, and this has not",
-                    limits::packet_bytes);
-    return read<ImageDesc>("image", text);
+    return read<ImageDesc>("image", "an image description", text, limits::packet_bytes);
 }
 
 Result<Capabilities> capabilities_from_json(std::string_view text)
 {
-    if (text.size() > limits::snapshot_bytes || !is_plain(text))
-        return fail(Errc::invalid_argument,
-                    "a capability table has at most {} bytes, 32 levels and whole numbers, and this has not",
-                    limits::snapshot_bytes);
-    Capabilities table = TRY(read<Capabilities>("capabilities", text));
+    Capabilities table = TRY(read<Capabilities>("capabilities", "a capability table", text, limits::snapshot_bytes));
     make_canonical(table);
     return table;
 }
 
-Result<Proof> proof_from_json(std::string_view text)
-{
-    if (text.size() > limits::packet_bytes || !is_plain(text))
-        return fail(Errc::invalid_argument, "a proof has at most {} bytes, 32 levels and whole numbers, and this has not",
-                    limits::packet_bytes);
-    return read<Proof>("proof", text);
-}
+Result<Proof> proof_from_json(std::string_view text) { return read<Proof>("proof", "a proof", text, limits::packet_bytes); }
 
 } // namespace dmb::wire

@@ -36,7 +36,6 @@ public:
         if (one_in(10)) situation.spec.backends.add(Backend::gbm);
         for (std::uint64_t i = number(1, 4); i > 0; --i) add_offer();
         for (std::uint64_t i = number(1, 6); i > 0; --i) add_party();
-        if (one_in(3)) refuse();
         if (one_in(3)) disprove();
     }
     Situation situation;
@@ -108,15 +107,13 @@ private:
         want.no_external_only = one_in(6);
         want.is_protected = one_in(25);
     }
-    void refuse()
-    {
-        const std::uint64_t which = number(0, 3);
-        situation.refusal = [which](const Offer& o) -> BoundedText<160> { return o.allocator == which ? "crashed" : ""; };
-    }
     /// By names, so that leaving somebody out does not change what is known of the others.
     void disprove()
     {
-        situation.disproof = [seed = seed_](const Offer& o, const Party* p, FourCC format, Modifier m) -> BoundedText<160> {
+        const std::uint64_t gone = number(0, 9);
+        situation.disproof = [seed = seed_, gone](const Offer& o, const Party* p, FourCC format,
+                                                  Modifier m) -> BoundedText<160> {
+            if (!p && o.allocator == gone) return "tried: crashed";
             const std::string who(p ? p->demands.name.view() : std::string_view());
             const std::uint64_t key = (seed ^ m.value * 31 ^ format.value ^ o.allocator << 40) * 0x9e3779b97f4a7c15;
             return (key ^ std::hash<std::string>{}(who)) % 7 == 0 ? "tried: wrong pixels" : "";
@@ -193,7 +190,7 @@ bool request_takes(const Situation& s, const Row& row)
 {
     const Offer& offer = s.offers[row.way.offer];
     const DeviceInfo& device = *offer.device;
-    if (!device.problem.empty() || (s.refusal && !s.refusal(offer).empty())) return false;
+    if (!device.problem.empty()) return false;
     if (row.way.format != s.spec.format && !contains(s.alternatives, row.way.format)) return false;
     if (!s.spec.modifiers.empty() && !contains(s.spec.modifiers, row.way.modifier)) return false;
     if (!s.spec.backends.empty() && !s.spec.backends.has(device.backend)) return false;

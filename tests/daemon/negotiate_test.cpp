@@ -29,11 +29,11 @@ protected:
         for (const Backend b : {Backend::memfd, Backend::dma_heap, Backend::udmabuf}) add(b, true);
         for (const Backend b : {Backend::vulkan_opaque, Backend::vulkan, Backend::gbm}) add(b, software);
     }
-    Plan run(const Refusal& refusal = {})
+    Plan run(const Disproof& disproof = {})
     {
         std::vector<Offer> offers;
         for (std::size_t i = 0; i < devices.size(); ++i) offers.push_back({&devices[i].info, devices[i].formats, 0, i});
-        return negotiate({spec, {}, {}, offers, refusal, {}});
+        return negotiate({spec, {}, {}, offers, disproof});
     }
     std::vector<Backend> order()
     {
@@ -159,10 +159,25 @@ TEST_F(Negotiate, a_request_known_to_crash_is_not_tried_again)
 {
     add(gbm, false);
     add(memfd, true);
-    const Plan out = run([](const Offer& offer) -> BoundedText<160> { return offer.device->backend == gbm ? "crashed" : ""; });
+    const Plan out = run([](const Offer& offer, const Party*, FourCC, Modifier) -> BoundedText<160> {
+        return offer.device->backend == gbm ? "crashed" : "";
+    });
     ASSERT_EQ(out.choices.size(), 1u);
     EXPECT_EQ(out.choices[0].allocator, 1u);
     EXPECT_EQ(out.refused.at(0).reason, BoundedText<160>("crashed"));
+}
+
+TEST_F(Negotiate, a_driver_that_crashed_while_choosing_is_told_what_to_choose)
+{
+    constexpr Modifier swizzled{0x0100000000000001};
+    add(gbm, false, {swizzled, modifier_linear});
+    EXPECT_TRUE(run().choices.at(0).modifiers.empty()) << "any";
+    EXPECT_FALSE(run().choices.at(0).settled);
+    const Plan out = run([](const Offer&, const Party*, FourCC, Modifier modifier) -> BoundedText<160> {
+        return modifier == modifier_invalid ? "crashed" : "";
+    });
+    EXPECT_TRUE(out.choices.at(0).settled);
+    EXPECT_EQ(out.choices.at(0).modifiers, (BoundedVector<Modifier, limits::modifiers>{swizzled, modifier_linear}));
 }
 
 } // namespace

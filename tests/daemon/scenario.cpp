@@ -111,7 +111,7 @@ wire::Participant& Situation::strict(std::string_view name, const std::string& t
     return out;
 }
 
-Plan Situation::negotiate() const { return dmb::negotiate({spec, alternatives, parties, offers, refusal, disproof}); }
+Plan Situation::negotiate() const { return dmb::negotiate({spec, alternatives, parties, offers, disproof}); }
 
 std::vector<std::string> Situation::names(const std::vector<Who>& whos) const
 {

@@ -30,7 +30,6 @@ struct Situation {
     std::deque<std::vector<FormatSupport>> formats;
     std::vector<Offer> offers;
     std::vector<Party> parties;
-    Refusal refusal;
     Disproof disproof;
 
     Situation() { parties.reserve(limits::participants); }

@@ -121,6 +121,12 @@ Disproof disproved(Modifier modifier, std::string_view who)
         return meant && m == modifier ? "tried: wrong pixels" : "";
     };
 }
+Disproof crashed(Backend backend)
+{
+    return [=](const Offer& o, const Party* party, FourCC, Modifier) -> BoundedText<160> {
+        return !party && o.device->backend == backend ? "tried: crashed" : "";
+    };
+}
 
 // --- what happens ----------------------------------------------------------------------------------
 
@@ -407,7 +413,7 @@ const Scenario several_gpus[] = {
      [](Situation& s) {
          amd(s);
          system_memory(s);
-         s.refusal = [](const Offer& o) -> BoundedText<160> { return o.device->backend == gbm ? "it crashed with this" : ""; };
+         s.disproof = crashed(gbm);
          s.party("renderer", "intel_gen12_egl", render);
          s.party("compositor", "amd_rdna2_egl", sample);
      },
@@ -415,7 +421,7 @@ const Scenario several_gpus[] = {
     {"what crashed everywhere is nobody's fault",
      [](Situation& s) {
          amd(s);
-         s.refusal = [](const Offer&) -> BoundedText<160> { return "it crashed with this"; };
+         s.disproof = crashed(gbm);
          s.party("renderer", "amd_rdna2_egl", render);
      },
      nobody({}, {}, "")},
@@ -423,7 +429,7 @@ const Scenario several_gpus[] = {
      [](Situation& s) {
          amd(s);
          system_memory(s);
-         s.refusal = [](const Offer& o) -> BoundedText<160> { return o.device->backend == gbm ? "it crashed with this" : ""; };
+         s.disproof = crashed(gbm);
          s.party("renderer", "amd_rdna2_egl", render).minimum_rung = Rung::tiled;
      },
      nobody({"renderer"}, Demand::rung, "drop renderer's minimum rung -> XR24 LINEAR from udmabuf, rung system_dma_buf")},

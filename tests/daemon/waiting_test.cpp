@@ -84,7 +84,8 @@ TEST_F(Waiting, a_failure_becomes_a_candidate_and_the_next_choice_serves)
     ask(alice, UsageFlag::render);
     std::exchange(gpu.running, {})[0](fail(Errc::timed_out, "hung"), now);
     EXPECT_EQ(answers, std::vector{Errc{}});
-    EXPECT_EQ(seen, (std::vector<std::pair<Backend, wire::Verdict>>{{Backend::gbm, wire::Verdict::failed},
+    EXPECT_EQ(seen, (std::vector<std::pair<Backend, wire::Verdict>>{{Backend::gbm, wire::Verdict::refused},
+                                                                    {Backend::gbm, wire::Verdict::failed},
                                                                     {Backend::memfd, wire::Verdict::chosen}}));
 }
 
@@ -176,6 +177,21 @@ TEST_F(Crashing, it_is_never_asked_for_again_until_all_is_forgotten)
     ASSERT_EQ(manage_proofs(manager, wire::ProofAction::clear), Errc{});
     ASSERT_TRUE(allocate(alice, what));
     EXPECT_EQ(gpu.times_asked(tiled), 2u);
+}
+
+TEST_F(Crashing, a_driver_that_crashes_while_choosing_is_told_what_to_choose_from_then_on)
+{
+    gpu.broken.insert_or_assign(modifier_linear.value, Error{Errc::disconnected, "SIGSEGV"}); // its own choice
+    wire::Allocate what = request();
+    what.spec.usage = UsageFlag::render;
+    for (int i = 0; i < 2; ++i) {
+        const auto image = allocate(alice, what);
+        ASSERT_TRUE(image) << image.error().reason.view();
+        EXPECT_EQ(image->desc.modifier, tiled);
+    }
+    const auto left_to_it = [](const wire::AllocateSpec& spec) { return spec.modifiers.empty(); };
+    EXPECT_EQ(std::ranges::count_if(gpu.asked, left_to_it), 1);
+    EXPECT_NE(proofs.find(exporter_key(gpu.known[0], fourcc("AB24"), modifier_invalid, {64, 64})), nullptr);
 }
 
 TEST_F(Crashing, when_every_layout_crashes_the_request_fails_with_the_last_reason)

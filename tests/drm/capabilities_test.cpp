@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
 // Tables read from the drivers that are here, and whether what they claim is true: every row that system memory can
 // serve is imported.
+#include "libclient/headless/vulkan_context.hpp"
 #include "proto/image/format_table.hpp"
 #include "tests/drm/local_image.hpp"
 #include "tests/drm/matrix/egl_context.hpp"
-#include "tests/drm/matrix/vulkan_context.hpp"
 #include "tests/support/fixture.hpp"
 
 #include <cstdlib>
@@ -28,7 +28,6 @@ dmabroker_proc gbm_proc(const char* name)
     static void* const library = ::dlopen("libgbm.so.1", RTLD_NOW | RTLD_LOCAL);
     return library ? reinterpret_cast<dmabroker_proc>(::dlsym(library, name)) : nullptr;
 }
-dmabroker_proc egl_proc(const char* name) { return reinterpret_cast<dmabroker_proc>(eglGetProcAddress(name)); }
 
 /// Drivers open descriptors for good: they start before descriptors are counted.
 class DriverCapabilities : public FdTest {
@@ -39,22 +38,30 @@ protected:
         std::error_code no_folder;
         for (const auto& file : std::filesystem::directory_iterator("/usr/share/vulkan/icd.d", no_folder))
             if (file.path().filename().string().starts_with("lvp_icd")) ::setenv("VK_ICD_FILENAMES", file.path().c_str(), 0);
-        if (const auto made = matrix::make_context("")) display = *made;
-        else no_egl = made.error();
         try {
-            vulkan = std::make_unique<matrix::VulkanContext>();
+            display = std::make_unique<gpu::EglContext>(matrix::make_context(""));
+        } catch (const std::exception& e) {
+            no_egl = e.what();
+        }
+        try {
+            vulkan = std::make_unique<gpu::VulkanContext>(0);
         } catch (const std::exception& e) {
             no_vulkan = e.what();
         }
         gbm_proc("gbm_create_device");
     }
-    static void TearDownTestSuite() { vulkan.reset(); }
+    static void TearDownTestSuite()
+    {
+        vulkan.reset();
+        display.reset();
+    }
 
-    static Capabilities egl_table() { return dmabroker::egl::capabilities({display, egl_proc}); }
+    static Capabilities egl_table() { return dmabroker::egl::capabilities(display->display()); }
     static Capabilities vulkan_table()
     {
-        const dmabroker_vulkan& v = vulkan->handles();
-        return dmabroker::vulkan::capabilities({v.instance, v.physical_device, VK_NULL_HANDLE, v.get_instance_proc_addr});
+        auto handles = vulkan->device();
+        handles.device = VK_NULL_HANDLE;
+        return dmabroker::vulkan::capabilities(handles);
     }
     /// What holds for every table, whoever it is from.
     static void check(const Capabilities& caps, std::uint32_t api)
@@ -94,12 +101,12 @@ protected:
         return tried;
     }
 
-    static EGLDisplay display;
-    static std::unique_ptr<matrix::VulkanContext> vulkan;
+    static std::unique_ptr<gpu::EglContext> display;
+    static std::unique_ptr<gpu::VulkanContext> vulkan;
     static std::string no_egl, no_vulkan;
 };
-EGLDisplay DriverCapabilities::display = EGL_NO_DISPLAY;
-std::unique_ptr<matrix::VulkanContext> DriverCapabilities::vulkan;
+std::unique_ptr<gpu::EglContext> DriverCapabilities::display;
+std::unique_ptr<gpu::VulkanContext> DriverCapabilities::vulkan;
 std::string DriverCapabilities::no_egl, DriverCapabilities::no_vulkan;
 
 TEST_F(DriverCapabilities, egl_lists_formats_with_the_implicit_layout_apart)
@@ -119,7 +126,7 @@ TEST_F(DriverCapabilities, egl_imports_every_row_that_a_memfd_serves)
 {
     if (!display) GTEST_SKIP() << no_egl;
     const Capabilities caps = egl_table();
-    const dmabroker_egl egl{sizeof egl, display, egl_proc, 0};
+    const dmabroker_egl egl = display->display().native();
     const int tried = import_all(caps, [&](const dmabroker_image* image, dmabroker_error* error) {
         dmabroker_egl_images images{};
         images.struct_size = sizeof images;
@@ -147,18 +154,19 @@ TEST_F(DriverCapabilities, vulkan_imports_every_row_that_a_memfd_serves)
 {
     if (!vulkan) GTEST_SKIP() << no_vulkan;
     const Capabilities caps = vulkan_table();
+    const dmabroker_vulkan handles = vulkan->device().native();
     const int tried = import_all(caps, [&](const dmabroker_image* image, dmabroker_error* error) {
         if (dmabroker_image_get_info(image)->format == DMABROKER_FORMAT_BUFFER) {
             dmabroker_vulkan_buffer buffer{};
             buffer.struct_size = sizeof buffer;
-            const int result = dmabroker_vulkan_import_buffer(image, &vulkan->handles(), 0, 0, &buffer, error);
-            dmabroker_vulkan_release_buffer(&vulkan->handles(), &buffer);
+            const int result = dmabroker_vulkan_import_buffer(image, &handles, 0, 0, &buffer, error);
+            dmabroker_vulkan_release_buffer(&handles, &buffer);
             return result;
         }
         dmabroker_vulkan_images images{};
         images.struct_size = sizeof images;
-        const int result = dmabroker_vulkan_import(image, &vulkan->handles(), 0, 0, &images, error);
-        dmabroker_vulkan_release(&vulkan->handles(), &images);
+        const int result = dmabroker_vulkan_import(image, &handles, 0, 0, &images, error);
+        dmabroker_vulkan_release(&handles, &images);
         return result;
     });
     if (!caps.table().software) GTEST_SKIP() << "this Vulkan device is not a software one: no memfd is for it";
@@ -170,7 +178,7 @@ TEST_F(DriverCapabilities, gl_memory_objects_are_of_the_device_that_vulkan_names
     if (!display) GTEST_SKIP() << no_egl;
     std::optional<Capabilities> gl;
     try {
-        gl = dmabroker::gl::capabilities(egl_proc);
+        gl = dmabroker::gl::capabilities(display->display().get_proc);
     } catch (const dmabroker::Error& error) {
         EXPECT_EQ(error.code(), DMABROKER_IMPORT_REFUSED);
         GTEST_SKIP() << error.what();

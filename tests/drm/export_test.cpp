@@ -2,7 +2,7 @@
 // Images that a client made, with the drivers that are here and the real broker: exported and registered in one call,
 // opened by another client, and compared.
 #include "tests/drm/local_image.hpp"
-#include "tests/drm/matrix/vulkan_context.hpp"
+#include "tests/drm/matrix/vulkan_copies.hpp"
 #include "tests/drm/matrix/way.hpp"
 #include "tests/libclient/fake_broker.hpp"
 #include "tests/support/broker_process.hpp"
@@ -295,7 +295,7 @@ protected:
     {
         use_lavapipe();
         try {
-            context = std::make_unique<matrix::VulkanContext>();
+            context = std::make_unique<matrix::VulkanCopies>();
             importer = matrix::make_vulkan_way();
         } catch (const std::exception& e) {
             problem = e.what();
@@ -322,11 +322,11 @@ protected:
         return error.code;
     }
 
-    static std::unique_ptr<matrix::VulkanContext> context;
+    static std::unique_ptr<matrix::VulkanCopies> context;
     static std::unique_ptr<matrix::Way> importer;
     static std::string problem;
 };
-std::unique_ptr<matrix::VulkanContext> VulkanExport::context;
+std::unique_ptr<matrix::VulkanCopies> VulkanExport::context;
 std::unique_ptr<matrix::Way> VulkanExport::importer;
 std::string VulkanExport::problem;
 

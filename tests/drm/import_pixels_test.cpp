@@ -3,7 +3,7 @@
 // sizes, both directions. The matrix does the same across processes.
 #include "proto/image/format_table.hpp"
 #include "tests/drm/local_image.hpp"
-#include "tests/drm/matrix/vulkan_context.hpp"
+#include "tests/drm/matrix/vulkan_copies.hpp"
 #include "tests/drm/matrix/way.hpp"
 #include "tests/support/fixture.hpp"
 
@@ -106,7 +106,7 @@ TEST_F(ImportPixels, vulkan_copies_what_the_cpu_sees)
 TEST_F(ImportPixels, vulkan_is_told_how_to_convert)
 {
     if (!vulkan) GTEST_SKIP() << problem_vulkan;
-    const matrix::VulkanContext context;
+    const matrix::VulkanCopies context;
     const auto told = [&](const Colour& colour) {
         dmabroker_vulkan_images images{.struct_size = sizeof images};
         dmabroker_error error{};

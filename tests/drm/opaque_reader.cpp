@@ -3,6 +3,8 @@
 // from EXTERNAL (in GENERAL), copy each plane out.
 #include "tests/drm/opaque_reader.hpp"
 
+#include "daemon/worker/hold.hpp"
+
 namespace dmb::test {
 namespace {
 
@@ -83,7 +85,7 @@ Result<> read_plane(VulkanDevice& device, VkImage image, const ImageDesc& desc, 
         VkBufferImageCopy all{};
         all.imageSubresource = {aspect(format, plane), 0, 0, 1};
         all.imageExtent = {extent.width, extent.height, 1};
-        vkCmdCopyImageToBuffer(commands, image, VK_IMAGE_LAYOUT_GENERAL, staging.buffer.get(), 1, &all);
+        vkCmdCopyImageToBuffer(commands, image, VK_IMAGE_LAYOUT_GENERAL, staging.buffer, 1, &all);
     }));
     out.insert(out.end(), staging.data, staging.data + bytes);
     return {};
@@ -127,7 +129,7 @@ Result<std::vector<std::byte>> read_buffer(VulkanDevice& device, const ImageDesc
     TRY(device.run([&](VkCommandBuffer commands) {
         acquire(commands, device, buffer.get());
         const VkBufferCopy all{0, 0, desc.size.width};
-        vkCmdCopyBuffer(commands, buffer.get(), staging.buffer.get(), 1, &all);
+        vkCmdCopyBuffer(commands, buffer.get(), staging.buffer, 1, &all);
     }));
     return std::vector<std::byte>(staging.data, staging.data + desc.size.width);
 }
@@ -136,14 +138,10 @@ Result<std::vector<std::byte>> read_buffer(VulkanDevice& device, const ImageDesc
 
 OpaqueReader::OpaqueReader()
 {
-    auto instance = VulkanInstance::create();
-    if (!instance) return;
-    instance_.emplace(std::move(*instance));
-    const auto physical = instance_->devices();
-    if (!physical) return;
-    for (VkPhysicalDevice one : *physical) {
+    const auto count = caught([] { return gpu::VulkanContext::count(); });
+    for (unsigned i = 0; count && i < *count; ++i) {
         DeviceInfo info;
-        if (auto device = VulkanDevice::create(*instance_, one, info)) devices_.push_back(std::move(*device));
+        if (auto device = VulkanDevice::create(i, info)) devices_.push_back(std::move(*device));
     }
 }
 

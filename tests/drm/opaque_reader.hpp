@@ -5,8 +5,6 @@
 #include "proto/image/format_table.hpp"
 #include "proto/image/image_desc.hpp"
 
-#include <optional>
-
 namespace dmb::test {
 
 class OpaqueReader {
@@ -17,7 +15,6 @@ public:
 
 private:
     Result<worker::VulkanDevice*> find(const DeviceId&);
-    std::optional<worker::VulkanInstance> instance_;
     std::vector<std::unique_ptr<worker::VulkanDevice>> devices_;
 };
 

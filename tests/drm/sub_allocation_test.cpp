@@ -10,7 +10,6 @@
 #include <cstring>
 #include <dmabroker/dmabroker.hpp>
 #include <fcntl.h>
-#include <linux/dma-buf.h>
 #include <linux/udmabuf.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>

@@ -213,10 +213,6 @@ TEST(Checked, aligning_up_agrees_with_a_wider_integer)
             ASSERT_FALSE(got.overflowed());
         }
     }
-    EXPECT_EQ(divide_up(0, 7), 0u);
-    EXPECT_EQ(divide_up(7, 7), 1u);
-    EXPECT_EQ(divide_up(8, 7), 2u);
-    EXPECT_EQ(divide_up(UINT64_MAX, 2), std::uint64_t{1} << 63);
 }
 
 TEST(BoundedVector, holds_up_to_its_limit_and_compares_by_value)
@@ -291,8 +287,6 @@ TEST(Strong, ids_compare_and_hash_by_value)
 
 TEST(Log, knows_its_levels_by_word)
 {
-    EXPECT_EQ(log::parse_level("debug"), log::Level::debug);
-    EXPECT_EQ(log::parse_level("loud"), std::nullopt);
     EXPECT_TRUE(log::enabled(log::Level::error));
     EXPECT_FALSE(log::enabled(log::Level::debug));
 }

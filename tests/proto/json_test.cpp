@@ -144,7 +144,7 @@ TEST(Json, what_a_client_called_itself_cannot_break_the_text)
     snapshot.clients[0].name = "a\"b\\c\x1b[31m</script>";
     const std::string text = to_json(snapshot);
     EXPECT_EQ(text.find('\x1b'), std::string::npos);
-    EXPECT_NE(text.find("a\\\"b\\\\c\\u001B"), std::string::npos) << text;
+    EXPECT_NE(text.find("a\\\"b\\\\c\\u001b"), std::string::npos) << text;
 }
 
 TEST(Json, no_snapshot_shows_a_token) { EXPECT_EQ(to_json(test::sample_snapshot()).find("0011"), std::string::npos); }

@@ -4,6 +4,8 @@
 // show everything ask for the manager socket and make do with the ordinary one.
 #include "tools/dmabrokerctl/client.hpp"
 
+#include <nlohmann/json.hpp>
+
 namespace dmb::ctl {
 
 Result<> check(int result, const CallError& error)

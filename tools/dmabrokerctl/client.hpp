@@ -6,7 +6,7 @@
 
 #include <dmabroker/dmabroker.h>
 #include <memory>
-#include <nlohmann/json.hpp>
+#include <nlohmann/json_fwd.hpp>
 #include <string>
 
 namespace dmb::ctl {

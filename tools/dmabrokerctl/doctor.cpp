@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <fmt/core.h>
+#include <nlohmann/json.hpp>
 #include <sstream>
 
 namespace dmb::ctl {

@@ -15,6 +15,7 @@
 #include "tools/dmabrokerctl/text.hpp"
 
 #include <fmt/core.h>
+#include <nlohmann/json.hpp>
 
 namespace dmb::ctl {
 namespace {

@@ -5,6 +5,7 @@
 #include "tools/dmabrokerctl/client.hpp"
 
 #include <map>
+#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 

@@ -8,6 +8,7 @@
 #include <cstring>
 #include <exception>
 #include <fmt/core.h>
+#include <nlohmann/json.hpp>
 #include <span>
 
 namespace dmb::ctl {

@@ -20,6 +20,7 @@
 #include <fstream>
 #include <functional>
 #include <limits>
+#include <nlohmann/json.hpp>
 #include <sstream>
 
 namespace dmb::ctl {

@@ -6,6 +6,7 @@
 #include "tools/dmabrokerctl/names.hpp"
 
 #include <fmt/core.h>
+#include <nlohmann/json.hpp>
 
 namespace dmb::ctl {
 namespace {

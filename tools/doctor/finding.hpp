@@ -2,7 +2,7 @@
 // What doctor found out, one fact each; and its form between the probe and dmabrokerctl: one JSON
 // object per line.
 #pragma once
-#include <nlohmann/json.hpp>
+#include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <vector>
 
@@ -17,24 +17,8 @@ struct Finding {
     bool can_share = false;          ///< images can be shared this way
 };
 
-inline nlohmann::ordered_json to_json(const Finding& f)
-{
-    return {{"level", f.level},   {"area", f.area},     {"text", f.text},
-            {"remedy", f.remedy}, {"detail", f.detail}, {"can_share", f.can_share}};
-}
-
+nlohmann::ordered_json to_json(const Finding&);
 /// False for what is not a finding, such as a driver's own chatter on standard output.
-inline bool from_json(const std::string& line, Finding& f)
-{
-    const auto json = nlohmann::ordered_json::parse(line, nullptr, false);
-    if (!json.is_object() || !json.contains("level")) return false;
-    f = {json.value("level", ""),
-         json.value("area", ""),
-         json.value("text", ""),
-         json.value("remedy", ""),
-         json.value("detail", std::vector<std::string>{}),
-         json.value("can_share", false)};
-    return true;
-}
+bool from_json(const std::string& line, Finding&);
 
 } // namespace dmb::doctor

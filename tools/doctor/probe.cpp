@@ -7,10 +7,13 @@
 //   dmabroker-doctor-probe SOCKET egl|vulkan count        a number: how many to ask for
 #include "tools/doctor/probe.hpp"
 
+#include "proto/image/proof_pattern.hpp"
+
 #include <array>
 #include <cstdio>
 #include <cstdlib>
 #include <iostream>
+#include <nlohmann/json.hpp>
 #include <unistd.h>
 
 namespace dmb::doctor {
@@ -67,19 +70,9 @@ std::vector<Origin> origins(dmabroker::Client& client)
     return out;
 }
 
-std::vector<std::uint8_t> test_pixels()
-{
-    std::vector<std::uint8_t> out;
-    for (unsigned y = 0; y < test_size.height; ++y)
-        for (unsigned x = 0; x < test_size.width; ++x)
-            for (const unsigned value : {x * 4, y * 5, (x ^ y) * 4, 255 - x - y})
-                out.push_back(static_cast<std::uint8_t>(value));
-    return out;
-}
-
 dmabroker::Image test_image(dmabroker::Client& client, const Origin& origin, dmabroker::Usage usage)
 {
-    const std::vector<std::uint8_t> pixels = test_pixels();
+    const std::vector<std::byte> pixels = proof_contents(*find_format(fourcc("AB24")), {test_size.width, test_size.height});
     dmabroker::Allocation wanted{.size = test_size, .format = dmabroker::fourcc("AB24"), .usage = usage};
     wanted.backends = DMABROKER_BACKEND_BIT(origin.backend);
     wanted.device = origin.device;
@@ -89,11 +82,9 @@ dmabroker::Image test_image(dmabroker::Client& client, const Origin& origin, dma
 
 void compare(const std::vector<std::uint8_t>& pixels)
 {
-    const std::vector<std::uint8_t> expected = test_pixels();
-    for (std::size_t i = 0; i < expected.size(); ++i)
-        if (i >= pixels.size() || pixels[i] != expected[i])
-            throw std::runtime_error("wrong pixels from x=" + std::to_string(i / 4 % test_size.width) +
-                                     " y=" + std::to_string(i / 4 / test_size.width) + " on");
+    const auto wrong =
+        wrong_packed(*find_format(fourcc("AB24")), {test_size.width, test_size.height}, std::as_bytes(std::span(pixels)));
+    if (!wrong.empty()) throw std::runtime_error("wrong pixels: " + std::string(wrong.view()));
 }
 
 Finding try_all(dmabroker::Client& client, const std::string& area, const std::string& who, dmabroker::Usage usage,

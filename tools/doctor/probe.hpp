@@ -19,9 +19,7 @@ struct Origin {
 /// Every backend of the broker that says it works. Waits for workers that are still starting.
 std::vector<Origin> origins(dmabroker::Client&);
 
-/// A gradient in AB24 (R, G, B, A in memory) that no driver draws by accident.
-std::vector<std::uint8_t> test_pixels();
-/// A test image from there, filled by whoever can.
+/// A test image from there, in AB24 with the pattern of proofs, filled by whoever can.
 dmabroker::Image test_image(dmabroker::Client&, const Origin&, dmabroker::Usage);
 /// Throws, and says where the first wrong pixel is.
 void compare(const std::vector<std::uint8_t>& pixels);

@@ -19,9 +19,8 @@ struct Offer {
     std::size_t allocator = 0;              ///< position in the broker's list
 };
 
-/// Text when this very request is known to be hopeless there (it crashed the driver before).
-using Refusal = std::function<BoundedText<160>(const Offer&)>;
 /// Text when images of the offer were tried by that participant (null: when allocating them was) and did not work.
+/// Modifier INVALID: when the choice was left to the driver.
 using Disproof = std::function<BoundedText<160>(const Offer&, const Party*, FourCC, Modifier)>;
 
 /// What negotiate() is asked. Everything is borrowed for the call.
@@ -30,7 +29,6 @@ struct Question {
     std::span<const FourCC> alternatives; ///< to the spec's format, best first
     std::span<const Party> parties;       ///< at most limits::participants
     std::span<const Offer> offers;
-    const Refusal& refusal;
     const Disproof& disproof;
 };
 

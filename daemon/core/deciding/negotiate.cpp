@@ -30,6 +30,15 @@ bool takes_any(const Question& question)
     });
 }
 
+/// The driver's own choice among several layouts: what participants state in tables was ranked for them, and what crashed
+/// while choosing is told its choice.
+bool may_choose(const Question& question, const Layout& layout)
+{
+    if (std::ranges::any_of(question.parties, [](const Party& p) { return p.table != nullptr; })) return false;
+    if (!question.disproof) return true;
+    return question.disproof(question.offers[layout.offer], nullptr, layout.row->format, modifier_invalid).empty();
+}
+
 /// `without`: bit per Who that it does not serve.
 void add_choice(Plan& out, const Question& question, const Layout& layout, bool any, std::uint32_t without = 0)
 {
@@ -42,20 +51,13 @@ void add_choice(Plan& out, const Question& question, const Layout& layout, bool 
                                layout.offer,
                                layout.row->format,
                                {},
+                               !may_choose(question, layout),
                                exporter_usage(question, *offer.device, without)});
         found = out.choices.end() - 1;
     }
     auto& modifiers = found->modifiers;
     const bool known = std::ranges::find(modifiers, layout.row->modifier) != modifiers.end();
-    if (!any && !known && !modifiers.full()) modifiers.push_back(layout.row->modifier);
-}
-
-/// Of every offer: why this request is hopeless there, or empty.
-std::vector<Reason> refusals(const Question& question)
-{
-    std::vector<Reason> out(question.offers.size());
-    for (std::size_t i = 0; question.refusal && i < out.size(); ++i) out[i] = question.refusal(question.offers[i]);
-    return out;
+    if ((!any || found->settled) && !known && !modifiers.full()) modifiers.push_back(layout.row->modifier);
 }
 
 /// Whoever cannot be served because a trial failed is blocked. True when there is somebody. What cannot even be allocated
@@ -215,8 +217,7 @@ Reason layouts_reason(const Question& question, const Layouts& layouts, std::siz
 }
 
 /// Every offer that is no choice, with its reason.
-void judge_offers(const Question& question, const Layouts& layouts, const std::vector<Reason>& refused, bool cpu_only,
-                  Plan& out)
+void judge_offers(const Question& question, const Layouts& layouts, bool cpu_only, Plan& out)
 {
     std::vector<std::size_t> order(question.offers.size());
     std::iota(order.begin(), order.end(), std::size_t{0});
@@ -231,9 +232,7 @@ void judge_offers(const Question& question, const Layouts& layouts, const std::v
         const Demands unfit = unwanted(question.spec, *offer.device);
         const bool wanted = unfit == 0;
         Reason reason = unfit ? unwanted_reason(question.spec, first_of(unfit)) : offer.device->problem;
-        const bool passes =
-            std::ranges::any_of(layouts.all(), [&](const Layout& l) { return l.offer == i && l.blockers == 0; });
-        if (reason.empty()) reason = passes ? refused[i] : layouts_reason(question, layouts, i);
+        if (reason.empty()) reason = layouts_reason(question, layouts, i);
         out.refused.push_back(candidate(*offer.device, wire::Verdict::refused, reason.view()));
         if (wanted && !chosen) out.passed_over.push_back(out.refused.back());
     }
@@ -241,20 +240,17 @@ void judge_offers(const Question& question, const Layouts& layouts, const std::v
 
 // --- why -------------------------------------------------------------------------------------------
 
-bool is_refused(const std::vector<Reason>& refused, const Layout& layout) { return !refused[layout.offer].empty(); }
-
 /// For whom, in which format, a copy could be made: they accept the rung, only read, and alone there is a layout for them.
 class Copyable {
 public:
-    Copyable(const Question& question, const Layouts& layouts, const std::vector<Reason>& refused)
+    Copyable(const Question& question, const Layouts& layouts)
     {
         for (Who who = 1; who < layouts.who_count(); ++who) {
             const Party& party = question.parties[who - 1];
             if (party.demands.minimum_rung > Rung::blit || writes(party)) continue;
             const Demands mended = mended_by_copy(party);
             for (std::size_t i = 0; i < layouts.all().size(); ++i)
-                if (!(layouts.demands(i, who) & ~mended) && !is_refused(refused, layouts.all()[i]))
-                    parties_in(layouts.all()[i].row->format) |= 1u << who;
+                if (!(layouts.demands(i, who) & ~mended)) parties_in(layouts.all()[i].row->format) |= 1u << who;
         }
     }
     /// All who block the layout could have a copy of an image in it.
@@ -322,12 +318,11 @@ std::optional<std::size_t> nearest_layout(const Question& question, Layouts& lay
 }
 
 /// A layout that the request and all who cannot have a copy can live with, for as many as possible.
-void serve_by_copies(const Question& question, Layouts& layouts, std::span<const std::size_t> order,
-                     const std::vector<Reason>& refused, Plan& out)
+void serve_by_copies(const Question& question, Layouts& layouts, std::span<const std::size_t> order, Plan& out)
 {
     if (question.spec.minimum_rung > Rung::blit) return;
-    const Copyable copyable(question, layouts, refused);
-    const auto serves = [&](const Layout& l) { return !is_refused(refused, l) && copyable.serves(l); };
+    const Copyable copyable(question, layouts);
+    const auto serves = [&](const Layout& l) { return copyable.serves(l); };
     const auto nearest = nearest_layout(question, layouts, order, serves);
     if (!nearest) return;
     const std::uint32_t blocked = layouts.all()[*nearest].blockers;
@@ -376,22 +371,20 @@ void add_removals(const Question& question, const Layouts& layouts, std::size_t 
 
 /// The culprits are those of a layout that the request itself allows: without them there would be an image. The nearest
 /// change may be to the request.
-void blame(const Question& question, Layouts& layouts, std::span<const std::size_t> order, const std::vector<Reason>& refused,
-           Plan& out)
+void blame(const Question& question, Layouts& layouts, std::span<const std::size_t> order, Plan& out)
 {
-    const auto allowed = [&](const Layout& l) { return !(l.blockers & 1u) && !is_refused(refused, l); };
+    const auto allowed = [](const Layout& l) { return !(l.blockers & 1u); };
     const auto culpable = nearest_layout(question, layouts, order, allowed);
     for (Who who = 1; culpable && who < layouts.who_count(); ++who)
         if (layouts.all()[*culpable].blockers & 1u << who) out.culprits.push_back(who);
-    const auto nearest = nearest_layout(question, layouts, order, [&](const Layout& l) { return !is_refused(refused, l); });
+    const auto nearest = nearest_layout(question, layouts, order, [](const Layout&) { return true; });
     if (culpable) add_removals(question, layouts, *culpable, out);
     if (nearest && nearest != culpable) add_removals(question, layouts, *nearest, out);
     if (nearest) out.nearest = nearest_change(question, layouts, *nearest);
 }
 
 /// What removed the layouts that come before the first choice; on failure, all of them.
-void explain(const Question& question, const Layouts& layouts, std::span<const std::size_t> order,
-             const std::vector<Reason>& refused, Plan& out)
+void explain(const Question& question, const Layouts& layouts, std::span<const std::size_t> order, Plan& out)
 {
     for (const std::size_t i : order) {
         const Layout& layout = layouts.all()[i];
@@ -401,7 +394,6 @@ void explain(const Question& question, const Layouts& layouts, std::span<const s
     }
     for (const std::size_t i : order) {
         const Layout& layout = layouts.all()[i];
-        if (layout.blockers == 0 && is_refused(refused, layout)) continue;
         if (layout.blockers == 0 || out.removals.size() >= most_removals) break;
         add_removal(question, layouts, i, foremost(question, layouts, i), out);
     }
@@ -424,18 +416,16 @@ Plan negotiate(const Question& question)
     block_contradicting(question, layouts);
     const bool disproved = ask_proofs(question, layouts);
     const std::vector<std::size_t> order = ranked(question, layouts, cpu_only);
-    const std::vector<Reason> refused = refusals(question);
     const bool any = !disproved && takes_any(question);
     for (const std::size_t i : order)
-        if (layouts.all()[i].blockers == 0 && !is_refused(refused, layouts.all()[i]))
-            add_choice(out, question, layouts.all()[i], any);
+        if (layouts.all()[i].blockers == 0) add_choice(out, question, layouts.all()[i], any);
     if (out.choices.empty()) {
-        blame(question, layouts, order, refused, out);
-        if (!question.parties.empty()) serve_by_copies(question, layouts, order, refused, out);
+        blame(question, layouts, order, out);
+        if (!question.parties.empty()) serve_by_copies(question, layouts, order, out);
     }
     sum_up(question, out.copied, out);
-    judge_offers(question, layouts, refused, cpu_only, out);
-    if (!question.parties.empty()) explain(question, layouts, order, refused, out);
+    judge_offers(question, layouts, cpu_only, out);
+    if (!question.parties.empty()) explain(question, layouts, order, out);
     return out;
 }
 

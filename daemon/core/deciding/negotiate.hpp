@@ -13,7 +13,8 @@ struct Choice {
     FourCC format;
     /// The layouts that fit everybody, best first; empty: everybody takes any.
     BoundedVector<Modifier, limits::modifiers> modifiers;
-    Usage usage; ///< what its allocator must make it for
+    bool settled = false; ///< it must be the first of them; else its driver may choose among all
+    Usage usage;          ///< what its allocator must make it for
 };
 
 struct Plan {

@@ -28,9 +28,7 @@ wire::AllocateSpec spec_for(const Wish& wish, const Choice& choice)
     spec.colour = adapted(wish.spec.colour, wish.spec.format, choice.format);
     spec.usage = choice.usage;
     spec.modifiers = choice.modifiers;
-    // The first is what was negotiated and proven; a list is for those who leave the choice to the driver.
-    const bool settled = std::ranges::any_of(wish.parties, [](const Party& p) { return p.table != nullptr; });
-    if (settled && !spec.modifiers.empty()) spec.modifiers.resize(1);
+    if (choice.settled && !spec.modifiers.empty()) spec.modifiers.resize(1);
     return spec;
 }
 
@@ -51,6 +49,16 @@ Result<> check_answer(const wire::AllocateSpec& spec, const LayoutRules& rules, 
                     name(spec.minimum_rung));
     if (const auto broken = broken_rule(rules, desc); !broken.empty()) return fail(Errc::backend_failed, "{}", broken.view());
     return {};
+}
+
+/// What the driver was asked for; INVALID: its own choice among several.
+Modifier asked_layout(const wire::AllocateSpec& spec, std::uint8_t device, std::span<const FormatSupport> formats)
+{
+    BoundedVector<Modifier, limits::modifiers> asked = spec.modifiers;
+    for (const FormatSupport& row : formats)
+        if (spec.modifiers.empty() && row.device == device && row.format == spec.format && !asked.full())
+            asked.push_back(row.modifier);
+    return asked.size() == 1 ? asked[0] : modifier_invalid;
 }
 
 bool better_known(Errc code)
@@ -130,11 +138,10 @@ void Allocations::plan(JobPointer job, Instant now)
 
 Plan Allocations::negotiated_now(const Wish& wish) const
 {
-    const Refusal refusal = [&](const Offer& o) { return allocators_[o.allocator]->refusal(o.index, wish.spec); };
     const Disproof disproved = [&](const Offer& o, const Party* party, FourCC format, Modifier modifier) {
         return disproof(proofs_, *o.device, party, format, modifier, wish.spec.size);
     };
-    return negotiate({wish.spec, wish.alternatives, wish.parties, offers_, refusal, proofs_.empty() ? Disproof() : disproved});
+    return negotiate({wish.spec, wish.alternatives, wish.parties, offers_, proofs_.empty() ? Disproof() : disproved});
 }
 
 std::shared_ptr<const Plan> Allocations::negotiated(const Wish& wish)
@@ -229,15 +236,16 @@ void Allocations::attempted(JobPointer job, Result<Allocated> made, Instant now)
     attempt(std::move(job), now);
 }
 
-/// A layout that takes the driver down is never asked for again. Of several it is not known which one did.
+/// A layout that takes the driver down is never asked for again. Of several it is not known which one did: the driver's own
+/// choice did, and from now on it is told what to choose.
 bool Allocations::note_crash(const Job& job, Errc code)
 {
     if (code != Errc::disconnected && code != Errc::timed_out) return false;
     const Choice& choice = job.plan->choices[job.next];
     const wire::AllocateSpec spec = spec_for(job.wish, choice);
-    if (spec.modifiers.size() != 1) return false;
+    const Modifier asked = asked_layout(spec, choice.device, allocators_[choice.allocator]->formats());
     const bool crashed = code == Errc::disconnected;
-    proofs_.add({.key = exporter_key(job.device, choice.format, spec.modifiers[0], spec.size),
+    proofs_.add({.key = exporter_key(job.device, choice.format, asked, spec.size),
                  .result = crashed ? ProofResult::crashed : ProofResult::hung,
                  .reason = crashed ? "its driver crashed while allocating it" : "its driver hung while allocating it"});
     return true;

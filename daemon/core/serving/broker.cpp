@@ -159,7 +159,6 @@ void Broker::refresh(const OperationId& id, const wire::Refresh& request, Instan
 void Broker::clear_proofs(Instant now)
 {
     proofs_.clear();
-    for (Allocator* allocator : allocations_.allocators()) allocator->forgive();
     allocations_.devices_changed(now);
 }
 

@@ -88,7 +88,7 @@ BoundedText<160> Joining::misfit(const ImageRecord& image, const Party& party) c
     const FormatSupport row{0, desc.format, desc.modifier, static_cast<std::uint8_t>(desc.planes.size()), usable(desc)};
     const Offer shown{offer ? offer->device : &stranger, {&row, 1}, 0, 0};
     const wire::AllocateSpec spec{.size = desc.size, .format = desc.format};
-    return reason_for({spec, {}, {&party, 1}, {&shown, 1}, {}, {}}, {0, &row, desc.rung, 2}, 1, first_of(demands));
+    return reason_for({spec, {}, {&party, 1}, {&shown, 1}, {}}, {0, &row, desc.rung, 2}, 1, first_of(demands));
 }
 
 /// True: a trial was started and goes on with the joiner.

@@ -33,31 +33,23 @@ void State::changed(Change::What what, std::uint64_t id, std::uint64_t sub) cons
 
 // --- readers ---------------------------------------------------------------------------------------
 
-const ClientRecord* State::find(ClientId id) const
+template <class Map> static const typename Map::mapped_type* find_in(const Map& map, typename Map::key_type id)
 {
-    const auto found = clients_.find(id);
-    return found == clients_.end() ? nullptr : &found->second;
+    const auto found = map.find(id);
+    return found == map.end() ? nullptr : &found->second;
 }
 
-const ClientRecord& State::at(ClientId id) const
+template <class Map> static const typename Map::mapped_type& at_in(const Map& map, typename Map::key_type id)
 {
-    const auto found = clients_.find(id);
-    assert(found != clients_.end());
-    return found->second;
+    const auto* found = find_in(map, id);
+    assert(found);
+    return *found;
 }
 
-const ImageRecord* State::find(ImageId id) const
-{
-    const auto found = images_.find(id);
-    return found == images_.end() ? nullptr : &found->second;
-}
-
-const ImageRecord& State::at(ImageId id) const
-{
-    const auto found = images_.find(id);
-    assert(found != images_.end());
-    return found->second;
-}
+const ClientRecord* State::find(ClientId id) const { return find_in(clients_, id); }
+const ClientRecord& State::at(ClientId id) const { return at_in(clients_, id); }
+const ImageRecord* State::find(ImageId id) const { return find_in(images_, id); }
+const ImageRecord& State::at(ImageId id) const { return at_in(images_, id); }
 
 const Hold* State::find(ClientId id, HandleId handle) const
 {

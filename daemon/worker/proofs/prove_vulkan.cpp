@@ -57,12 +57,11 @@ public:
 private:
     Result<> open()
     {
-        if (instance_) return {};
-        instance_.emplace(TRY(VulkanInstance::create()));
-        const auto physical = TRY(instance_->devices());
-        for (VkPhysicalDevice one : physical) {
+        if (!devices_.empty()) return {};
+        const unsigned count = TRY(caught([] { return gpu::VulkanContext::count(); }));
+        for (unsigned i = 0; i < count; ++i) {
             DeviceInfo info;
-            if (auto device = VulkanDevice::create(*instance_, one, info)) devices_.push_back(std::move(*device));
+            if (auto device = VulkanDevice::create(i, info)) devices_.push_back(std::move(*device));
         }
         return {};
     }
@@ -102,7 +101,6 @@ private:
         return seen.result == ProofResult::works ? check_by_cpu(image, ProofPattern::inverse) : seen;
     }
 
-    std::optional<VulkanInstance> instance_; // outlives devices_
     std::vector<std::unique_ptr<VulkanDevice>> devices_;
 };
 

@@ -5,32 +5,21 @@
 #include "daemon/worker/proofs/prover.hpp"
 
 #include "daemon/worker/proofs/cpu_pixels.hpp"
+#include "proto/sync/sync_file.hpp"
 
 #include <algorithm>
-#include <cerrno>
-#include <linux/dma-buf.h>
-#include <poll.h>
-#include <sys/ioctl.h>
 
 namespace dmb::worker {
 namespace {
 
-constexpr int fence_patience_ms = 2000;
+constexpr std::uint64_t fence_patience_ns = 2'000'000'000;
 
 Result<> wait_for_fence(int dma_buf)
 {
-    dma_buf_export_sync_file request{DMA_BUF_SYNC_RW, -1};
-    if (::ioctl(dma_buf, DMA_BUF_IOCTL_EXPORT_SYNC_FILE, &request) != 0) {
-        if (errno == ENOTTY) return {}; // a kernel before 6.0
-        return fail_errno(Errc::import_failed, "DMA_BUF_IOCTL_EXPORT_SYNC_FILE", errno);
-    }
-    const UniqueFd fence = UniqueFd::adopt(request.fd);
-    pollfd wait{fence.get(), POLLIN, 0};
-    int ready;
-    do ready = ::poll(&wait, 1, fence_patience_ms);
-    while (ready < 0 && errno == EINTR);
-    if (ready > 0) return {};
-    return fail(Errc::timed_out, "the fence of what was drawn did not signal in {} ms", fence_patience_ms);
+    const auto fence = SyncFile::export_from(dma_buf, Direction::all);
+    if (fence) return fence->wait(Deadline(fence_patience_ns));
+    if (fence.error().code == Errc::unsupported) return {};
+    return std::unexpected(fence.error());
 }
 
 /// Whether the CPU can be asked what is in it: always of system memory, of a GPU's only if it was made for the CPU, because a

@@ -75,17 +75,16 @@ VulkanBackend::VulkanBackend()
 
 Result<> VulkanBackend::find_devices()
 {
-    instance_.emplace(TRY(VulkanInstance::create()));
-    const std::vector<VkPhysicalDevice> found = TRY(instance_->devices());
-    for (VkPhysicalDevice physical : found) add_device(physical);
+    const unsigned count = TRY(caught([] { return gpu::VulkanContext::count(); }));
+    for (unsigned i = 0; i < count; ++i) add_device(i);
     return {};
 }
 
-void VulkanBackend::add_device(VkPhysicalDevice physical)
+void VulkanBackend::add_device(unsigned place)
 {
     DeviceInfo info;
     info.backend = Backend::vulkan;
-    auto created = VulkanDevice::create(*instance_, physical, info);
+    auto created = VulkanDevice::create(place, info);
     if (!created) {
         info.problem = created.error().reason.view();
         add_target({}, info, {});

@@ -4,8 +4,6 @@
 #pragma once
 #include "daemon/worker/vulkan/support.hpp"
 
-#include <optional>
-
 namespace dmb::worker {
 
 class VulkanBackend : public Driver {
@@ -25,12 +23,11 @@ private:
         bool opaque = false;
     };
     Result<> find_devices();
-    void add_device(VkPhysicalDevice);
+    void add_device(unsigned place);
     void add_target(Target, const DeviceInfo&, const VulkanSupport&);
     Result<VulkanNeeds> wish_for(std::uint8_t device, const wire::AllocateSpec&) const;
     template <class Work> Result<> on_some_device(const ImageDesc&, Work work);
 
-    std::optional<VulkanInstance> instance_; // outlives devices_
     std::vector<std::unique_ptr<VulkanDevice>> devices_;
     std::vector<Target> targets_;
     wire::WorkerHello hello_;

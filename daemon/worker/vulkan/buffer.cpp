@@ -82,7 +82,7 @@ template <class Fill> Result<> upload(VulkanDevice& device, VkBuffer to, std::ui
         TRY(fill(at, piece));
         return device.run([&](VkCommandBuffer commands) {
             const VkBufferCopy region{0, at, piece.size()};
-            vkCmdCopyBuffer(commands, staging.buffer.get(), to, 1, &region);
+            vkCmdCopyBuffer(commands, staging.buffer, to, 1, &region);
         });
     });
 }
@@ -194,7 +194,7 @@ Result<> VulkanBufferImport::read(std::span<std::byte> to) const
     const auto download = [&](std::uint64_t at, const Staging& staging, std::span<std::byte> piece) -> Result<> {
         TRY(device_->run([&](VkCommandBuffer commands) {
             const VkBufferCopy region{at, 0, piece.size()};
-            vkCmdCopyBuffer(commands, buffer_.buffer(), staging.buffer.get(), 1, &region);
+            vkCmdCopyBuffer(commands, buffer_.buffer(), staging.buffer, 1, &region);
             let_host_read(commands);
         }));
         std::memcpy(to.subspan(at, piece.size()).data(), piece.data(), piece.size());

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: MIT
-// One queue, one command buffer, one fence per device: a worker does one thing at a time. Waits are
-// bounded below the broker's deadline; a device that does not answer by then is given up, and with
-// it this process.
+// A VulkanContext, as tools and tests have them, and what the worker wants to know of it. Waits are bounded below the
+// broker's deadline; a device that does not answer by then is given up, and with it this process.
 #include "daemon/worker/vulkan/device.hpp"
+
+#include "daemon/worker/hold.hpp"
 
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <cstring>
 #include <fcntl.h>
 #include <span>
 #include <sys/sysmacros.h>
@@ -20,21 +20,6 @@ constexpr std::uint64_t wait_ns = 8'000'000'000;
 
 using Extensions = std::vector<VkExtensionProperties>;
 
-Extensions extensions_of(VkPhysicalDevice physical)
-{
-    std::uint32_t count = 0;
-    vkEnumerateDeviceExtensionProperties(physical, nullptr, &count, nullptr);
-    Extensions list(count);
-    vkEnumerateDeviceExtensionProperties(physical, nullptr, &count, list.data());
-    list.resize(count);
-    return list;
-}
-
-bool has(const Extensions& list, const char* name)
-{
-    return std::ranges::any_of(list, [&](const VkExtensionProperties& e) { return std::strcmp(e.extensionName, name) == 0; });
-}
-
 constexpr std::array opaque_extensions{VK_KHR_EXTERNAL_MEMORY_FD_EXTENSION_NAME};
 constexpr std::array dma_buf_extensions{VK_KHR_EXTERNAL_MEMORY_FD_EXTENSION_NAME, VK_KHR_IMAGE_FORMAT_LIST_EXTENSION_NAME,
                                         VK_EXT_EXTERNAL_MEMORY_DMA_BUF_EXTENSION_NAME,
@@ -43,7 +28,7 @@ constexpr std::array dma_buf_extensions{VK_KHR_EXTERNAL_MEMORY_FD_EXTENSION_NAME
 /// The first that the device has not; empty: it has them all.
 std::string_view first_missing(const Extensions& have, std::span<const char* const> wanted)
 {
-    const auto missing = std::ranges::find_if(wanted, [&](const char* name) { return !has(have, name); });
+    const auto missing = std::ranges::find_if(wanted, [&](const char* name) { return !gpu::has(have, name); });
     return missing == wanted.end() ? std::string_view{} : *missing;
 }
 
@@ -65,10 +50,10 @@ void describe(VkPhysicalDevice physical, const Extensions& extensions, DeviceInf
     VkPhysicalDeviceDriverProperties driver{VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_DRIVER_PROPERTIES};
     VkPhysicalDeviceIDProperties id{VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_ID_PROPERTIES};
     VkPhysicalDeviceProperties2 properties{VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2, &id};
-    const bool has_drm = has(extensions, VK_EXT_PHYSICAL_DEVICE_DRM_EXTENSION_NAME);
+    const bool has_drm = gpu::has(extensions, VK_EXT_PHYSICAL_DEVICE_DRM_EXTENSION_NAME);
     id.pNext = &driver;
     if (has_drm) driver.pNext = &drm;
-    const bool has_pci = has(extensions, VK_EXT_PCI_BUS_INFO_EXTENSION_NAME);
+    const bool has_pci = gpu::has(extensions, VK_EXT_PCI_BUS_INFO_EXTENSION_NAME);
     pci.pNext = driver.pNext;
     if (has_pci) driver.pNext = &pci;
     vkGetPhysicalDeviceProperties2(physical, &properties);
@@ -88,33 +73,6 @@ void describe(VkPhysicalDevice physical, const Extensions& extensions, DeviceInf
 }
 
 } // namespace
-
-std::string_view result_name(VkResult result)
-{
-#define CASE(value)                                                                                                            \
-    case value: return #value
-    switch (result) {
-        CASE(VK_SUCCESS);
-        CASE(VK_NOT_READY);
-        CASE(VK_TIMEOUT);
-        CASE(VK_INCOMPLETE);
-        CASE(VK_ERROR_OUT_OF_HOST_MEMORY);
-        CASE(VK_ERROR_OUT_OF_DEVICE_MEMORY);
-        CASE(VK_ERROR_INITIALIZATION_FAILED);
-        CASE(VK_ERROR_DEVICE_LOST);
-        CASE(VK_ERROR_MEMORY_MAP_FAILED);
-        CASE(VK_ERROR_LAYER_NOT_PRESENT);
-        CASE(VK_ERROR_EXTENSION_NOT_PRESENT);
-        CASE(VK_ERROR_FEATURE_NOT_PRESENT);
-        CASE(VK_ERROR_INCOMPATIBLE_DRIVER);
-        CASE(VK_ERROR_TOO_MANY_OBJECTS);
-        CASE(VK_ERROR_FORMAT_NOT_SUPPORTED);
-        CASE(VK_ERROR_INVALID_EXTERNAL_HANDLE);
-        CASE(VK_ERROR_INVALID_DRM_FORMAT_MODIFIER_PLANE_LAYOUT_EXT);
-    default: return "an unknown VkResult";
-    }
-#undef CASE
-}
 
 void let_host_read(VkCommandBuffer commands)
 {
@@ -136,125 +94,32 @@ Result<std::uint64_t> exported_size(int fd)
 
 std::unexpected<Error> fail_vulkan(std::string_view call, VkResult result)
 {
-    return fail(Errc::backend_failed, "{}: {} ({})", call, result_name(result), static_cast<int>(result));
+    return fail(Errc::backend_failed, "{}", gpu::failure(call, result));
 }
 
-Result<VulkanInstance> VulkanInstance::create()
-{
-    VkApplicationInfo application{VK_STRUCTURE_TYPE_APPLICATION_INFO};
-    application.pApplicationName = "dmabroker-worker";
-    application.apiVersion = VK_API_VERSION_1_1;
-    VkInstanceCreateInfo create{VK_STRUCTURE_TYPE_INSTANCE_CREATE_INFO};
-    create.pApplicationInfo = &application;
-    VkInstance instance = nullptr;
-    if (const VkResult r = vkCreateInstance(&create, nullptr, &instance); r != VK_SUCCESS)
-        return fail_vulkan("vkCreateInstance", r);
-    return VulkanInstance(instance);
-}
-
-Result<std::vector<VkPhysicalDevice>> VulkanInstance::devices() const
-{
-    std::uint32_t count = 0;
-    const VkResult counted = vkEnumeratePhysicalDevices(instance_, &count, nullptr);
-    if (counted == VK_ERROR_INITIALIZATION_FAILED) return std::vector<VkPhysicalDevice>(); // the loader's word for none
-    if (counted != VK_SUCCESS) return fail_vulkan("vkEnumeratePhysicalDevices", counted);
-    std::vector<VkPhysicalDevice> list(count);
-    if (const VkResult r = vkEnumeratePhysicalDevices(instance_, &count, list.data()); r < VK_SUCCESS)
-        return fail_vulkan("vkEnumeratePhysicalDevices", r);
-    list.resize(count);
-    return list;
-}
-
-Result<std::unique_ptr<VulkanDevice>> VulkanDevice::create(const VulkanInstance& instance, VkPhysicalDevice physical,
-                                                           DeviceInfo& info)
+Result<std::unique_ptr<VulkanDevice>> VulkanDevice::create(unsigned index, DeviceInfo& info)
 {
     VkPhysicalDeviceProperties properties{};
-    vkGetPhysicalDeviceProperties(physical, &properties);
+    vkGetPhysicalDeviceProperties(gpu::VulkanContext::physical(index), &properties);
     info.name = properties.deviceName;
     if (properties.apiVersion < VK_API_VERSION_1_1)
         return fail(Errc::backend_failed, "a Vulkan 1.0 driver; sharing memory needs 1.1");
-    describe(physical, extensions_of(physical), info);
-    std::unique_ptr<VulkanDevice> device(new VulkanDevice(instance.get(), physical, info));
-    TRY(device->open());
-    return device;
+    return caught([&] { return std::make_unique<VulkanDevice>(index, info); });
 }
 
-Result<> VulkanDevice::open()
+VulkanDevice::VulkanDevice(unsigned index, DeviceInfo& info) : physical_(gpu::VulkanContext::physical(index))
 {
-    const Extensions have = extensions_of(physical_);
+    const Extensions have = gpu::extensions_of(physical_);
+    describe(physical_, have, info);
+    info_ = info;
     no_opaque_ = first_missing(have, opaque_extensions);
     no_dma_buf_ = first_missing(have, dma_buf_extensions);
-    foreign_family_ = has(have, VK_EXT_QUEUE_FAMILY_FOREIGN_EXTENSION_NAME);
-    std::vector<const char*> enabled;
-    if (no_dma_buf_.empty()) enabled.assign(dma_buf_extensions.begin(), dma_buf_extensions.end());
-    else if (no_opaque_.empty()) enabled.assign(opaque_extensions.begin(), opaque_extensions.end());
-    if (foreign_family_) enabled.push_back(VK_EXT_QUEUE_FAMILY_FOREIGN_EXTENSION_NAME);
-
-    TRY(pick_queue());
-    const float priority = 1;
-    VkDeviceQueueCreateInfo queue{VK_STRUCTURE_TYPE_DEVICE_QUEUE_CREATE_INFO};
-    queue.queueFamilyIndex = queue_family_;
-    queue.queueCount = 1;
-    queue.pQueuePriorities = &priority;
-    VkDeviceCreateInfo create{VK_STRUCTURE_TYPE_DEVICE_CREATE_INFO};
-    create.queueCreateInfoCount = 1;
-    create.pQueueCreateInfos = &queue;
-    create.enabledExtensionCount = static_cast<std::uint32_t>(enabled.size());
-    create.ppEnabledExtensionNames = enabled.data();
-    if (const VkResult r = vkCreateDevice(physical_, &create, nullptr, &device_); r != VK_SUCCESS)
-        return fail_vulkan("vkCreateDevice", r);
-    vkGetDeviceQueue(device_, queue_family_, 0, &queue_);
+    foreign_family_ = gpu::has(have, VK_EXT_QUEUE_FAMILY_FOREIGN_EXTENSION_NAME);
+    context_.emplace(index);
     vkGetPhysicalDeviceMemoryProperties(physical_, &memory_);
-    get_memory_fd_ = reinterpret_cast<PFN_vkGetMemoryFdKHR>(vkGetDeviceProcAddr(device_, "vkGetMemoryFdKHR"));
+    get_memory_fd_ = reinterpret_cast<PFN_vkGetMemoryFdKHR>(vkGetDeviceProcAddr(get(), "vkGetMemoryFdKHR"));
     get_modifier_ = reinterpret_cast<PFN_vkGetImageDrmFormatModifierPropertiesEXT>(
-        vkGetDeviceProcAddr(device_, "vkGetImageDrmFormatModifierPropertiesEXT"));
-    return make_commands();
-}
-
-/// Clearing needs graphics or compute.
-Result<> VulkanDevice::pick_queue()
-{
-    std::uint32_t count = 0;
-    vkGetPhysicalDeviceQueueFamilyProperties(physical_, &count, nullptr);
-    std::vector<VkQueueFamilyProperties> families(count);
-    vkGetPhysicalDeviceQueueFamilyProperties(physical_, &count, families.data());
-    for (const VkQueueFlags wanted : {VK_QUEUE_GRAPHICS_BIT, VK_QUEUE_COMPUTE_BIT})
-        for (queue_family_ = 0; queue_family_ < count; ++queue_family_)
-            if (families[queue_family_].queueFlags & wanted) return {};
-    return fail(Errc::backend_failed, "the device has no graphics or compute queue");
-}
-
-Result<> VulkanDevice::make_commands()
-{
-    VkCommandPoolCreateInfo pool{VK_STRUCTURE_TYPE_COMMAND_POOL_CREATE_INFO};
-    pool.queueFamilyIndex = queue_family_;
-    VkCommandPool made_pool{};
-    if (const VkResult r = vkCreateCommandPool(device_, &pool, nullptr, &made_pool); r != VK_SUCCESS)
-        return fail_vulkan("vkCreateCommandPool", r);
-    pool_ = OwnedPool(device_, made_pool);
-
-    VkCommandBufferAllocateInfo allocate{VK_STRUCTURE_TYPE_COMMAND_BUFFER_ALLOCATE_INFO};
-    allocate.commandPool = made_pool;
-    allocate.level = VK_COMMAND_BUFFER_LEVEL_PRIMARY;
-    allocate.commandBufferCount = 1;
-    if (const VkResult r = vkAllocateCommandBuffers(device_, &allocate, &commands_); r != VK_SUCCESS)
-        return fail_vulkan("vkAllocateCommandBuffers", r);
-
-    const VkFenceCreateInfo fence{VK_STRUCTURE_TYPE_FENCE_CREATE_INFO};
-    VkFence made_fence{};
-    if (const VkResult r = vkCreateFence(device_, &fence, nullptr, &made_fence); r != VK_SUCCESS)
-        return fail_vulkan("vkCreateFence", r);
-    fence_ = OwnedFence(device_, made_fence);
-    return {};
-}
-
-VulkanDevice::~VulkanDevice()
-{
-    // A lost device may still run; the process ends right after, and the kernel sorts it out.
-    if (!device_ || lost_) return;
-    fence_ = {};
-    pool_ = {};
-    vkDestroyDevice(device_, nullptr);
+        vkGetDeviceProcAddr(get(), "vkGetImageDrmFormatModifierPropertiesEXT"));
 }
 
 std::uint32_t VulkanDevice::external_family(VkExternalMemoryHandleTypeFlagBits type) const
@@ -291,86 +156,41 @@ Result<OwnedMemory> VulkanDevice::allocate_exportable(std::uint64_t size, std::u
     allocate.allocationSize = size;
     allocate.memoryTypeIndex = type;
     VkDeviceMemory memory{};
-    if (const VkResult r = vkAllocateMemory(device_, &allocate, nullptr, &memory); r != VK_SUCCESS)
+    if (const VkResult r = vkAllocateMemory(get(), &allocate, nullptr, &memory); r != VK_SUCCESS)
         return fail_vulkan("vkAllocateMemory for export", r);
-    return OwnedMemory(device_, memory);
+    return OwnedMemory(get(), memory);
 }
 
 Result<UniqueFd> VulkanDevice::export_memory(VkDeviceMemory memory, VkExternalMemoryHandleTypeFlagBits type) const
 {
-    VkMemoryGetFdInfoKHR get{VK_STRUCTURE_TYPE_MEMORY_GET_FD_INFO_KHR};
-    get.memory = memory;
-    get.handleType = type;
+    VkMemoryGetFdInfoKHR wanted{VK_STRUCTURE_TYPE_MEMORY_GET_FD_INFO_KHR};
+    wanted.memory = memory;
+    wanted.handleType = type;
     int fd = -1;
-    if (const VkResult r = get_memory_fd_(device_, &get, &fd); r != VK_SUCCESS) return fail_vulkan("vkGetMemoryFdKHR", r);
+    if (const VkResult r = get_memory_fd_(get(), &wanted, &fd); r != VK_SUCCESS) return fail_vulkan("vkGetMemoryFdKHR", r);
     return UniqueFd::adopt(fd);
 }
 
 Result<std::uint64_t> VulkanDevice::modifier_of(VkImage image) const
 {
     VkImageDrmFormatModifierPropertiesEXT properties{VK_STRUCTURE_TYPE_IMAGE_DRM_FORMAT_MODIFIER_PROPERTIES_EXT};
-    if (const VkResult r = get_modifier_(device_, image, &properties); r != VK_SUCCESS)
+    if (const VkResult r = get_modifier_(get(), image, &properties); r != VK_SUCCESS)
         return fail_vulkan("vkGetImageDrmFormatModifierPropertiesEXT", r);
     return properties.drmFormatModifier;
 }
 
 Result<Staging> VulkanDevice::make_staging(std::uint64_t size) const
 {
-    Staging staging;
-    staging.size = size;
-    VkBufferCreateInfo create{VK_STRUCTURE_TYPE_BUFFER_CREATE_INFO};
-    create.size = size;
-    create.usage = VK_BUFFER_USAGE_TRANSFER_SRC_BIT | VK_BUFFER_USAGE_TRANSFER_DST_BIT;
-    VkBuffer buffer{};
-    if (const VkResult r = vkCreateBuffer(device_, &create, nullptr, &buffer); r != VK_SUCCESS)
-        return fail_vulkan("vkCreateBuffer", r);
-    staging.buffer = OwnedBuffer(device_, buffer);
-    VkMemoryRequirements needs{};
-    vkGetBufferMemoryRequirements(device_, buffer, &needs);
-
-    VkMemoryAllocateInfo allocate{VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_INFO};
-    allocate.allocationSize = needs.size;
-    allocate.memoryTypeIndex =
-        memory_type(needs.memoryTypeBits, VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT | VK_MEMORY_PROPERTY_HOST_COHERENT_BIT);
-    VkDeviceMemory memory{};
-    if (const VkResult r = vkAllocateMemory(device_, &allocate, nullptr, &memory); r != VK_SUCCESS)
-        return fail_vulkan("vkAllocateMemory for a staging buffer", r);
-    staging.memory = OwnedMemory(device_, memory);
-    if (const VkResult r = vkBindBufferMemory(device_, buffer, memory, 0); r != VK_SUCCESS)
-        return fail_vulkan("vkBindBufferMemory", r);
-    void* data = nullptr;
-    if (const VkResult r = vkMapMemory(device_, memory, 0, VK_WHOLE_SIZE, 0, &data); r != VK_SUCCESS)
-        return fail_vulkan("vkMapMemory", r);
-    staging.data = static_cast<std::byte*>(data);
+    constexpr VkBufferUsageFlags usage = VK_BUFFER_USAGE_TRANSFER_SRC_BIT | VK_BUFFER_USAGE_TRANSFER_DST_BIT;
+    auto memory = TRY(caught([&] { return std::make_unique<gpu::HostBuffer>(*context_, size, usage); }));
+    Staging staging{.buffer = memory->buffer(), .data = reinterpret_cast<std::byte*>(memory->data()), .size = size};
+    staging.memory = std::move(memory);
     return staging;
 }
 
 Result<> VulkanDevice::run(const std::function<void(VkCommandBuffer)>& record)
 {
-    vkResetCommandPool(device_, pool_.get(), 0);
-    VkCommandBufferBeginInfo begin{VK_STRUCTURE_TYPE_COMMAND_BUFFER_BEGIN_INFO};
-    begin.flags = VK_COMMAND_BUFFER_USAGE_ONE_TIME_SUBMIT_BIT;
-    if (const VkResult r = vkBeginCommandBuffer(commands_, &begin); r != VK_SUCCESS)
-        return fail_vulkan("vkBeginCommandBuffer", r);
-    record(commands_);
-    if (const VkResult r = vkEndCommandBuffer(commands_); r != VK_SUCCESS) return fail_vulkan("vkEndCommandBuffer", r);
-    return submit_and_wait();
-}
-
-Result<> VulkanDevice::submit_and_wait()
-{
-    VkSubmitInfo submit{VK_STRUCTURE_TYPE_SUBMIT_INFO};
-    submit.commandBufferCount = 1;
-    submit.pCommandBuffers = &commands_;
-    const VkFence fence = fence_.get();
-    VkResult r = vkQueueSubmit(queue_, 1, &submit, fence);
-    lost_ |= r == VK_ERROR_DEVICE_LOST;
-    if (r != VK_SUCCESS) return fail_vulkan("vkQueueSubmit", r);
-    r = vkWaitForFences(device_, 1, &fence, VK_TRUE, wait_ns);
-    lost_ |= r != VK_SUCCESS;
-    if (r != VK_SUCCESS) return fail_vulkan("vkWaitForFences", r);
-    vkResetFences(device_, 1, &fence);
-    return {};
+    return caught([&] { context_->run(record, wait_ns); });
 }
 
 } // namespace dmb::worker

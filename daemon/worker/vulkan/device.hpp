@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: MIT
-// A Vulkan instance and one logical device per GPU, with the few calls a worker needs: support queries,
-// and command buffers that are waited for.
+// One Vulkan device with the few calls a worker needs: support queries, and command buffers that are waited for.
 #pragma once
+#include "libclient/headless/vulkan_context.hpp"
 #include "proto/base/unique_fd.hpp"
 #include "proto/inspect/snapshot.hpp"
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string_view>
 #include <vector>
 #include <vulkan/vulkan.h>
@@ -39,36 +40,15 @@ private:
 using OwnedImage = Owned<VkImage, vkDestroyImage>;
 using OwnedMemory = Owned<VkDeviceMemory, vkFreeMemory>;
 using OwnedBuffer = Owned<VkBuffer, vkDestroyBuffer>;
-using OwnedPool = Owned<VkCommandPool, vkDestroyCommandPool>;
-using OwnedFence = Owned<VkFence, vkDestroyFence>;
 using OwnedView = Owned<VkImageView, vkDestroyImageView>;
 using OwnedRenderPass = Owned<VkRenderPass, vkDestroyRenderPass>;
 using OwnedFramebuffer = Owned<VkFramebuffer, vkDestroyFramebuffer>;
 
-/// "VK_ERROR_OUT_OF_DEVICE_MEMORY", or the number of one that is not known here.
-std::string_view result_name(VkResult);
 /// Errc::backend_failed with the call and the result's name.
 std::unexpected<Error> fail_vulkan(std::string_view call, VkResult);
 
 /// Bytes of a dma-buf that a driver exported. Refuses read-only ones: other drivers crash on these.
 Result<std::uint64_t> exported_size(int fd);
-
-class VulkanInstance {
-public:
-    static Result<VulkanInstance> create();
-    VulkanInstance(VulkanInstance&& other) noexcept : instance_(std::exchange(other.instance_, nullptr)) {}
-    VulkanInstance& operator=(VulkanInstance&&) = delete;
-    ~VulkanInstance()
-    {
-        if (instance_) vkDestroyInstance(instance_, nullptr);
-    }
-    VkInstance get() const { return instance_; }
-    Result<std::vector<VkPhysicalDevice>> devices() const;
-
-private:
-    explicit VulkanInstance(VkInstance instance) : instance_(instance) {}
-    VkInstance instance_;
-};
 
 /// The most that a staging buffer needs: larger images travel in pieces.
 inline constexpr std::uint64_t staging_bytes = 32 * 1024 * 1024;
@@ -77,28 +57,30 @@ void let_host_read(VkCommandBuffer);
 
 /// Host-visible memory that stays mapped.
 struct Staging {
-    OwnedMemory memory; // destroyed after the buffer
-    OwnedBuffer buffer;
+    std::unique_ptr<gpu::HostBuffer> memory;
+    VkBuffer buffer = VK_NULL_HANDLE;
     std::byte* data = nullptr;
     std::uint64_t size = 0;
 };
 
 class VulkanDevice {
 public:
-    /// `info` is filled as far as it is known even when this fails; its backend and problem are not touched.
-    static Result<std::unique_ptr<VulkanDevice>> create(const VulkanInstance&, VkPhysicalDevice, DeviceInfo& info);
+    /// `index`: below VulkanContext::count(). `info` is filled as far as it is known even when this fails; its backend and
+    /// problem are not touched.
+    static Result<std::unique_ptr<VulkanDevice>> create(unsigned index, DeviceInfo& info);
+    /// For create(). Throws.
+    VulkanDevice(unsigned index, DeviceInfo& info);
     VulkanDevice(const VulkanDevice&) = delete;
     VulkanDevice& operator=(const VulkanDevice&) = delete;
-    ~VulkanDevice();
 
-    VkInstance instance() const { return instance_; }
-    VkDevice get() const { return device_; }
+    VkInstance instance() const { return context_->device().instance; }
+    VkDevice get() const { return context_->handle(); }
     VkPhysicalDevice physical() const { return physical_; }
     const DeviceInfo& info() const { return info_; }
     /// Empty: it has all extensions for dma-bufs with modifiers. Else what is missing.
     std::string_view no_dma_buf() const { return no_dma_buf_; }
     std::string_view no_opaque() const { return no_opaque_; }
-    std::uint32_t queue_family() const { return queue_family_; }
+    std::uint32_t queue_family() const { return context_->queue_family(); }
     /// To whom images are released and from whom they are acquired.
     std::uint32_t external_family(VkExternalMemoryHandleTypeFlagBits) const;
 
@@ -116,34 +98,18 @@ public:
     Result<Staging> make_staging(std::uint64_t size) const;
     /// Records, submits and waits. After a device loss or a wait that takes too long, lost() is true.
     Result<> run(const std::function<void(VkCommandBuffer)>& record);
-    bool lost() const { return lost_; }
+    bool lost() const { return context_->lost(); }
 
 private:
-    VulkanDevice(VkInstance instance, VkPhysicalDevice physical, const DeviceInfo& info)
-        : instance_(instance), physical_(physical), info_(info)
-    {
-    }
-    Result<> open();
-    Result<> pick_queue();
-    Result<> make_commands();
-    Result<> submit_and_wait();
-
-    VkInstance instance_;
     VkPhysicalDevice physical_;
     DeviceInfo info_;
     std::string_view no_dma_buf_;
     std::string_view no_opaque_;
     bool foreign_family_ = false;
-    std::uint32_t queue_family_ = 0;
     VkPhysicalDeviceMemoryProperties memory_{};
-    VkDevice device_ = nullptr;
-    VkQueue queue_ = nullptr;
-    OwnedPool pool_;
-    OwnedFence fence_;
-    VkCommandBuffer commands_ = nullptr;
+    std::optional<gpu::VulkanContext> context_;
     PFN_vkGetMemoryFdKHR get_memory_fd_ = nullptr;
     PFN_vkGetImageDrmFormatModifierPropertiesEXT get_modifier_ = nullptr;
-    bool lost_ = false;
 };
 
 } // namespace dmb::worker

@@ -131,8 +131,7 @@ Result<> VulkanImport::read_plane(const View& from, std::size_t plane, const Sta
         row, from.extent.height, staging.size, [&](std::uint32_t y, std::uint32_t rows, std::uint64_t bytes) -> Result<> {
             const VkBufferImageCopy region = rows_of(from.aspect, from.extent.width, y, rows);
             TRY(with({VK_IMAGE_LAYOUT_TRANSFER_SRC_OPTIMAL, VK_ACCESS_TRANSFER_READ_BIT}, [&](VkCommandBuffer commands) {
-                vkCmdCopyImageToBuffer(commands, from.image, VK_IMAGE_LAYOUT_TRANSFER_SRC_OPTIMAL, staging.buffer.get(), 1,
-                                       &region);
+                vkCmdCopyImageToBuffer(commands, from.image, VK_IMAGE_LAYOUT_TRANSFER_SRC_OPTIMAL, staging.buffer, 1, &region);
                 let_host_read(commands);
             }));
             std::memcpy(to.subspan(at, bytes).data(), staging.data, bytes);
@@ -157,8 +156,7 @@ Result<> VulkanImport::write_plane(const View& to, std::size_t plane, const Stag
             TRY(contents.read(plane, y, rows, {staging.data, bytes}));
             const VkBufferImageCopy region = rows_of(to.aspect, to.extent.width, y, rows);
             return with({VK_IMAGE_LAYOUT_TRANSFER_DST_OPTIMAL, VK_ACCESS_TRANSFER_WRITE_BIT}, [&](VkCommandBuffer commands) {
-                vkCmdCopyBufferToImage(commands, staging.buffer.get(), to.image, VK_IMAGE_LAYOUT_TRANSFER_DST_OPTIMAL, 1,
-                                       &region);
+                vkCmdCopyBufferToImage(commands, staging.buffer, to.image, VK_IMAGE_LAYOUT_TRANSFER_DST_OPTIMAL, 1, &region);
             });
         });
 }

@@ -11,6 +11,7 @@
 #include "daemon/worker/mapping.hpp"
 #include "daemon/worker/vulkan/buffer.hpp"
 #include "daemon/worker/vulkan/upload.hpp"
+#include "proto/image/proof_pattern.hpp"
 
 #include <algorithm>
 
@@ -118,17 +119,16 @@ Result<> read_back(VulkanDevice& device, const VulkanImage& image, const Staging
         VkBufferImageCopy all{};
         all.imageSubresource = {VK_IMAGE_ASPECT_COLOR_BIT, 0, 0, 1};
         all.imageExtent = {trial.width, trial.height, 1};
-        vkCmdCopyImageToBuffer(commands, image.get(), VK_IMAGE_LAYOUT_TRANSFER_SRC_OPTIMAL, to.buffer.get(), 1, &all);
+        vkCmdCopyImageToBuffer(commands, image.get(), VK_IMAGE_LAYOUT_TRANSFER_SRC_OPTIMAL, to.buffer, 1, &all);
         let_host_read(commands);
     });
 }
 
-std::byte pattern(std::size_t i) { return static_cast<std::byte>(i * 37 + i / 251); }
-
 /// The GPU paints, the CPU looks; the CPU writes, the GPU looks.
 Result<bool> cpu_and_gpu_agree(VulkanDevice& device, const VulkanImage& image, const Exported& exported)
 {
-    constexpr std::size_t row = trial.width * 4, all = row * trial.height;
+    const std::vector<std::byte> written = proof_contents(*find_format(exported.desc.format), trial);
+    const std::size_t row = trial.width * 4, all = written.size();
     const Plane& plane = exported.desc.planes[0];
     TRY(initialise(device, image, nullptr));
     TRY(paint_white(device, image));
@@ -138,13 +138,12 @@ Result<bool> cpu_and_gpu_agree(VulkanDevice& device, const VulkanImage& image, c
         for (std::size_t i = 0; i < all; ++i) {
             std::byte& at = mapping.data()[plane.offset + i / row * plane.stride + i % row];
             same &= at == std::byte{0xff};
-            at = pattern(i);
+            at = written[i];
         }
     }
     const Staging seen = TRY(device.make_staging(all));
     TRY(read_back(device, image, seen));
-    for (std::size_t i = 0; i < all; ++i) same &= seen.data[i] == pattern(i);
-    return same;
+    return same && std::ranges::equal(written, std::span(seen.data, all));
 }
 
 Result<bool> try_cpu_access(VulkanDevice& device)

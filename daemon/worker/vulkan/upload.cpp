@@ -68,7 +68,7 @@ void copy(VkCommandBuffer commands, const VulkanImage& image, const Staging& sta
     region.imageSubresource = {plane_aspect(format, piece.plane), 0, 0, 1};
     region.imageOffset = {0, static_cast<std::int32_t>(piece.first), 0};
     region.imageExtent = {plane_extent(format, piece.plane, image.plan().size).width, piece.rows, 1};
-    vkCmdCopyBufferToImage(commands, staging.buffer.get(), image.get(), VK_IMAGE_LAYOUT_TRANSFER_DST_OPTIMAL, 1, &region);
+    vkCmdCopyBufferToImage(commands, staging.buffer, image.get(), VK_IMAGE_LAYOUT_TRANSFER_DST_OPTIMAL, 1, &region);
 }
 
 Result<> upload_plane(VulkanDevice& device, const VulkanImage& image, const Staging& staging, std::size_t plane,

@@ -19,7 +19,7 @@ public:
     explicit Capabilities(dmabroker_capability_table table)
     {
         table.struct_size = sizeof table;
-        take(dmabroker_capabilities_create, &table);
+        *this = made(dmabroker_capabilities_create, &table);
     }
     static Capabilities cpu() { return made(dmabroker_cpu_capabilities); }
     /** `get_proc` finds gbm_* functions; `modifiers`: which ones to ask about besides LINEAR. */
@@ -39,9 +39,7 @@ public:
     std::string digest() const { return dmabroker_capabilities_digest(capabilities_.get()); }
     std::string to_json() const
     {
-        char* json = nullptr;
-        detail::call(dmabroker_capabilities_to_json, capabilities_.get(), &json);
-        return detail::take_text(json);
+        return detail::take_text(detail::result_of<char*>(dmabroker_capabilities_to_json, capabilities_.get()));
     }
 
     /** Makes it known to the broker as long as the client lives. The second time costs nothing. */
@@ -52,18 +50,10 @@ public:
     /** Of a C function whose last parameters are the result and the error. */
     template <class Function, class... Arguments> static Capabilities made(Function function, Arguments... arguments)
     {
-        Capabilities out(static_cast<dmabroker_capabilities*>(nullptr));
-        out.take(function, arguments...);
-        return out;
+        return Capabilities(detail::result_of<dmabroker_capabilities*>(function, arguments...));
     }
 
 private:
-    template <class Function, class... Arguments> void take(Function function, Arguments... arguments)
-    {
-        dmabroker_capabilities* capabilities = nullptr;
-        detail::call(function, arguments..., &capabilities);
-        capabilities_.reset(capabilities);
-    }
     detail::Owner<dmabroker_capabilities, dmabroker_capabilities_free> capabilities_;
 };
 

@@ -11,13 +11,7 @@
 namespace dmabroker::cuda {
 
 /** A CUDA array over an image's memory. The context it was made in must be current when it is destroyed. */
-class Array : public detail::Imported<dmabroker_get_proc, dmabroker_cuda_array, dmabroker_cuda_release> {
-public:
-    Array(const Image& image, dmabroker_get_proc get_proc, std::uint32_t flags)
-        : Imported(get_proc, dmabroker_cuda_import, image, flags)
-    {
-    }
-};
+using Array = detail::Imported<dmabroker_get_proc, dmabroker_cuda_array, dmabroker_cuda_import, dmabroker_cuda_release>;
 
 /** `flags`: 0 or DMABROKER_IMPORT_WRITE. */
 inline Array import(const Image& image, dmabroker_get_proc get_proc, std::uint32_t flags = 0)
@@ -26,13 +20,8 @@ inline Array import(const Image& image, dmabroker_get_proc get_proc, std::uint32
 }
 
 /** An address over a buffer's memory. The context it was made in must be current when it is destroyed. */
-class Buffer : public detail::Imported<dmabroker_get_proc, dmabroker_cuda_buffer, dmabroker_cuda_release_buffer> {
-public:
-    Buffer(const Image& image, dmabroker_get_proc get_proc, std::uint32_t flags)
-        : Imported(get_proc, dmabroker_cuda_import_buffer, image, flags)
-    {
-    }
-};
+using Buffer =
+    detail::Imported<dmabroker_get_proc, dmabroker_cuda_buffer, dmabroker_cuda_import_buffer, dmabroker_cuda_release_buffer>;
 
 /** `flags`: 0 or DMABROKER_IMPORT_WRITE. */
 inline Buffer import_buffer(const Image& image, dmabroker_get_proc get_proc, std::uint32_t flags = 0)

@@ -206,6 +206,13 @@ template <class Function, class... Arguments> int call(Function function, Argume
     if (result < 0) throw Error(error);
     return result;
 }
+/** The same for one that has a result before that. */
+template <class Result, class Function, class... Arguments> Result result_of(Function function, Arguments... arguments)
+{
+    Result result{};
+    call(function, arguments..., &result);
+    return result;
+}
 
 template <class T, void (*close)(T*)> struct Closer {
     void operator()(T* object) const noexcept { close(object); }
@@ -272,9 +279,7 @@ private:
         const dmabroker_image_info* info = dmabroker_image_get_info(image);
         planes_ = std::make_unique<dmabroker_plane[]>(DMABROKER_MAX_PLANES);
         std::copy_n(info->planes, DMABROKER_MAX_PLANES, planes_.get());
-        dmabroker_cpu_mapping* mapping = nullptr;
-        detail::call(dmabroker_cpu_map, image, bits(direction), &mapping);
-        mapping_.reset(mapping);
+        mapping_.reset(detail::result_of<dmabroker_cpu_mapping*>(dmabroker_cpu_map, image, bits(direction)));
     }
     detail::Owner<dmabroker_cpu_mapping, dmabroker_cpu_unmap> mapping_;
     std::unique_ptr<dmabroker_plane[]> planes_; // MappedBytes point here, wherever the Mapping is moved
@@ -306,18 +311,11 @@ public:
     /** From now; `forever`: until revoked; 0: it ends with its last holder. */
     void set_lease(Duration lease) { detail::call(dmabroker_image_set_lease, image_.get(), detail::nanoseconds(lease)); }
     /** After DMABROKER_EVENT_IMAGE_REPLACED: what replaced it. This hold stays. */
-    Image open_successor()
-    {
-        dmabroker_image* successor = nullptr;
-        detail::call(dmabroker_image_open_successor, image_.get(), &successor);
-        return Image(successor);
-    }
+    Image open_successor() { return Image(detail::result_of<dmabroker_image*>(dmabroker_image_open_successor, image_.get())); }
     /** Of a copy: copies its source once more. Returns what that took. */
     Duration refresh()
     {
-        std::uint64_t cost = 0;
-        detail::call(dmabroker_image_refresh, image_.get(), &cost);
-        return Duration(static_cast<Duration::rep>(cost));
+        return Duration(static_cast<Duration::rep>(detail::result_of<std::uint64_t>(dmabroker_image_refresh, image_.get())));
     }
     /** Throws where the CPU cannot read the layout. */
     Mapping map(Direction direction) const { return Mapping(image_.get(), direction); }
@@ -335,9 +333,7 @@ private:
 inline Image adopt(dmabroker_image_info info, const int* fds)
 {
     info.struct_size = sizeof info;
-    dmabroker_image* image = nullptr;
-    detail::call(dmabroker_image_adopt, &info, fds, &image);
-    return Image(image);
+    return Image(detail::result_of<dmabroker_image*>(dmabroker_image_adopt, &info, fds));
 }
 
 struct Event {
@@ -408,16 +404,12 @@ public:
         wanted.name = detail::text_or_null(options.name);
         wanted.timeout_ns = detail::nanoseconds(options.timeout);
         wanted.manager = options.manager;
-        dmabroker_client* client = nullptr;
-        detail::call(dmabroker_connect, &wanted, &client);
-        return Client(client);
+        return Client(detail::result_of<dmabroker_client*>(dmabroker_connect, &wanted));
     }
     /** Over a connected SEQPACKET socket, which is taken over. */
     static Client connect_fd(int socket, const std::string& name = {})
     {
-        dmabroker_client* client = nullptr;
-        detail::call(dmabroker_connect_fd, socket, detail::text_or_null(name), &client);
-        return Client(client);
+        return Client(detail::result_of<dmabroker_client*>(dmabroker_connect_fd, socket, detail::text_or_null(name)));
     }
     /** Takes over. */
     explicit Client(dmabroker_client* client) : client_(client) {}
@@ -426,9 +418,7 @@ public:
     Image allocate(const Allocation& allocation)
     {
         const detail::CAllocation wanted(allocation);
-        dmabroker_image* image = nullptr;
-        detail::call(dmabroker_allocate, client_.get(), &wanted.value, &image);
-        return Image(image);
+        return Image(detail::result_of<dmabroker_image*>(dmabroker_allocate, client_.get(), &wanted.value));
     }
     /** These only start it; next_event() tells its end with `user_data`. */
     Operation allocate_start(const Allocation& allocation, void* user_data = nullptr)
@@ -460,36 +450,29 @@ public:
     /** For a GPU state the usage: without it a reader may get a descriptor that only the CPU can use. */
     Image open(const std::string& token, Rights rights = Rights::read, Usage usage = Usage::none)
     {
-        dmabroker_image* image = nullptr;
-        detail::call(dmabroker_open, client_.get(), token.c_str(), bits(rights), bits(usage), &image);
-        return Image(image);
+        return Image(
+            detail::result_of<dmabroker_image*>(dmabroker_open, client_.get(), token.c_str(), bits(rights), bits(usage)));
     }
     /** As one who says what it can import; it may get a successor of the image, or a copy. */
     Image join(const std::string& token, Rights rights, const Participant& participant)
     {
         const dmabroker_participant wanted = detail::to_c(participant);
-        dmabroker_image* image = nullptr;
-        detail::call(dmabroker_join, client_.get(), token.c_str(), bits(rights), &wanted, &image);
-        return Image(image);
+        return Image(detail::result_of<dmabroker_image*>(dmabroker_join, client_.get(), token.c_str(), bits(rights), &wanted));
     }
     /** `fds`: info.memory_count descriptors, borrowed. */
     Image register_image(dmabroker_image_info info, const int* fds, const std::string& label = {}, Duration lease = {})
     {
         info.struct_size = sizeof info;
-        dmabroker_image* image = nullptr;
-        detail::call(dmabroker_register, client_.get(), &info, fds, detail::text_or_null(label), detail::nanoseconds(lease),
-                     &image);
-        return Image(image);
+        return Image(detail::result_of<dmabroker_image*>(dmabroker_register, client_.get(), &info, fds,
+                                                         detail::text_or_null(label), detail::nanoseconds(lease)));
     }
     /** `remote_fds`: descriptor numbers of process `pid`. */
     Image register_from_process(dmabroker_image_info info, int pid, const int* remote_fds, const std::string& label = {},
                                 Duration lease = {})
     {
         info.struct_size = sizeof info;
-        dmabroker_image* image = nullptr;
-        detail::call(dmabroker_register_from_process, client_.get(), &info, pid, remote_fds, detail::text_or_null(label),
-                     detail::nanoseconds(lease), &image);
-        return Image(image);
+        return Image(detail::result_of<dmabroker_image*>(dmabroker_register_from_process, client_.get(), &info, pid, remote_fds,
+                                                         detail::text_or_null(label), detail::nanoseconds(lease)));
     }
     void revoke_token(const std::string& token) { detail::call(dmabroker_revoke_token, client_.get(), token.c_str()); }
     void revoke_image(std::uint64_t id) { detail::call(dmabroker_revoke_image, client_.get(), id); }
@@ -501,9 +484,7 @@ public:
     /** JSON: the decision behind a request, or behind an image if that is 0. */
     std::string why(std::uint64_t request, std::uint64_t image = 0)
     {
-        char* json = nullptr;
-        detail::call(dmabroker_why, client_.get(), request, image, &json);
-        return detail::take_text(json);
+        return detail::take_text(detail::result_of<char*>(dmabroker_why, client_.get(), request, image));
     }
     /** For managers. */
     void manage_proofs(dmabroker_proof_action action)
@@ -513,9 +494,7 @@ public:
     /** JSON: what this client may see; `id` 0: everything. */
     std::string inspect(std::uint64_t id = 0)
     {
-        char* json = nullptr;
-        detail::call(dmabroker_inspect, client_.get(), id, &json);
-        return detail::take_text(json);
+        return detail::take_text(detail::result_of<char*>(dmabroker_inspect, client_.get(), id));
     }
 
     /** Readable when dispatch() or next_event() has something to do; the same as long as the client lives. Borrowed. */
@@ -544,9 +523,7 @@ private:
 
 inline std::string to_json(const dmabroker_image_info& info)
 {
-    char* json = nullptr;
-    detail::call(dmabroker_image_to_json, &info, &json);
-    return detail::take_text(json);
+    return detail::take_text(detail::result_of<char*>(dmabroker_image_to_json, &info));
 }
 inline dmabroker_image_info info_from_json(const std::string& json)
 {

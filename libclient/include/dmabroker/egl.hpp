@@ -34,12 +34,9 @@ struct Texture {
 };
 
 /** The EGLImages of one image; destroyed with it. Textures made from them stay valid. */
-class Images : public detail::Imported<dmabroker_egl, dmabroker_egl_images, dmabroker_egl_release> {
+class Images : public detail::Imported<Display, dmabroker_egl_images, dmabroker_egl_import, dmabroker_egl_release> {
 public:
-    Images(const Image& image, Display display, std::uint32_t flags)
-        : Imported(display.native(), dmabroker_egl_import, image, flags)
-    {
-    }
+    using Imported::Imported;
     Texture texture(std::uint32_t index = 0) const
     {
         Texture texture;

@@ -29,9 +29,7 @@ Image exported(Export export_image, const ExportOptions& options, Client& client
     wanted.colour = options.colour;
     wanted.label = text_or_null(options.label);
     wanted.lease_ns = nanoseconds(options.lease);
-    dmabroker_image* image = nullptr;
-    call(export_image, client.native(), arguments..., &wanted, &image);
-    return Image(image);
+    return Image(result_of<dmabroker_image*>(export_image, client.native(), arguments..., &wanted));
 }
 
 } // namespace detail

@@ -18,12 +18,9 @@ inline Capabilities capabilities(dmabroker_get_proc get_proc)
 }
 
 /** A texture over an image's memory. The context it was made in must be current when it is destroyed. */
-class Texture : public detail::Imported<dmabroker_get_proc, dmabroker_gl_texture, dmabroker_gl_release> {
+class Texture : public detail::Imported<dmabroker_get_proc, dmabroker_gl_texture, dmabroker_gl_import, dmabroker_gl_release> {
 public:
-    Texture(const Image& image, dmabroker_get_proc get_proc, std::uint32_t flags)
-        : Imported(get_proc, dmabroker_gl_import, image, flags)
-    {
-    }
+    using Imported::Imported;
     std::uint32_t name() const noexcept { return made_.texture; }
 };
 
@@ -34,12 +31,10 @@ inline Texture import(const Image& image, dmabroker_get_proc get_proc, std::uint
 }
 
 /** A buffer object over a buffer's memory. The context it was made in must be current when it is destroyed. */
-class Buffer : public detail::Imported<dmabroker_get_proc, dmabroker_gl_buffer, dmabroker_gl_release_buffer> {
+class Buffer : public detail::Imported<dmabroker_get_proc, dmabroker_gl_buffer, dmabroker_gl_import_buffer,
+                                       dmabroker_gl_release_buffer> {
 public:
-    Buffer(const Image& image, dmabroker_get_proc get_proc, std::uint32_t flags)
-        : Imported(get_proc, dmabroker_gl_import_buffer, image, flags)
-    {
-    }
+    using Imported::Imported;
     std::uint32_t name() const noexcept { return made_.buffer; }
 };
 

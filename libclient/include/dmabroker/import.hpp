@@ -10,12 +10,20 @@
 
 namespace dmabroker::detail {
 
+inline dmabroker_get_proc native_of(dmabroker_get_proc get_proc) { return get_proc; }
+template <class Api> auto native_of(const Api& api) { return api.native(); }
 inline dmabroker_get_proc handed(dmabroker_get_proc get_proc) { return get_proc; }
 template <class Context> const Context* handed(const Context& context) { return &context; }
 
 /** `Made`, with the application's API to release it with. */
-template <class Context, class Made, auto release> class Imported {
+template <class Api, class Made, auto import, auto release> class Imported {
 public:
+    /** `options`: as the C function has them. */
+    template <class... Options> Imported(const Image& image, const Api& api, Options... options) : context_(native_of(api))
+    {
+        made_.struct_size = sizeof made_;
+        call(import, image.native(), handed(context_), options..., &made_);
+    }
     Imported(Imported&& other) noexcept : context_(other.context_), made_(std::exchange(other.made_, Made{})) {}
     Imported& operator=(Imported&& other) noexcept
     {
@@ -30,13 +38,7 @@ public:
     const Made* operator->() const noexcept { return &made_; }
 
 protected:
-    template <class Import, class... Options>
-    Imported(const Context& context, Import import, const Image& image, Options... options) : context_(context)
-    {
-        made_.struct_size = sizeof made_;
-        call(import, image.native(), handed(context_), options..., &made_);
-    }
-    Context context_;
+    decltype(native_of(std::declval<const Api&>())) context_;
     Made made_{};
 };
 

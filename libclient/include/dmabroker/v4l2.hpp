@@ -26,9 +26,7 @@ inline Image export_image(Client& client, Source source, const ExportOptions& op
 /** What to tell a device that is to take the image about its colour. */
 inline dmabroker_v4l2_colour describe(const dmabroker_image_info& info)
 {
-    dmabroker_v4l2_colour colour{};
-    detail::call(dmabroker_v4l2_describe, &info, &colour);
-    return colour;
+    return detail::result_of<dmabroker_v4l2_colour>(dmabroker_v4l2_describe, &info);
 }
 
 } // namespace dmabroker::v4l2

@@ -32,12 +32,9 @@ inline Capabilities capabilities(const Device& device)
 }
 
 /** The VkImages of one image with their memory; destroyed with it. Wait for their last use first. */
-class Images : public detail::Imported<dmabroker_vulkan, dmabroker_vulkan_images, dmabroker_vulkan_release> {
+class Images : public detail::Imported<Device, dmabroker_vulkan_images, dmabroker_vulkan_import, dmabroker_vulkan_release> {
 public:
-    Images(const Image& image, const Device& device, VkImageUsageFlags usage, std::uint32_t flags)
-        : Imported(device.native(), dmabroker_vulkan_import, image, usage, flags)
-    {
-    }
+    using Imported::Imported;
     VkImage image(std::uint32_t index = 0) const noexcept { return made_.images[index]; }
 };
 
@@ -48,12 +45,10 @@ inline Images import(const Image& image, const Device& device, VkImageUsageFlags
 }
 
 /** The VkBuffer of one buffer with its memory; destroyed with it. Wait for their last use first. */
-class Buffer : public detail::Imported<dmabroker_vulkan, dmabroker_vulkan_buffer, dmabroker_vulkan_release_buffer> {
+class Buffer : public detail::Imported<Device, dmabroker_vulkan_buffer, dmabroker_vulkan_import_buffer,
+                                       dmabroker_vulkan_release_buffer> {
 public:
-    Buffer(const Image& image, const Device& device, VkBufferUsageFlags usage, std::uint32_t flags)
-        : Imported(device.native(), dmabroker_vulkan_import_buffer, image, usage, flags)
-    {
-    }
+    using Imported::Imported;
     VkBuffer buffer() const noexcept { return made_.buffer; }
 };
 

@@ -2,35 +2,23 @@
 // EGLImages and GL memory objects in one GLES context. RGB texels must come back exactly; per-plane
 // YUV is compared plane by plane and once more after the conversion that the library describes; whole
 // YUV, which only the driver converts, within 2/255.
+#include "daemon/worker/gl/pixels.hpp"
 #include "tests/drm/matrix/egl_context.hpp"
 #include "tests/drm/matrix/way.hpp"
 
 #include <dmabroker/egl.h>
 #include <dmabroker/gl.h>
 #include <GLES2/gl2ext.h>
-#include <optional>
-#include <stdexcept>
-#include <sys/stat.h>
 
 namespace dmb::matrix {
 namespace {
 
-dmabroker_proc get_proc(const char* name) { return eglGetProcAddress(name); }
-
 /// The context of this process.
-class Context {
-public:
-    explicit Context(const std::string& node)
-    {
-        const auto made = make_context(node);
-        if (!made) throw std::runtime_error(made.error());
-        egl.display = *made;
-        struct stat status;
-        if (!node.empty() && ::stat(node.c_str(), &status) == 0) egl.drm_node = status.st_rdev;
-        painter.emplace();
-    }
-    dmabroker_egl egl{.struct_size = sizeof(dmabroker_egl), .display = EGL_NO_DISPLAY, .get_proc = get_proc, .drm_node = 0};
-    std::optional<Painter> painter;
+struct Context {
+    explicit Context(const std::string& node) : context(make_context(node)) {}
+    gpu::EglContext context;
+    worker::GlPixels pixels{context.gl()};
+    dmabroker_egl egl = context.display().native();
 };
 
 class OwnedTexture {
@@ -100,7 +88,7 @@ public:
         for (std::uint32_t i = 0; i < images.images.count; ++i) {
             OwnedTexture texture;
             if (!images.texture(i, texture)) return declined(images.error);
-            planes.push_back(context_.painter->read(texture.name, texture.target, images.size(i)));
+            planes.push_back(context_.pixels.read({texture.name, texture.target}, images.size(i)));
             const Texels wanted = decode(images.format(i), expected.planes.at(i));
             const std::string wrong = difference(images.format(i), wanted, planes.back(), images.size(i));
             if (!wrong.empty()) return failed("EGL samples image " + std::to_string(i) + " " + wrong);
@@ -119,9 +107,9 @@ public:
         for (std::uint32_t i = 0; i < images.images.count; ++i) {
             OwnedTexture texture;
             if (!images.texture(i, texture)) return declined(images.error);
-            const Texels texels = decode(images.format(i), pixels.planes.at(i));
-            const std::string cannot = context_.painter->draw(texture.name, images.size(i), texels);
+            const std::string cannot = cannot_draw(context_.context.gl(), texture.name);
             if (!cannot.empty()) return {Outcome::refused, cannot};
+            context_.pixels.draw(texture.name, images.size(i), decode(images.format(i), pixels.planes.at(i)));
         }
         return passed();
     }
@@ -131,7 +119,7 @@ private:
     {
         OwnedTexture texture;
         if (!images.texture(0, texture)) return declined(images.error);
-        const Texels actual = context_.painter->read(texture.name, texture.target, expected.size);
+        const Texels actual = context_.pixels.read({texture.name, texture.target}, expected.size);
         const Colour colour = colour_of(*dmabroker_image_get_info(image));
         const std::string wrong = distance(convert(expected, colour), actual, expected.size);
         return wrong.empty() ? passed("converted by the driver") : failed("EGL " + wrong);
@@ -142,19 +130,20 @@ private:
 
 class GlTexture {
 public:
-    GlTexture(const dmabroker_image* image, std::uint32_t flags)
+    GlTexture(const dmabroker_image* image, const dmabroker_egl& egl, std::uint32_t flags) : egl_(egl)
     {
-        result_ = dmabroker_gl_import(image, get_proc, flags, &texture, &error);
+        result_ = dmabroker_gl_import(image, egl_.get_proc, flags, &texture, &error);
     }
     GlTexture(const GlTexture&) = delete;
     GlTexture& operator=(const GlTexture&) = delete;
-    ~GlTexture() { dmabroker_gl_release(get_proc, &texture); }
+    ~GlTexture() { dmabroker_gl_release(egl_.get_proc, &texture); }
     bool ok() const { return result_ == 0; }
 
     dmabroker_gl_texture texture{.struct_size = sizeof(dmabroker_gl_texture)};
     dmabroker_error error{};
 
 private:
+    const dmabroker_egl& egl_;
     int result_;
 };
 
@@ -162,9 +151,9 @@ class GlWay : public Way {
 public:
     Outcome verify(const dmabroker_image* image, const Pixels& expected) override
     {
-        const GlTexture imported(image, 0);
+        const GlTexture imported(image, context_.egl, 0);
         if (!imported.ok()) return declined(imported.error);
-        const Texels actual = context_.painter->read(imported.texture.texture, GL_TEXTURE_2D, expected.size);
+        const Texels actual = context_.pixels.read({imported.texture.texture, GL_TEXTURE_2D}, expected.size);
         const std::string wrong =
             difference(expected.format, decode(expected.format, expected.planes.at(0)), actual, expected.size);
         return wrong.empty() ? passed() : failed("GL samples " + wrong);
@@ -172,13 +161,15 @@ public:
 
     Outcome fill(const dmabroker_image* image, const Pixels& pixels) override
     {
-        const GlTexture imported(image, DMABROKER_IMPORT_WRITE);
+        const GlTexture imported(image, context_.egl, DMABROKER_IMPORT_WRITE);
         if (!imported.ok()) return declined(imported.error);
         Texels texels = decode(pixels.format, pixels.planes.at(0));
         if (imported.texture.swap_red_blue)
             for (auto& texel : texels) std::swap(texel[0], texel[2]);
-        const std::string cannot = context_.painter->draw(imported.texture.texture, pixels.size, texels);
-        return cannot.empty() ? passed() : Outcome{Outcome::refused, cannot};
+        const std::string cannot = cannot_draw(context_.context.gl(), imported.texture.texture);
+        if (!cannot.empty()) return {Outcome::refused, cannot};
+        context_.pixels.draw(imported.texture.texture, pixels.size, texels);
+        return passed();
     }
 
 private:

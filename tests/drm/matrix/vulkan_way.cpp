@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // VkImages, copied byte for byte.
-#include "tests/drm/matrix/vulkan_context.hpp"
+#include "tests/drm/matrix/vulkan_copies.hpp"
 #include "tests/drm/matrix/way.hpp"
 
 namespace dmb::matrix {
@@ -48,7 +48,7 @@ public:
     }
 
 private:
-    VulkanContext context_;
+    VulkanCopies context_;
 };
 
 } // namespace
