@@ -18,7 +18,7 @@ namespace {
 
 /// Whether the library itself can write the initial pixels once it has the image: then they need not
 /// travel through a second memory.
-bool writes_itself(const wire::AllocateSpec& spec)
+bool writes_itself(const AllocateSpec& spec)
 {
     constexpr std::uint32_t system = DMABROKER_BACKEND_BIT(DMABROKER_BACKEND_MEMFD) |
                                      DMABROKER_BACKEND_BIT(DMABROKER_BACKEND_UDMABUF) |

@@ -43,7 +43,7 @@ Result<wire::HelloReply> Connection::greet(UniqueFd socket)
         return fail(Errc::protocol_violation, "the broker knows of more requests than there can have been");
     TRY(readiness_.watch(socket_.fd()));
     serial_ = std::max(serial_ + 1, reply.last_serial);
-    resume_ = wire::has(reply.features, wire::Feature::resume) ? reply.resume : wire::ResumeKey{};
+    resume_ = wire::has(reply.features, wire::Feature::resume) ? reply.resume : ResumeKey{};
     return reply;
 }
 

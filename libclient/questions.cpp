@@ -98,7 +98,7 @@ Result<wire::Refresh> asked_refresh(const dmabroker_image& image)
 Result<wire::ManageProofs> asked_proofs(int action)
 {
     if (action == DMABROKER_PROOFS_CLEAR || action == DMABROKER_PROOFS_WARM)
-        return wire::ManageProofs{static_cast<wire::ProofAction>(action)};
+        return wire::ManageProofs{static_cast<ProofAction>(action)};
     return fail(Errc::invalid_argument, "action {}: use DMABROKER_PROOFS_CLEAR or DMABROKER_PROOFS_WARM", action);
 }
 

@@ -5,7 +5,8 @@
 #include "daemon/alloc/allocated.hpp"
 #include "daemon/alloc/helper.hpp"
 #include "proto/base/instant.hpp"
-#include "proto/wire/messages.hpp"
+#include "proto/inspect/snapshot.hpp"
+#include "proto/request/request.hpp"
 
 #include <functional>
 #include <span>
@@ -26,11 +27,11 @@ public:
     /// True while devices() is not known yet but will be.
     virtual bool starting() const { return false; }
     /// Not empty: this very request is not worth trying on that device any more.
-    virtual BoundedText<160> refusal(std::uint8_t /*device*/, const wire::AllocateSpec&) const { return {}; }
+    virtual BoundedText<160> refusal(std::uint8_t /*device*/, const AllocateSpec&) const { return {}; }
     /// All refusals end: everything is worth trying again.
     virtual void forgive() {}
     /// `contents` is duplicated, -1 for none. `done` is called exactly once. Errors as for Helper.
-    virtual void allocate(std::uint8_t device, const wire::AllocateSpec&, const LayoutRules&, int contents, Instant now,
+    virtual void allocate(std::uint8_t device, const AllocateSpec&, const LayoutRules&, int contents, Instant now,
                           Completion done) = 0;
     /// Who can look into what it allocated; null: anybody who can map it.
     virtual Helper* helper() { return nullptr; }

@@ -52,7 +52,7 @@ BackendSet SystemDmaBufAllocator::offers() const
     return set;
 }
 
-Result<Allocated> SystemDmaBufAllocator::make_image(const wire::AllocateSpec& spec, const LayoutRules& rules)
+Result<Allocated> SystemDmaBufAllocator::make_image(const AllocateSpec& spec, const LayoutRules& rules)
 {
     Allocated out;
     out.desc = TRY(linear_layout(spec.size, spec.format, rules));
@@ -70,7 +70,7 @@ Result<Allocated> SystemDmaBufAllocator::make_image(const wire::AllocateSpec& sp
     return out;
 }
 
-void SystemDmaBufAllocator::allocate(std::uint8_t, const wire::AllocateSpec& spec, const LayoutRules& rules, int, Instant now,
+void SystemDmaBufAllocator::allocate(std::uint8_t, const AllocateSpec& spec, const LayoutRules& rules, int, Instant now,
                                      Completion done)
 {
     done(make_image(spec, rules), now);

@@ -15,7 +15,7 @@ public:
     std::span<const DeviceInfo> devices() const override { return {&device_, 1}; }
     std::span<const FormatSupport> formats() const override { return formats_; }
     BackendSet offers() const override;
-    void allocate(std::uint8_t device, const wire::AllocateSpec&, const LayoutRules&, int contents, Instant now,
+    void allocate(std::uint8_t device, const AllocateSpec&, const LayoutRules&, int contents, Instant now,
                   Completion done) override;
 
 protected:
@@ -27,7 +27,7 @@ protected:
     int node() const { return node_.get(); }
 
 private:
-    Result<Allocated> make_image(const wire::AllocateSpec&, const LayoutRules&);
+    Result<Allocated> make_image(const AllocateSpec&, const LayoutRules&);
     DeviceInfo device_;
     UniqueFd node_;
     std::vector<FormatSupport> formats_;

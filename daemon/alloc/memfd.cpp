@@ -41,7 +41,7 @@ Result<MemoryKey> key_of(int fd)
     return MemoryKey{info.stx_mnt_id, info.stx_ino};
 }
 
-Result<Allocated> make_image(const wire::AllocateSpec& spec, const LayoutRules& rules)
+Result<Allocated> make_image(const AllocateSpec& spec, const LayoutRules& rules)
 {
     Allocated out;
     out.desc = TRY(linear_layout(spec.size, spec.format, rules, software_stride_alignment));
@@ -109,7 +109,7 @@ BackendSet MemfdAllocator::offers() const
     return set;
 }
 
-void MemfdAllocator::allocate(std::uint8_t, const wire::AllocateSpec& spec, const LayoutRules& rules, int, Instant now,
+void MemfdAllocator::allocate(std::uint8_t, const AllocateSpec& spec, const LayoutRules& rules, int, Instant now,
                               Completion done)
 {
     done(make_image(spec, rules), now);

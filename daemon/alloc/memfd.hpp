@@ -20,7 +20,7 @@ public:
     std::span<const DeviceInfo> devices() const override { return {&device_, 1}; }
     std::span<const FormatSupport> formats() const override { return formats_; }
     BackendSet offers() const override;
-    void allocate(std::uint8_t device, const wire::AllocateSpec&, const LayoutRules&, int contents, Instant now,
+    void allocate(std::uint8_t device, const AllocateSpec&, const LayoutRules&, int contents, Instant now,
                   Completion done) override;
 
 private:

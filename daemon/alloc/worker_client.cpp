@@ -22,7 +22,7 @@ constexpr std::uint32_t most_failed_starts = 4;
 constexpr std::uint32_t most_crashes = 2;
 constexpr std::size_t most_shapes = 256;
 
-std::uint64_t shape_of(std::uint8_t device, const wire::AllocateSpec& spec)
+std::uint64_t shape_of(std::uint8_t device, const AllocateSpec& spec)
 {
     std::uint64_t h = 0xcbf29ce484222325 + device;
     const auto mix = [&h](std::uint64_t part) { h = (h ^ part) * 0x9e3779b97f4a7c15, h ^= h >> 29; };
@@ -164,7 +164,7 @@ void WorkerClient::answered(Result<Answer> result, Instant now)
 
 // --- requests --------------------------------------------------------------------------------------
 
-BoundedText<160> WorkerClient::refusal(std::uint8_t device, const wire::AllocateSpec& spec) const
+BoundedText<160> WorkerClient::refusal(std::uint8_t device, const AllocateSpec& spec) const
 {
     const auto found = crashes_.find(shape_of(device, spec));
     return found != crashes_.end() && found->second >= most_crashes ? "this request crashed or hung its driver twice" : "";
@@ -182,20 +182,22 @@ void WorkerClient::ask(wire::WorkerRequest request, std::span<const int> fds, In
     });
 }
 
-void WorkerClient::allocate(std::uint8_t device, const wire::AllocateSpec& spec, const LayoutRules& rules, int contents,
-                            Instant now, Completion done)
+void WorkerClient::allocate(std::uint8_t device, const AllocateSpec& spec, const LayoutRules& rules, int contents, Instant now,
+                            Completion done)
 {
     const wire::WorkerAllocate request{.device = device, .spec = spec, .rules = rules, .has_contents = contents >= 0};
     ask<wire::WorkerImage, Allocated>(request, {&contents, request.fd_count()}, now, std::move(done), &WorkerClient::take);
 }
 
-void WorkerClient::prove(const wire::WorkerProve& request, std::span<const int> fds, Instant now, Done<wire::WorkerProof> done)
+void WorkerClient::prove(const Attempt& attempt, const ImageDesc& desc, std::span<const int> fds, Instant now,
+                         Done<AttemptResult> done)
 {
-    ask<wire::WorkerProof, wire::WorkerProof>(request, fds, now, std::move(done),
-                                              [](wire::WorkerProof& proof, wire::PacketFds&) -> Result<wire::WorkerProof> {
-                                                  if (!is_printable(proof.reason)) proof.reason = "?";
-                                                  return proof;
-                                              });
+    ask<wire::WorkerProof, AttemptResult>(wire::WorkerProve{attempt.api, attempt.device, attempt.usage, desc}, fds, now,
+                                          std::move(done),
+                                          [](wire::WorkerProof& proof, wire::PacketFds&) -> Result<AttemptResult> {
+                                              if (!is_printable(proof.reason)) proof.reason = "?";
+                                              return AttemptResult{proof.result, proof.reason};
+                                          });
 }
 
 /// What the driver has begun ends with its process; one that is still starting may start.
@@ -222,9 +224,10 @@ void WorkerClient::write(const ImageDesc& desc, std::span<const int> fds, Instan
     ask<wire::WorkerDone, std::uint64_t>(wire::WorkerWrite{desc}, fds, now, std::move(done), cost_of);
 }
 
-void WorkerClient::blit(const wire::WorkerBlit& request, std::span<const int> fds, Instant now, Done<std::uint64_t> done)
+void WorkerClient::blit(const ImageDesc& source, const ImageDesc& destination, std::span<const int> fds, Instant now,
+                        Done<std::uint64_t> done)
 {
-    ask<wire::WorkerDone, std::uint64_t>(request, fds, now, std::move(done), cost_of);
+    ask<wire::WorkerDone, std::uint64_t>(wire::WorkerBlit{source, destination}, fds, now, std::move(done), cost_of);
 }
 
 void WorkerClient::ask(wire::WorkerRequest request, std::span<const int> fds, Instant now, Answered done)

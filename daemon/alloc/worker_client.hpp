@@ -58,17 +58,18 @@ public:
     {
         return timing_.idle_ns == 0 && (state_ == State::down || state_ == State::hello) && failed_starts_ == 0;
     }
-    BoundedText<160> refusal(std::uint8_t device, const wire::AllocateSpec&) const override;
+    BoundedText<160> refusal(std::uint8_t device, const AllocateSpec&) const override;
     void forgive() override { crashes_.clear(); }
-    void allocate(std::uint8_t device, const wire::AllocateSpec&, const LayoutRules&, int contents, Instant now,
+    void allocate(std::uint8_t device, const AllocateSpec&, const LayoutRules&, int contents, Instant now,
                   Completion done) override;
     Helper* helper() override { return this; }
 
-    void prove(const wire::WorkerProve&, std::span<const int> fds, Instant now, Done<wire::WorkerProof> done) override;
+    void prove(const Attempt&, const ImageDesc&, std::span<const int> fds, Instant now, Done<AttemptResult> done) override;
     void abandon(Instant now) override;
     void read(const ImageDesc&, std::span<const int> fds, Instant now, Done<Pixels> done) override;
     void write(const ImageDesc&, std::span<const int> fds, Instant now, Done<std::uint64_t> done) override;
-    void blit(const wire::WorkerBlit&, std::span<const int> fds, Instant now, Done<std::uint64_t> done) override;
+    void blit(const ImageDesc& source, const ImageDesc& destination, std::span<const int> fds, Instant now,
+              Done<std::uint64_t> done) override;
 
 private:
     /// idle: no process, and none is wanted. down: between two processes. hello: a process that has not said

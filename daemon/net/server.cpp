@@ -37,10 +37,10 @@ std::uint64_t descriptor_limit()
 }
 
 /// As many as fit; the last ones matter most, because the choice is among them.
-void fill(wire::Candidates& out, std::span<const wire::Candidate> from)
+void fill(wire::Candidates& out, std::span<const Candidate> from)
 {
     out.clear();
-    for (const wire::Candidate& c : from.last(std::min(from.size(), out.max_size()))) out.push_back(c);
+    for (const Candidate& c : from.last(std::min(from.size(), out.max_size()))) out.push_back(c);
 }
 
 bool only_reads(const wire::Decoded<wire::Request>& request)
@@ -333,14 +333,14 @@ void Server::sent(Session& session, Outbox::Sent sent)
     }
 }
 
-void Server::refuse(Session& session, std::uint64_t serial, const Error& error, std::span<const wire::Candidate> candidates,
+void Server::refuse(Session& session, std::uint64_t serial, const Error& error, std::span<const Candidate> candidates,
                     RequestId request)
 {
     if (error.code == Errc::too_many_requests || error.code == Errc::protocol_violation) return violation(session, error);
     send_error(session, serial, error, candidates, request);
 }
 
-void Server::send_error(Session& session, std::uint64_t serial, const Error& error, std::span<const wire::Candidate> candidates,
+void Server::send_error(Session& session, std::uint64_t serial, const Error& error, std::span<const Candidate> candidates,
                         RequestId request)
 {
     wire::ErrorReply reply{.code = error.code, .reason = error.reason, .request = request, .candidates = {}};
@@ -424,8 +424,8 @@ void Server::describe(wire::HeldImage& out, const Held& held, bool with_fds)
     if (with_fds) reply_fds_.insert(reply_fds_.end(), held.fds.begin(), held.fds.end());
 }
 
-void Server::answer(Session& session, std::uint64_t serial, std::span<const Held> held,
-                    std::span<const wire::Candidate> candidates, RequestId request, bool with_fds)
+void Server::answer(Session& session, std::uint64_t serial, std::span<const Held> held, std::span<const Candidate> candidates,
+                    RequestId request, bool with_fds)
 {
     reply_fds_.clear();
     describe(image_reply_, held[0], with_fds);

@@ -135,6 +135,16 @@ template <class A> void serialize(A& a, ProofKey& v)
       FIELD(size_class));
 }
 template <class A> void serialize(A& a, Proof& v) { a(FIELD(key), FIELD(result), FIELD(reason), FIELD(cost_ns), FIELD(pitch)); }
+template <class A> void serialize(A& a, AllocateSpec& v)
+{
+    a(FIELD(size), FIELD(format), FIELD(modifiers), FIELD(usage), FIELD(backends), FIELD(minimum_rung), FIELD(colour),
+      FIELD(device));
+}
+template <class A> void serialize(A& a, Participant& v)
+{
+    a(FIELD(name), FIELD(capabilities), FIELD(usage), FIELD(formats), FIELD(modifiers), FIELD(minimum_rung), FIELD(rules),
+      FIELD(max_size), FIELD(no_external_only), FIELD(is_protected));
+}
 
 namespace wire {
 
@@ -148,16 +158,6 @@ template <class A> void serialize(A& a, HelloReply& v)
       FIELD(server));
 }
 template <class A> void serialize(A& a, ErrorReply& v) { a(FIELD(code), FIELD(reason), FIELD(request), FIELD(candidates)); }
-template <class A> void serialize(A& a, AllocateSpec& v)
-{
-    a(FIELD(size), FIELD(format), FIELD(modifiers), FIELD(usage), FIELD(backends), FIELD(minimum_rung), FIELD(colour),
-      FIELD(device));
-}
-template <class A> void serialize(A& a, Participant& v)
-{
-    a(FIELD(name), FIELD(capabilities), FIELD(usage), FIELD(formats), FIELD(modifiers), FIELD(minimum_rung), FIELD(rules),
-      FIELD(max_size), FIELD(no_external_only), FIELD(is_protected));
-}
 template <class A> void serialize(A& a, Allocate& v)
 {
     a(FIELD(spec), FIELD(count), FIELD(label), FIELD(lease_ns), FIELD(has_contents), FIELD(alternatives), FIELD(participants));

@@ -44,15 +44,16 @@ private:
 };
 
 struct FakeHelper : Helper {
-    void prove(const wire::WorkerProve& request, std::span<const int> fds, Instant now, Done<wire::WorkerProof> done) override
+    void prove(const Attempt& attempt, const ImageDesc& desc, std::span<const int> fds, Instant now,
+               Done<AttemptResult> done) override
     {
         struct stat memory{};
         ::fstat(fds[0], &memory);
-        proven.push_back(request);
+        proven.push_back(attempt);
         memories.push_back(memory.st_ino);
-        const auto found = proofs.find(request.desc.modifier.value);
-        Result<wire::WorkerProof> answer = wire::WorkerProof{ProofResult::works, {}};
-        if (found != proofs.end() && request.desc.kind != MemoryKind::memfd) answer = found->second;
+        const auto found = proofs.find(desc.modifier.value);
+        Result<AttemptResult> answer = AttemptResult{ProofResult::works, {}};
+        if (found != proofs.end() && desc.kind != MemoryKind::memfd) answer = found->second;
         answers.give([this, answer, now, done = std::move(done)]() mutable {
             if (std::exchange(abandoned_, false)) answer = fail(Errc::shutting_down, "abandoned");
             done(answer, now);
@@ -77,16 +78,16 @@ struct FakeHelper : Helper {
         written.push_back(desc);
         count(write_error, 4, now, std::move(done));
     }
-    void blit(const wire::WorkerBlit&, std::span<const int>, Instant now, Done<std::uint64_t> done) override
+    void blit(const ImageDesc&, const ImageDesc&, std::span<const int>, Instant now, Done<std::uint64_t> done) override
     {
         ++blits;
         count(blit_error, 2, now, std::move(done));
     }
 
-    std::map<std::uint64_t, Result<wire::WorkerProof>> proofs; ///< of the GPU's images, by modifier; all else works
+    std::map<std::uint64_t, Result<AttemptResult>> proofs; ///< of the GPU's images, by modifier; all else works
     Error read_error{Errc{}, ""}, write_error{Errc{}, ""}, blit_error{Errc{}, ""};
     Answers answers;
-    std::vector<wire::WorkerProve> proven;
+    std::vector<Attempt> proven;
     std::vector<ino_t> memories; ///< of the images in `proven`
     std::vector<ImageDesc> written;
     int reads = 0, blits = 0, times_abandoned = 0;
@@ -117,7 +118,7 @@ struct FakeGpu : Allocator {
     std::span<const DeviceInfo> devices() const override { return known; }
     std::span<const FormatSupport> formats() const override { return rows; }
     BackendSet offers() const override { return gbm; }
-    void allocate(std::uint8_t device, const wire::AllocateSpec& spec, const LayoutRules&, int contents, Instant now,
+    void allocate(std::uint8_t device, const AllocateSpec& spec, const LayoutRules&, int contents, Instant now,
                   Completion done) override
     {
         asked.push_back(spec);
@@ -135,7 +136,7 @@ struct FakeGpu : Allocator {
     std::size_t times_asked(Modifier modifier) const
     {
         return static_cast<std::size_t>(std::ranges::count_if(
-            asked, [&](const wire::AllocateSpec& s) { return !s.modifiers.empty() && s.modifiers[0] == modifier; }));
+            asked, [&](const AllocateSpec& s) { return !s.modifiers.empty() && s.modifiers[0] == modifier; }));
     }
 
     BackendSet gbm;
@@ -146,10 +147,10 @@ struct FakeGpu : Allocator {
     bool fills = true;                     ///< writes initial contents
     FakeHelper hands;
     Answers answers;
-    std::vector<wire::AllocateSpec> asked;
+    std::vector<AllocateSpec> asked;
 
 private:
-    Result<Allocated> make(std::uint8_t device, const wire::AllocateSpec& spec, Modifier modifier) const
+    Result<Allocated> make(std::uint8_t device, const AllocateSpec& spec, Modifier modifier) const
     {
         Allocated out;
         out.desc = TRY(linear_layout(spec.size, spec.format));

@@ -99,7 +99,7 @@ private:
     void add_party()
     {
         const std::string name = "p" + std::to_string(situation.parties.size());
-        wire::Participant& want = situation.party(name, one_in(5) ? nullptr : some_table(), pick(some_usages));
+        Participant& want = situation.party(name, one_in(5) ? nullptr : some_table(), pick(some_usages));
         if (one_in(5)) some_of(want.formats, some_formats);
         if (one_in(5)) some_of(want.modifiers, some_modifiers);
         if (one_in(3)) want.minimum_rung = static_cast<Rung>(number(1, 5));
@@ -175,7 +175,7 @@ bool table_takes(const Party& party, const Row& row, const DeviceInfo& device, E
 bool party_takes(const Situation& s, const Party& party, const Row& row)
 {
     const Offer& offer = s.offers[row.way.offer];
-    const wire::Participant& want = party.demands;
+    const Participant& want = party.demands;
     const bool opaque = offer.device->backend == Backend::vulkan_opaque;
     if (!want.formats.empty() && !contains(want.formats, row.way.format)) return false;
     if (!want.modifiers.empty() && !contains(want.modifiers, row.way.modifier)) return false;
@@ -265,7 +265,7 @@ std::vector<std::string> split(std::string_view text, std::string_view by)
     return out;
 }
 
-void drop(wire::Participant& want, const std::string& what)
+void drop(Participant& want, const std::string& what)
 {
     if (what == "formats") want.formats.clear();
     else if (what == "modifiers") want.modifiers.clear();
@@ -277,7 +277,7 @@ void drop(wire::Participant& want, const std::string& what)
     else ADD_FAILURE() << "a participant cannot drop its " << what;
 }
 
-void drop(wire::AllocateSpec& spec, const std::string& what)
+void drop(AllocateSpec& spec, const std::string& what)
 {
     if (what == "backends") spec.backends = {};
     else if (what == "device") spec.device = {};
@@ -431,7 +431,7 @@ TEST_F(NegotiateProperty, the_order_of_participants_does_not_matter)
             for (const Removal& r : out.removals)
                 removals.push_back(std::string(r.who.view()) + ": " + std::string(r.reason.view()));
             add(std::move(removals));
-            for (const wire::Candidate& c : out.refused) text.emplace_back(c.reason.view());
+            for (const Candidate& c : out.refused) text.emplace_back(c.reason.view());
             text.push_back(std::string(split(out.nearest.view(), " -> ").back()));
             return text;
         };
@@ -487,7 +487,7 @@ TEST_F(NegotiateProperty, every_removal_and_every_refused_offer_has_its_reason)
         const Situation& s = world.situation;
         const Plan out = s.negotiate();
         for (const Removal& r : out.removals) EXPECT_FALSE(r.reason.empty()) << r.who.view() << ' ' << name(r.demand);
-        for (const wire::Candidate& c : out.refused) EXPECT_FALSE(c.reason.empty());
+        for (const Candidate& c : out.refused) EXPECT_FALSE(c.reason.empty());
         std::set<std::size_t> chosen;
         for (const Choice& c : out.choices) chosen.insert(c.offer);
         EXPECT_EQ(chosen.size() + out.refused.size(), s.offers.size());

@@ -48,7 +48,7 @@ protected:
         return out.refused.empty() ? "" : std::string(out.refused[0].reason.view());
     }
 
-    wire::AllocateSpec spec{.size = {64, 64}, .format = format, .modifiers = {}, .usage = UsageFlag::render};
+    AllocateSpec spec{.size = {64, 64}, .format = format, .modifiers = {}, .usage = UsageFlag::render};
     std::vector<Device> devices;
 };
 

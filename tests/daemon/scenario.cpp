@@ -93,20 +93,20 @@ DeviceInfo& Situation::offer(Backend backend)
     return offer(backend, {.name = name(backend), .software = true}, std::move(rows));
 }
 
-wire::Participant& Situation::party(std::string_view name, TablePointer table, Usage usage)
+Participant& Situation::party(std::string_view name, TablePointer table, Usage usage)
 {
     parties.push_back({.demands = {.name = name, .usage = usage}, .table = std::move(table)});
     return parties.back().demands;
 }
 
-wire::Participant& Situation::party(std::string_view name, const std::string& table, Usage usage)
+Participant& Situation::party(std::string_view name, const std::string& table, Usage usage)
 {
     return party(name, table.empty() ? nullptr : recorded(table), usage);
 }
 
-wire::Participant& Situation::strict(std::string_view name, const std::string& table, Usage usage)
+Participant& Situation::strict(std::string_view name, const std::string& table, Usage usage)
 {
-    wire::Participant& out = party(name, table, usage);
+    Participant& out = party(name, table, usage);
     out.minimum_rung = Rung::system_dma_buf;
     return out;
 }

@@ -24,7 +24,7 @@ struct Abilities {
 };
 
 struct Situation {
-    wire::AllocateSpec spec{.size = {1920, 1080}, .format = fourcc("XR24")};
+    AllocateSpec spec{.size = {1920, 1080}, .format = fourcc("XR24")};
     std::vector<FourCC> alternatives;
     std::deque<DeviceInfo> devices;
     std::deque<std::vector<FormatSupport>> formats;
@@ -40,10 +40,10 @@ struct Situation {
     DeviceInfo& offer(Backend);
     DeviceInfo& offer(Backend, DeviceInfo, std::vector<FormatSupport>);
     /// A participant; without a table where `table` is empty. It accepts a copy.
-    wire::Participant& party(std::string_view name, const std::string& table, Usage);
-    wire::Participant& party(std::string_view name, TablePointer table, Usage);
+    Participant& party(std::string_view name, const std::string& table, Usage);
+    Participant& party(std::string_view name, TablePointer table, Usage);
     /// One that accepts no copy.
-    wire::Participant& strict(std::string_view name, const std::string& table, Usage);
+    Participant& strict(std::string_view name, const std::string& table, Usage);
     Plan negotiate() const;
     std::vector<std::string> names(const std::vector<Who>&) const;
 };

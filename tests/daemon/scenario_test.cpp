@@ -1212,7 +1212,7 @@ TEST_P(ScenarioTest, comes_out_as_stated)
     std::string removals;
     for (const Removal& r : out.removals) removals += std::string(r.who.view()) + ": " + std::string(r.reason.view()) + "\n";
     SCOPED_TRACE(removals);
-    for (const wire::Candidate& refused : out.refused) EXPECT_FALSE(refused.reason.empty()) << "an offer without a reason";
+    for (const Candidate& refused : out.refused) EXPECT_FALSE(refused.reason.empty()) << "an offer without a reason";
     if (expected.rules) {
         EXPECT_EQ(std::max(out.rules.stride_alignment, 1u), expected.rules->stride_alignment);
         EXPECT_EQ(std::max(out.rules.offset_alignment, 1u), expected.rules->offset_alignment);

@@ -80,7 +80,7 @@ protected:
     Instant now{second};
     FakeLink link;
     std::optional<WorkerClient> client;
-    wire::AllocateSpec spec;
+    AllocateSpec spec;
     std::vector<Errc> answers;
     int changes = 0;
 };
@@ -347,9 +347,8 @@ protected:
     void prove()
     {
         const int fd = memory.get();
-        client->prove({}, {&fd, 1}, now, [this](Result<wire::WorkerProof> proof, Instant) {
-            answers.push_back(proof ? Errc{} : proof.error().code);
-        });
+        client->prove({}, {}, {&fd, 1}, now,
+                      [this](Result<AttemptResult> proof, Instant) { answers.push_back(proof ? Errc{} : proof.error().code); });
     }
     void greet() { say(wire::WorkerHello{}, 0); }
 

@@ -94,8 +94,7 @@ template WorkerAnswer WorkerProcess::ask(const wire::WorkerRead&, std::span<cons
 template WorkerAnswer WorkerProcess::ask(const wire::WorkerWrite&, std::span<const int>);
 template WorkerAnswer WorkerProcess::ask(const wire::WorkerBlit&, std::span<const int>);
 
-WorkerAnswer WorkerProcess::allocate(std::uint8_t device, const wire::AllocateSpec& spec, int contents,
-                                     const LayoutRules& rules)
+WorkerAnswer WorkerProcess::allocate(std::uint8_t device, const AllocateSpec& spec, int contents, const LayoutRules& rules)
 {
     const bool has_contents = contents >= 0;
     return ask(wire::WorkerAllocate{device, spec, rules, has_contents}, {&contents, has_contents ? 1u : 0u});

@@ -33,8 +33,7 @@ public:
     /// Waits for it on the first call.
     const wire::WorkerHello& hello();
     /// Throws when the worker went away or sent nonsense.
-    WorkerAnswer allocate(std::uint8_t device, const wire::AllocateSpec& spec, int contents = -1,
-                          const LayoutRules& rules = {});
+    WorkerAnswer allocate(std::uint8_t device, const AllocateSpec& spec, int contents = -1, const LayoutRules& rules = {});
     /// Any request; `fds` are borrowed.
     template <class Message> WorkerAnswer ask(const Message& request, std::span<const int> fds);
     /// Any bytes at all.

@@ -19,7 +19,7 @@
 namespace dmb::test {
 namespace {
 
-using wire::AllocateSpec;
+using AllocateSpec;
 
 Bytes read_mapped(const ImageDesc& desc, const wire::PacketFds& fds)
 {

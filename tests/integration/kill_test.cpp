@@ -134,7 +134,7 @@ void one_round(RawClient& client, Fate& fate, Random& random, const Token& token
     make_canonical(table);
     const Digest digest = *wire::digest_of(table);
     converse<wire::CapabilitiesReply>(client, fate, make_definition(table, digest));
-    const wire::Participant self{.name = "self", .capabilities = digest, .usage = UsageFlag::cpu_read};
+    const Participant self{.name = "self", .capabilities = digest, .usage = UsageFlag::cpu_read};
     const auto joined = converse<wire::ImageReply>(client, fate, wire::Join{token, Right::read, self});
     converse<wire::WhyReply>(client, fate, wire::Why{});
     if (joined.handle != HandleId{} && random() % 2) client.say(wire::Release{joined.handle});

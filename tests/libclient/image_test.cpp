@@ -333,7 +333,7 @@ TEST_F(ImageTest, the_explanation_lists_what_became_of_each_candidate)
         peer.greet();
         peer.expect<wire::Allocate>();
         wire::ErrorReply error{Errc::no_backend, "nothing serves it", {}};
-        error.candidates.push_back({Backend::gbm, "/dev/dri/card0", wire::Verdict::failed, "the driver said no"});
+        error.candidates.push_back({Backend::gbm, "/dev/dri/card0", Verdict::failed, "the driver said no"});
         peer.reply(error);
     });
     auto client = broker.connect();

@@ -86,7 +86,7 @@ TEST_F(OperationTest, joining_registering_refreshing_and_warming_can_be_started)
         peer.reply(registered);
         EXPECT_EQ(peer.expect<wire::Refresh>().handle, HandleId{1});
         peer.reply(wire::Refreshed{1234});
-        EXPECT_EQ(peer.expect<wire::ManageProofs>().action, wire::ProofAction::warm);
+        EXPECT_EQ(peer.expect<wire::ManageProofs>().action, ProofAction::warm);
         peer.reply(wire::ErrorReply{Errc::denied, "use the manager socket", {}});
     });
     Client client = broker.connect();
@@ -125,7 +125,7 @@ TEST_F(OperationTest, an_explanation_is_that_of_the_completion_that_was_read_las
         peer.greet();
         const std::uint64_t first = serial_of<wire::Allocate>(peer), second = serial_of<wire::Allocate>(peer);
         wire::ErrorReply error{Errc::no_backend, "nothing serves it", RequestId{3}, {}};
-        error.candidates.push_back({Backend::gbm, "the second", wire::Verdict::failed, "no"});
+        error.candidates.push_back({Backend::gbm, "the second", Verdict::failed, "no"});
         peer.send(error, second);
         error.request = RequestId{2};
         error.candidates[0].device = "the first";

@@ -25,9 +25,9 @@ protected:
         do EXPECT_TRUE(readable(client, 10'000));
         while (code_of([&] { client.dispatch(); }) != DMABROKER_DISCONNECTED);
     }
-    static wire::ResumeKey key(std::uint8_t byte)
+    static ResumeKey key(std::uint8_t byte)
     {
-        wire::ResumeKey out;
+        ResumeKey out;
         out.fill(byte);
         return out;
     }

@@ -62,14 +62,14 @@ inline ImageDesc sample_opaque_desc()
 
 inline wire::Candidates sample_candidates()
 {
-    return {{Backend::gbm, "/dev/dri/renderD128", wire::Verdict::refused, "format NV12 is not among those it proved"},
-            {Backend::udmabuf, "", wire::Verdict::failed, "create: Cannot allocate memory"},
-            {Backend::memfd, "", wire::Verdict::chosen, "works everywhere"}};
+    return {{Backend::gbm, "/dev/dri/renderD128", Verdict::refused, "format NV12 is not among those it proved"},
+            {Backend::udmabuf, "", Verdict::failed, "create: Cannot allocate memory"},
+            {Backend::memfd, "", Verdict::chosen, "works everywhere"}};
 }
 
-inline wire::AllocateSpec sample_spec()
+inline AllocateSpec sample_spec()
 {
-    wire::AllocateSpec spec;
+    AllocateSpec spec;
     spec.size = {1920, 1080};
     spec.format = fourcc("XR24");
     spec.modifiers = {modifier_linear, {0x0100'0000'0000'0002}};
@@ -120,9 +120,9 @@ inline Capabilities sample_capabilities()
          {MemoryKind::dma_buf, fourcc("XR24"), {0x0200'0000'0000'0901}, 1, false, UsageFlag::sample | UsageFlag::render, {}}}};
 }
 
-inline wire::ResumeKey sample_key()
+inline ResumeKey sample_key()
 {
-    wire::ResumeKey key;
+    ResumeKey key;
     for (std::size_t i = 0; i < key.size(); ++i) key[i] = static_cast<std::uint8_t>(0xc0 + i);
     return key;
 }
@@ -134,7 +134,7 @@ inline Digest sample_digest()
     return digest;
 }
 
-inline wire::Participant sample_participant()
+inline Participant sample_participant()
 {
     return {"encoder",
             sample_digest(),
@@ -229,7 +229,7 @@ template <class Visit> void for_each_sample(Visit visit)
 {
     using namespace wire;
     visit("hello", Hello{magic, 1, 1, known_features, sample_key(), "painter"});
-    visit("allocate", Allocate{sample_spec(), 3, "wall", 600'000'000'000, true, {fourcc("AR24")}, {sample_participant()}});
+    visit("allocate", Allocate{{sample_spec(), 3, "wall", 600'000'000'000, {fourcc("AR24")}, {sample_participant()}}, true});
     visit("open", Open{sample_token(), Right::read | Right::write, UsageFlag::sample});
     visit("register", Register{sample_desc(), "camera", forever});
     visit("mint_token", MintToken{{3}, Right::read, true, true, 60'000'000'000});

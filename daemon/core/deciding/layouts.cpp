@@ -97,7 +97,7 @@ Usage needed_of_exporter(const Party& party, bool foreign)
 
 Broken broken_without_table(const Party& party, const Properties& p, bool foreign)
 {
-    const wire::Participant& want = party.demands;
+    const Participant& want = party.demands;
     Broken out;
     if (lacks(want.formats, p.format)) out.stated |= demand_bit(Demand::format);
     if (lacks(want.modifiers, p.modifier)) out.stated |= demand_bit(Demand::modifier);
@@ -118,7 +118,7 @@ Properties properties(const Question& question, const Layout& layout)
             layout.row->modifier,        question.spec.size, layout.rung, layout.row->usage};
 }
 
-Demands broken_by_request(const wire::AllocateSpec& spec, const Properties& p)
+Demands broken_by_request(const AllocateSpec& spec, const Properties& p)
 {
     Demands out = 0;
     if (lacks(spec.modifiers, p.modifier)) out |= demand_bit(Demand::modifier);
@@ -138,7 +138,7 @@ bool is_called(const DeviceInfo& device, std::string_view wanted)
 
 } // namespace
 
-Demands unwanted(const wire::AllocateSpec& spec, const DeviceInfo& device)
+Demands unwanted(const AllocateSpec& spec, const DeviceInfo& device)
 {
     Demands out = 0;
     if (!spec.backends.empty() && !spec.backends.has(device.backend)) out |= demand_bit(Demand::backend);

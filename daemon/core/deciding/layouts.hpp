@@ -26,7 +26,7 @@ using Disproof = std::function<BoundedText<160>(const Offer&, const Party*, Four
 
 /// What negotiate() is asked. Everything is borrowed for the call.
 struct Question {
-    const wire::AllocateSpec& spec;
+    const AllocateSpec& spec;
     std::span<const FourCC> alternatives; ///< to the spec's format, best first
     std::span<const Party> parties;       ///< at most limits::participants
     std::span<const Offer> offers;
@@ -80,7 +80,7 @@ bool is_system(Backend);
 /// The best an image in this layout can be; the allocator tells what it became.
 Rung best_rung(const DeviceInfo&, FourCC, Modifier);
 /// What the request itself rules out: another backend, another device.
-Demands unwanted(const wire::AllocateSpec&, const DeviceInfo&);
+Demands unwanted(const AllocateSpec&, const DeviceInfo&);
 /// What an allocator must make the image for. Another device brings its own proof that it can use the layout; that the
 /// CPU can map it, and what this very device does with it, only the allocator can provide. `without`: bit per Who that
 /// does not count.

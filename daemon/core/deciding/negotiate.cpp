@@ -234,7 +234,7 @@ void judge_offers(const Question& question, const Layouts& layouts, const std::v
         const bool passes =
             std::ranges::any_of(layouts.all(), [&](const Layout& l) { return l.offer == i && l.blockers == 0; });
         if (reason.empty()) reason = passes ? refused[i] : layouts_reason(question, layouts, i);
-        out.refused.push_back(candidate(*offer.device, wire::Verdict::refused, reason.view()));
+        out.refused.push_back(candidate(*offer.device, Verdict::refused, reason.view()));
         if (wanted && !chosen) out.passed_over.push_back(out.refused.back());
     }
 }
@@ -409,9 +409,9 @@ void explain(const Question& question, const Layouts& layouts, std::span<const s
 
 } // namespace
 
-wire::Candidate candidate(const DeviceInfo& device, wire::Verdict verdict, std::string_view reason)
+Candidate candidate(const DeviceInfo& device, Verdict verdict, std::string_view reason)
 {
-    wire::Candidate out{.backend = device.backend, .device = {}, .verdict = verdict, .reason = reason};
+    Candidate out{.backend = device.backend, .device = {}, .verdict = verdict, .reason = reason};
     out.device = device.node.empty() && !is_system(device.backend) ? device.name.view() : device.node.view();
     return out;
 }

@@ -55,7 +55,7 @@ Extent smallest(Extent a, Extent b)
 
 Reason request_reason(const Question& question, const Layout& layout, Demand demand)
 {
-    const wire::AllocateSpec& spec = question.spec;
+    const AllocateSpec& spec = question.spec;
     const std::string format = to_string(layout.row->format);
     switch (demand) {
     case Demand::modifier: return text("has {}, with none of the {} modifiers asked for", format, spec.modifiers.size());
@@ -187,11 +187,11 @@ std::string change_for(const Question& question, const Layouts& layouts, std::si
 BoundedText<64> who_is(const Question& question, Who who)
 {
     if (who == 0) return {};
-    const wire::Name& own = question.parties[who - 1].demands.name;
+    const Name& own = question.parties[who - 1].demands.name;
     return own.empty() ? BoundedText<64>(std::string_view(fmt::format("participant {}", who))) : BoundedText<64>(own.view());
 }
 
-Reason unwanted_reason(const wire::AllocateSpec& spec, Demand demand)
+Reason unwanted_reason(const AllocateSpec& spec, Demand demand)
 {
     if (demand == Demand::backend) return "not among the backends asked for";
     return text("not the device asked for ({})", spec.device.view());
@@ -238,7 +238,7 @@ BoundedText<240> nearest_change(const Question& question, const Layouts& layouts
 
 Reason wants(const Party& party)
 {
-    const wire::Participant& want = party.demands;
+    const Participant& want = party.demands;
     std::string out = to_string(want.usage);
     const auto add = [&](const std::string& more) { out += ", " + more; };
     const LayoutRules rules = own_rules(party).value_or(want.rules);

@@ -10,7 +10,7 @@ using Reason = BoundedText<160>;
 /// The participant's name, "participant 2" without one; for the request itself empty.
 BoundedText<64> who_is(const Question&, Who);
 /// Of a device that the request rules out.
-Reason unwanted_reason(const wire::AllocateSpec&, Demand);
+Reason unwanted_reason(const AllocateSpec&, Demand);
 /// Why this demand of `who` removes the layout.
 Reason reason_for(const Question&, const Layout&, Who, Demand);
 Removal removal(const Question&, const Layouts&, std::size_t layout, Who);

@@ -39,9 +39,9 @@ Result<UniqueFd> pattern(FourCC code, Extent size)
     return sealed_copy("dmabroker-proof", proof_contents(*format, size));
 }
 
-BoundedVector<int, limits::packet_fds> borrow(const ImageFds& fds)
+BoundedVector<int, max_planes> borrow(const ImageFds& fds)
 {
-    BoundedVector<int, limits::packet_fds> out;
+    BoundedVector<int, max_planes> out;
     for (const UniqueFd& fd : fds) out.push_back(fd.get());
     return out;
 }
@@ -235,10 +235,10 @@ void Trials::allocate(JobPointer job, Instant now)
 {
     const Trial& trial = job->trial;
     job->began = now;
-    const wire::AllocateSpec spec{.size = trial_size(trial.format, size_class(trial.size)),
-                                  .format = trial.format,
-                                  .modifiers = {trial.modifier},
-                                  .usage = trial.usage};
+    const AllocateSpec spec{.size = trial_size(trial.format, size_class(trial.size)),
+                            .format = trial.format,
+                            .modifiers = {trial.modifier},
+                            .usage = trial.usage};
     Result<UniqueFd> contents = pattern(trial.format, spec.size);
     if (!contents) return finish(std::move(job), now);
     Allocator& allocator = *trial.allocator;
@@ -282,18 +282,17 @@ void Trials::fill(JobPointer job, Instant now)
 void Trials::ask(JobPointer job, Instant now)
 {
     if (job->gave_way) return begin_again(std::move(job), now);
-    const wire::WorkerProve request{job->importer.table->api, job->importer.table->device, job->importer.demands.usage,
-                                    job->desc};
+    const Attempt attempt{job->importer.table->api, job->importer.table->device, job->importer.demands.usage};
+    const ImageDesc desc = job->desc;
     const auto fds = borrow(job->fds);
     job->began = now;
     job->asking = true;
-    job->prover->prove(request, {fds.data(), fds.size()}, now,
-                       [this, job = std::move(job)](Result<wire::WorkerProof> proof, Instant at) mutable {
-                           answered(std::move(job), proof, at);
-                       });
+    job->prover->prove(
+        attempt, desc, {fds.data(), fds.size()}, now,
+        [this, job = std::move(job)](Result<AttemptResult> proof, Instant at) mutable { answered(std::move(job), proof, at); });
 }
 
-void Trials::answered(JobPointer job, const Result<wire::WorkerProof>& proof, Instant now)
+void Trials::answered(JobPointer job, const Result<AttemptResult>& proof, Instant now)
 {
     if (!proof && (job->gave_way || job->doubtful)) return begin_again(std::move(job), now);
     if (proof) note(*job, proof->result, proof->reason.view(), now);

@@ -21,9 +21,9 @@ constexpr std::uint64_t proving_ns = 15'000'000'000;
 /// So often one request is planned anew because of what happened meanwhile.
 constexpr std::uint32_t most_replans = 4;
 
-wire::AllocateSpec spec_for(const Wish& wish, const Choice& choice)
+AllocateSpec spec_for(const Wish& wish, const Choice& choice)
 {
-    wire::AllocateSpec spec = wish.spec;
+    AllocateSpec spec = wish.spec;
     spec.format = choice.format;
     spec.colour = adapted(wish.spec.colour, wish.spec.format, choice.format);
     spec.usage = choice.usage;
@@ -35,8 +35,7 @@ wire::AllocateSpec spec_for(const Wish& wish, const Choice& choice)
 }
 
 /// What came back must be what was asked for: a worker is a driver's host and may answer nonsense.
-Result<> check_answer(const wire::AllocateSpec& spec, const LayoutRules& rules, const DeviceInfo& device,
-                      const Allocated& memory)
+Result<> check_answer(const AllocateSpec& spec, const LayoutRules& rules, const DeviceInfo& device, const Allocated& memory)
 {
     const ImageDesc& desc = memory.desc;
     if (desc.size != spec.size || desc.format != spec.format || desc.backend != device.backend)
@@ -108,7 +107,7 @@ bool Allocations::forget(const OperationId& operation)
     return std::erase_if(waiting_, [&](const JobPointer& job) { return job->operation == operation; }) > 0;
 }
 
-bool Allocations::must_wait(const wire::AllocateSpec& spec) const
+bool Allocations::must_wait(const AllocateSpec& spec) const
 {
     if (is_cpu_only(spec.usage) && spec.backends.empty() && spec.device.empty()) return false;
     return std::ranges::any_of(allocators_, [&](const Allocator* a) {
@@ -164,7 +163,7 @@ bool Allocations::serve_from_pool(ClientId client, Wish& wish, Instant now, Done
     if (!pooled) return false;
     Outcome out{std::move(*pooled), plan->passed_over, plan, std::move(wish)};
     const DeviceInfo& device = allocators_[choice.allocator]->devices()[choice.device];
-    out.candidates.push_back(candidate(device, wire::Verdict::chosen, "first choice that works; reused memory"));
+    out.candidates.push_back(candidate(device, Verdict::chosen, "first choice that works; reused memory"));
     done(std::move(out), now);
     return true;
 }
@@ -204,7 +203,7 @@ void Allocations::attempt(JobPointer job, Instant now)
     if (!job->contents)
         if (auto pooled = take_pooled(job->operation.client, *job->plan, choice, job->wish))
             return succeed(std::move(job), std::move(*pooled), "first choice that works; reused memory", now);
-    const wire::AllocateSpec spec = spec_for(job->wish, choice);
+    const AllocateSpec spec = spec_for(job->wish, choice);
     const LayoutRules rules = job->plan->rules;
     const int contents = job->contents.get();
     const std::uint8_t device = choice.device;
@@ -216,14 +215,14 @@ void Allocations::attempt(JobPointer job, Instant now)
 
 void Allocations::attempted(JobPointer job, Result<Allocated> made, Instant now)
 {
-    const wire::AllocateSpec spec = spec_for(job->wish, job->plan->choices[job->next]);
+    const AllocateSpec spec = spec_for(job->wish, job->plan->choices[job->next]);
     Result<> good = made ? check_answer(spec, job->plan->rules, job->device, *made) : Result<>(std::unexpected(made.error()));
     if (good) made->desc.colour = spec.colour; // the meaning of the numbers is no matter of drivers
     if (good) return succeed(std::move(job), std::move(*made), "first choice that works", now);
     const bool noted = note_crash(*job, good.error().code);
     last_plan_.reset(); // what failed may be refused from now on
     job->last_error = good.error().code;
-    job->failed.push_back(candidate(job->device, wire::Verdict::failed, good.error().reason.view()));
+    job->failed.push_back(candidate(job->device, Verdict::failed, good.error().reason.view()));
     ++job->next;
     if (noted && job->replans++ < most_replans) return plan(std::move(job), now); // it may have another layout
     attempt(std::move(job), now);
@@ -234,7 +233,7 @@ bool Allocations::note_crash(const Job& job, Errc code)
 {
     if (code != Errc::disconnected && code != Errc::timed_out) return false;
     const Choice& choice = job.plan->choices[job.next];
-    const wire::AllocateSpec spec = spec_for(job.wish, choice);
+    const AllocateSpec spec = spec_for(job.wish, choice);
     if (spec.modifiers.size() != 1) return false;
     const bool crashed = code == Errc::disconnected;
     proofs_.add({.key = exporter_key(job.device, choice.format, spec.modifiers[0], spec.size),
@@ -247,7 +246,7 @@ void Allocations::succeed(JobPointer job, Allocated memory, const char* reason, 
 {
     Outcome out{std::move(memory), job->plan->passed_over, job->plan, std::move(job->wish)};
     out.candidates.insert(out.candidates.end(), job->failed.begin(), job->failed.end());
-    out.candidates.push_back(candidate(job->device, wire::Verdict::chosen, reason));
+    out.candidates.push_back(candidate(job->device, Verdict::chosen, reason));
     job->done(std::move(out), now);
 }
 
@@ -255,7 +254,7 @@ void Allocations::give_up(JobPointer job, Instant now)
 {
     Outcome out{std::unexpected(Error{}), job->failed, job->plan, {}};
     out.candidates.insert(out.candidates.end(), job->plan->refused.begin(), job->plan->refused.end());
-    const wire::AllocateSpec& spec = job->wish.spec;
+    const AllocateSpec& spec = job->wish.spec;
     const std::string shape =
         fmt::format("{} {}x{} for {}", to_string(spec.format), spec.size.width, spec.size.height, to_string(job->plan->usage));
     if (!job->failed.empty())

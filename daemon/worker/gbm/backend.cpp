@@ -183,7 +183,7 @@ Result<> GbmBackend::check_usage(FourCC format, Usage wanted) const
 
 Result<Exported> GbmBackend::allocate(const wire::WorkerAllocate& request, const Contents* contents)
 {
-    const wire::AllocateSpec& spec = request.spec;
+    const AllocateSpec& spec = request.spec;
     if (request.rules.contiguous)
         return fail(Errc::backend_failed, "GBM does not tell whether memory is physically contiguous");
     if (!device_) return fail(Errc::backend_failed, "{}", hello_.devices[0].problem.view());
@@ -202,7 +202,7 @@ Result<Exported> GbmBackend::allocate(const wire::WorkerAllocate& request, const
 /// virgl it is a texture of the host, whose importers must state its own width.
 Result<GbmBackend::Made> GbmBackend::make(const wire::WorkerAllocate& request, std::span<const Modifier> acceptable) const
 {
-    const wire::AllocateSpec& spec = request.spec;
+    const AllocateSpec& spec = request.spec;
     Bo bo = TRY(device_->create(spec.size, spec.format, acceptable, gbm_flags(spec.usage)));
     Exported image = TRY(device_->export_bo(bo.get()));
     const std::uint32_t stride = padded_stride(request.rules, spec.format, spec.size);
@@ -217,7 +217,7 @@ Result<GbmBackend::Made> GbmBackend::make(const wire::WorkerAllocate& request, s
 Result<Exported> GbmBackend::try_allocate(const wire::WorkerAllocate& request, std::span<const Modifier> acceptable,
                                           const Contents* contents)
 {
-    const wire::AllocateSpec& spec = request.spec;
+    const AllocateSpec& spec = request.spec;
     Made made = TRY(make(request, acceptable));
     Exported& image = made.image;
     if (!acceptable.empty() && std::ranges::find(acceptable, image.desc.modifier) == acceptable.end())

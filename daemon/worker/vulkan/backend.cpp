@@ -21,7 +21,7 @@ Rung rung_of(const FormatSupport& known)
     return known.format == buffer_format || known.modifier == modifier_linear ? Rung::linear : Rung::tiled;
 }
 
-bool accepts(const wire::AllocateSpec& spec, const FormatSupport& known)
+bool accepts(const AllocateSpec& spec, const FormatSupport& known)
 {
     const bool asked = spec.modifiers.empty() || std::ranges::find(spec.modifiers, known.modifier) != spec.modifiers.end();
     return known.format == spec.format && known.usage.has(spec.usage) && asked && rung_of(known) >= spec.minimum_rung;
@@ -109,7 +109,7 @@ void VulkanBackend::add_target(Target target, const DeviceInfo& info, const Vulk
     }
 }
 
-Result<VulkanNeeds> VulkanBackend::wish_for(std::uint8_t device, const wire::AllocateSpec& spec) const
+Result<VulkanNeeds> VulkanBackend::wish_for(std::uint8_t device, const AllocateSpec& spec) const
 {
     VulkanNeeds wish{
         .format = find_format(spec.format), .size = spec.size, .usage = spec.usage, .opaque = targets_[device].opaque};
@@ -126,7 +126,7 @@ Result<Exported> VulkanBackend::allocate(const wire::WorkerAllocate& request, co
 {
     const std::uint8_t index = request.device;
     if (index >= targets_.size()) return fail(Errc::invalid_argument, "device {} of {}", index, targets_.size());
-    const wire::AllocateSpec& spec = request.spec;
+    const AllocateSpec& spec = request.spec;
     if (request.rules.contiguous)
         return fail(Errc::backend_failed, "Vulkan does not tell whether memory is physically contiguous");
     if (!targets_[index].device) return fail(Errc::backend_failed, "{}", hello_.devices[index].problem.view());

@@ -27,7 +27,7 @@ private:
     Result<> find_devices();
     void add_device(VkPhysicalDevice);
     void add_target(Target, const DeviceInfo&, const VulkanSupport&);
-    Result<VulkanNeeds> wish_for(std::uint8_t device, const wire::AllocateSpec&) const;
+    Result<VulkanNeeds> wish_for(std::uint8_t device, const AllocateSpec&) const;
     template <class Work> Result<> on_some_device(const ImageDesc&, Work work);
 
     std::optional<VulkanInstance> instance_; // outlives devices_
