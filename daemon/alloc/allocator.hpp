@@ -5,7 +5,6 @@
 #include "daemon/alloc/allocated.hpp"
 #include "daemon/alloc/helper.hpp"
 #include "proto/base/instant.hpp"
-#include "proto/inspect/snapshot.hpp"
 #include "proto/request/request.hpp"
 
 #include <functional>
@@ -19,18 +18,17 @@ class Allocator {
 public:
     virtual ~Allocator() = default;
     /// One entry per (device, backend); `problem` is set where it cannot serve.
-    virtual std::span<const DeviceInfo> devices() const = 0;
-    /// Proven ones; `device` is an index into devices().
-    virtual std::span<const FormatSupport> formats() const = 0;
-    /// Which backends it may offer, known before devices() is.
+    virtual std::span<const Exports> exports() const = 0;
+    /// Which backends it may offer, known before exports() is.
     virtual BackendSet offers() const = 0;
-    /// True while devices() is not known yet but will be.
+    /// True while exports() is not known yet but will be.
     virtual bool starting() const { return false; }
     /// Not empty: this very request is not worth trying on that device any more.
     virtual BoundedText<160> refusal(std::uint8_t /*device*/, const AllocateSpec&) const { return {}; }
     /// All refusals end: everything is worth trying again.
     virtual void forgive() {}
-    /// `contents` is duplicated, -1 for none. `done` is called exactly once. Errors as for Helper.
+    /// `contents` is duplicated, -1 for none. `device`: an index into exports(). `done` is called exactly once. Errors as
+    /// for Helper.
     virtual void allocate(std::uint8_t device, const AllocateSpec&, const LayoutRules&, int contents, Instant now,
                           Completion done) = 0;
     /// Who can look into what it allocated; null: anybody who can map it.

@@ -5,15 +5,13 @@
 #include "daemon/alloc/allocator.hpp"
 
 #include <string>
-#include <vector>
 
 namespace dmb {
 
 /// The part both share: one device node, opened once, tried once.
 class SystemDmaBufAllocator : public Allocator {
 public:
-    std::span<const DeviceInfo> devices() const override { return {&device_, 1}; }
-    std::span<const FormatSupport> formats() const override { return formats_; }
+    std::span<const Exports> exports() const override { return {&exports_, 1}; }
     BackendSet offers() const override;
     void allocate(std::uint8_t device, const AllocateSpec&, const LayoutRules&, int contents, Instant now,
                   Completion done) override;
@@ -28,9 +26,8 @@ protected:
 
 private:
     Result<Allocated> make_image(const AllocateSpec&, const LayoutRules&);
-    DeviceInfo device_;
+    Exports exports_;
     UniqueFd node_;
-    std::vector<FormatSupport> formats_;
 };
 
 class UdmabufAllocator : public SystemDmaBufAllocator {

@@ -95,11 +95,12 @@ Result<UniqueFd> reopen(int fd, int flags)
     return again;
 }
 
-MemfdAllocator::MemfdAllocator() : formats_(system_formats())
+MemfdAllocator::MemfdAllocator()
 {
-    device_.backend = Backend::memfd;
-    device_.name = "system memory (sealed memfd)";
-    device_.software = true;
+    exports_.exporter.backend = Backend::memfd;
+    exports_.exporter.name = "system memory (sealed memfd)";
+    exports_.exporter.software = true;
+    exports_.rows = system_formats(MemoryKind::memfd);
 }
 
 BackendSet MemfdAllocator::offers() const

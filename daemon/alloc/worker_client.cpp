@@ -34,13 +34,8 @@ std::uint64_t shape_of(std::uint8_t device, const AllocateSpec& spec)
     return h;
 }
 
-bool is_sound(const wire::WorkerHello& hello)
-{
-    return std::ranges::all_of(hello.formats, [&](const FormatSupport& f) { return f.device < hello.devices.size(); });
-}
-
 /// Names come from drivers and end on terminals.
-void make_printable(DeviceInfo& device)
+void make_printable(Exporter& device)
 {
     if (!is_printable(device.node)) device.node = "?";
     if (!is_printable(device.driver)) device.driver = "?";
@@ -62,7 +57,7 @@ Result<std::uint64_t> cost_of(wire::WorkerDone& done, wire::PacketFds&) { return
 
 } // namespace
 
-WorkerClient::WorkerClient(std::string name, DeviceInfo placeholder, BackendSet offers, WorkerLink& link, WorkerTiming timing,
+WorkerClient::WorkerClient(std::string name, Exporter placeholder, BackendSet offers, WorkerLink& link, WorkerTiming timing,
                            std::function<void(Instant)> changed)
     : name_(std::move(name)),
       placeholder_(placeholder),
@@ -74,7 +69,7 @@ WorkerClient::WorkerClient(std::string name, DeviceInfo placeholder, BackendSet 
       backoff_ns_(first_backoff_ns)
 {
     placeholder_.problem = "its worker is still starting";
-    if (timing.idle_ns == 0) devices_ = {placeholder_};
+    if (timing.idle_ns == 0) exports_ = {{placeholder_, {}}};
 }
 
 void WorkerClient::start(Instant now)
@@ -94,7 +89,7 @@ void WorkerClient::launch(Instant now)
 void WorkerClient::received(wire::Decoded<wire::WorkerReply>& packet, wire::PacketFds& fds, Instant now)
 {
     if (auto* hello = std::get_if<wire::WorkerHello>(&packet.message)) {
-        if (state_ == State::hello && is_sound(*hello)) return greeted(*hello, now);
+        if (state_ == State::hello) return greeted(*hello, now);
         return lost("it sent a hello that makes no sense", WorkerEnd::killed, now);
     }
     if (state_ != State::busy || packet.serial != serial_)
@@ -106,14 +101,17 @@ void WorkerClient::received(wire::Decoded<wire::WorkerReply>& packet, wire::Pack
 
 void WorkerClient::greeted(wire::WorkerHello& hello, Instant now)
 {
-    devices_ = std::move(hello.devices);
-    for (DeviceInfo& device : devices_) make_printable(device);
-    formats_ = std::move(hello.formats);
+    exports_ = std::move(hello.exports);
+    std::size_t rows = 0;
+    for (Exports& found : exports_) {
+        make_printable(found.exporter);
+        rows += found.rows.size();
+    }
     failed_starts_ = 0;
-    if (devices_.empty() && timing_.idle_ns == 0) return dismiss(now);
+    if (exports_.empty() && timing_.idle_ns == 0) return dismiss(now);
     state_ = State::ready;
     deadline_ = end_of_idling(now);
-    log::info("worker {}: {} devices, {} formats", name_, devices_.size(), formats_.size());
+    log::info("worker {}: {} devices, {} layouts", name_, exports_.size(), rows);
     changed_(now);
     next(now);
 }
@@ -318,8 +316,7 @@ void WorkerClient::give_up(const Error& error, Instant now)
 void WorkerClient::show_problem(std::string_view problem, Instant now)
 {
     placeholder_.problem = problem;
-    if (!offers_.empty()) devices_ = {placeholder_};
-    formats_.clear();
+    if (!offers_.empty()) exports_ = {{placeholder_, {}}};
     changed_(now);
 }
 

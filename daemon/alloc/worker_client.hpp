@@ -39,7 +39,7 @@ enum class WorkerEnd : std::uint8_t {
 class WorkerClient : public Allocator, public Helper {
 public:
     /// `placeholder` stands for its devices until they are known; `changed` is called when they are others.
-    WorkerClient(std::string name, DeviceInfo placeholder, BackendSet offers, WorkerLink&, WorkerTiming,
+    WorkerClient(std::string name, Exporter placeholder, BackendSet offers, WorkerLink&, WorkerTiming,
                  std::function<void(Instant)> changed);
 
     /// Those that are started by their first request are not started by this.
@@ -50,8 +50,7 @@ public:
     Instant deadline() const { return deadline_; }
     void expire(Instant now);
 
-    std::span<const DeviceInfo> devices() const override { return devices_; }
-    std::span<const FormatSupport> formats() const override { return formats_; }
+    std::span<const Exports> exports() const override { return exports_; }
     BackendSet offers() const override { return offers_; }
     /// Worth waiting for: not once it failed to start.
     bool starting() const override
@@ -102,7 +101,7 @@ private:
     void fail_all(const Error&, Instant now);
 
     std::string name_;
-    DeviceInfo placeholder_;
+    Exporter placeholder_;
     BackendSet offers_;
     WorkerLink& link_;
     WorkerTiming timing_;
@@ -113,8 +112,7 @@ private:
     std::uint64_t backoff_ns_;
     std::uint32_t failed_starts_ = 0;
     std::uint64_t serial_ = 0;
-    std::vector<DeviceInfo> devices_;
-    std::vector<FormatSupport> formats_;
+    std::vector<Exports> exports_;
     std::deque<Job> jobs_;                                     ///< the first one is being served when busy
     std::unordered_map<std::uint64_t, std::uint32_t> crashes_; ///< per shape of request
 };

@@ -16,8 +16,6 @@ RECORD(DeviceId)
 RECORD(Colour)
 RECORD(OpaqueInfo)
 RECORD(ImageDesc)
-RECORD(DeviceInfo)
-RECORD(FormatSupport)
 RECORD(HolderInfo)
 RECORD(CopyInfo)
 RECORD(ImageInfo)
@@ -26,6 +24,8 @@ RECORD(PoolInfo)
 RECORD(Device)
 RECORD(LayoutRules)
 RECORD(Capability)
+RECORD(Exporter)
+RECORD(Exports)
 RECORD(Candidate)
 RECORD(Removal)
 RECORD(PartyView)
@@ -76,14 +76,6 @@ template <class A> void serialize(A& a, ImageDesc& v)
     a(FIELD(kind), FIELD(backend), FIELD(rung), FIELD(size), FIELD(format), FIELD(modifier), FIELD(usage), FIELD(colour),
       FIELD(device), FIELD(opaque), FIELD(planes), FIELD(memories));
 }
-template <class A> void serialize(A& a, DeviceInfo& v)
-{
-    a(FIELD(id), FIELD(backend), FIELD(node), FIELD(driver), FIELD(version), FIELD(name), FIELD(problem), FIELD(software));
-}
-template <class A> void serialize(A& a, FormatSupport& v)
-{
-    a(FIELD(device), FIELD(format), FIELD(modifier), FIELD(plane_count), FIELD(usage));
-}
 template <class A> void serialize(A& a, HolderInfo& v) { a(FIELD(client), FIELD(handles), FIELD(rights)); }
 template <class A> void serialize(A& a, CopyInfo& v) { a(FIELD(count), FIELD(last_ns), FIELD(total_ns)); }
 template <class A> void serialize(A& a, ImageInfo& v)
@@ -98,8 +90,8 @@ template <class A> void serialize(A& a, ClientInfo& v)
 template <class A> void serialize(A& a, PoolInfo& v) { a(FIELD(bytes), FIELD(images)); }
 template <class A> void serialize(A& a, Snapshot& v)
 {
-    a(FIELD(server), FIELD(pid), FIELD(uptime_ns), FIELD(open_fds), FIELD(pool), FIELD(clients), FIELD(images), FIELD(devices),
-      FIELD(formats), FIELD(proofs));
+    a(FIELD(server), FIELD(pid), FIELD(uptime_ns), FIELD(open_fds), FIELD(pool), FIELD(clients), FIELD(images), FIELD(exports),
+      FIELD(proofs));
 }
 template <class A> void serialize(A& a, Device& v)
 {
@@ -113,6 +105,11 @@ template <class A> void serialize(A& a, Capability& v)
 {
     a(FIELD(kind), FIELD(format), FIELD(modifier), FIELD(plane_count), FIELD(external_only), FIELD(usage), FIELD(max_size));
 }
+template <class A> void serialize(A& a, Exporter& v)
+{
+    a(cereal::make_nvp("device", static_cast<Device&>(v)), FIELD(backend), FIELD(name), FIELD(problem));
+}
+template <class A> void serialize(A& a, Exports& v) { a(FIELD(exporter), FIELD(rows)); }
 template <class A> void serialize(A& a, Capabilities& v) { a(FIELD(device), FIELD(api), FIELD(rules), FIELD(rows)); }
 template <class A> void serialize(A& a, Candidate& v) { a(FIELD(backend), FIELD(device), FIELD(verdict), FIELD(reason)); }
 template <class A> void serialize(A& a, Removal& v)
@@ -189,7 +186,7 @@ template <class A> void serialize(A&, Done&) {}
 template <class A> void serialize(A& a, ImageRevoked& v) { a(FIELD(handle)); }
 template <class A> void serialize(A& a, Goodbye& v) { a(FIELD(code), FIELD(reason)); }
 template <class A> void serialize(A& a, ChannelLost& v) { a(FIELD(code), FIELD(reason), FIELD(arrived)); }
-template <class A> void serialize(A& a, WorkerHello& v) { a(FIELD(devices), FIELD(formats)); }
+template <class A> void serialize(A& a, WorkerHello& v) { a(FIELD(exports)); }
 template <class A> void serialize(A& a, WorkerAllocate& v) { a(FIELD(device), FIELD(spec), FIELD(rules), FIELD(has_contents)); }
 template <class A> void serialize(A& a, WorkerImage& v) { a(FIELD(desc), FIELD(contents_written)); }
 

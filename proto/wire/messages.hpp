@@ -377,14 +377,13 @@ struct Goodbye {
 /// Worker to broker, once, when its devices were tried.
 struct WorkerHello {
     static constexpr Opcode opcode = Opcode::worker_hello;
-    std::vector<DeviceInfo> devices;
-    std::vector<FormatSupport> formats;
+    std::vector<Exports> exports;
     std::size_t fd_count() const { return 0; }
     friend bool operator==(const WorkerHello&, const WorkerHello&) = default;
 };
 struct WorkerAllocate {
     static constexpr Opcode opcode = Opcode::worker_allocate;
-    std::uint8_t device = 0; ///< index into WorkerHello::devices
+    std::uint8_t device = 0; ///< index into WorkerHello::exports
     AllocateSpec spec;
     LayoutRules rules;
     bool has_contents = false;

@@ -106,17 +106,13 @@ struct FakeGpu : Allocator {
     explicit FakeGpu(std::vector<Modifier> modifiers = {tiled, swizzled, modifier_linear})
     {
         gbm.add(Backend::gbm);
-        known.push_back({.id = {.device_uuid = {1}},
-                         .backend = Backend::gbm,
-                         .node = "/dev/dri/renderD128",
-                         .driver = "fake",
-                         .version = "1.0",
-                         .name = "Fake GPU"});
+        const Device device{.id = {.device_uuid = {1}}, .node = "/dev/dri/renderD128", .driver = "fake", .version = "1.0"};
+        Exports& gpu = known.emplace_back(Exporter{device, Backend::gbm, "Fake GPU", {}});
         const Usage usage = Usage(UsageFlag::render) | UsageFlag::sample;
-        for (const Modifier m : modifiers) rows.push_back({0, fourcc("AB24"), m, 1, usage});
+        for (const Modifier m : modifiers)
+            gpu.rows.push_back({.format = fourcc("AB24"), .modifier = m, .plane_count = 1, .usage = usage});
     }
-    std::span<const DeviceInfo> devices() const override { return known; }
-    std::span<const FormatSupport> formats() const override { return rows; }
+    std::span<const Exports> exports() const override { return known; }
     BackendSet offers() const override { return gbm; }
     void allocate(std::uint8_t device, const AllocateSpec& spec, const LayoutRules&, int contents, Instant now,
                   Completion done) override
@@ -127,7 +123,7 @@ struct FakeGpu : Allocator {
         Result<Allocated> made = found != broken.end() ? std::unexpected(found->second) : make(device, spec, modifier);
         if (made) made->contents_written = contents >= 0 && fills;
         answers.give([this, made = std::move(made), now, done = std::move(done)]() mutable {
-            if (made && wrong_device) made->desc.device = known.at(0).id;
+            if (made && wrong_device) made->desc.device = known.at(0).exporter.id;
             done(std::move(made), now);
         });
     }
@@ -140,8 +136,7 @@ struct FakeGpu : Allocator {
     }
 
     BackendSet gbm;
-    std::vector<DeviceInfo> known;
-    std::vector<FormatSupport> rows;
+    std::vector<Exports> known;
     std::map<std::uint64_t, Error> broken; ///< by modifier
     bool wrong_device = false;             ///< makes everything on the first device that it has by then
     bool fills = true;                     ///< writes initial contents
@@ -154,8 +149,8 @@ private:
     {
         Allocated out;
         out.desc = TRY(linear_layout(spec.size, spec.format));
-        out.desc.backend = known.at(device).backend;
-        out.desc.device = known.at(device).id;
+        out.desc.backend = known.at(device).exporter.backend;
+        out.desc.device = known.at(device).exporter.id;
         out.desc.kind = MemoryKind::dma_buf;
         out.desc.modifier = modifier;
         out.desc.rung = modifier == modifier_linear ? Rung::linear : Rung::tiled;

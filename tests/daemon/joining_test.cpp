@@ -172,9 +172,9 @@ TEST_F(Joins, a_holder_who_said_nothing_of_itself_is_never_asked_to_move)
 
 TEST_F(Joins, a_replacement_keeps_the_format)
 {
-    for (FormatSupport row : std::vector(gpu.rows)) {
+    for (Capability row : std::vector(gpu.known[0].rows)) {
         row.format = fourcc("XB24");
-        gpu.rows.push_back(row);
+        gpu.known[0].rows.push_back(row);
     }
     broker->devices_changed(now);
     ImageRequest what = request();
@@ -461,7 +461,7 @@ TEST_F(EndsOnTheWay, a_client_that_leaves_while_its_copy_is_made_leaves_nothing)
 TEST_F(EndsOnTheWay, a_client_that_leaves_while_its_image_is_allocated_leaves_nothing)
 {
     const Got image = make_tiled(alice);
-    proofs.add({.key = pair_key(gpu.known[0],
+    proofs.add({.key = pair_key(gpu.known[0].exporter,
                                 {.demands = {.usage = UsageFlag::sample},
                                  .table = std::make_shared<const Capabilities>(linear_table),
                                  .client = {}},

@@ -70,14 +70,15 @@ private:
     void add_offer()
     {
         const auto backend = static_cast<Backend>(number(1, 6));
-        std::vector<FormatSupport> rows;
+        std::vector<Capability> rows;
         for (const FourCC format : some_formats)
             for (const Modifier modifier : some_modifiers)
                 if (one_in(2))
-                    rows.push_back({static_cast<std::uint8_t>(one_in(8)), format, modifier, 1,
-                                    one_in(3) ? pick(some_usages) : Usage::all()});
+                    rows.push_back(
+                        {.format = format, .modifier = modifier, .usage = one_in(3) ? pick(some_usages) : Usage::all()});
         std::ranges::shuffle(rows, random_);
-        DeviceInfo device{.id = some_device(), .node = "node", .problem = one_in(12) ? "broken" : "", .software = one_in(3)};
+        const char* problem = one_in(12) ? "broken" : "";
+        Exporter device{{.id = some_device(), .node = "node", .software = one_in(3)}, backend, {}, problem};
         situation.offer(backend, std::move(device), std::move(rows));
     }
     TablePointer some_table()
@@ -147,7 +148,7 @@ template <class List, class T> bool contains(const List& list, const T& value)
 }
 
 /// What the exporter must be asked for on behalf of a participant.
-Usage asked_for(const Party& party, const DeviceInfo& device)
+Usage asked_for(const Party& party, const Exporter& device)
 {
     const bool other_device = party.table && !is_same(party.table->device.id, device.id);
     return other_device ? party.demands.usage & usage_cpu : party.demands.usage;
@@ -158,12 +159,12 @@ bool within(Extent size, Extent most)
     return (most.width == 0 || size.width <= most.width) && (most.height == 0 || size.height <= most.height);
 }
 
-bool table_takes(const Party& party, const Row& row, const DeviceInfo& device, Extent size)
+bool table_takes(const Party& party, const Row& row, const Exporter& device, Extent size)
 {
     const bool own_driver_only = device.backend == Backend::vulkan_opaque || row.way.modifier == modifier_invalid;
     if (own_driver_only && !is_same(party.table->device.id, device.id)) return false;
     for (const Capability& entry : party.table->rows) {
-        if (entry.kind != memory_kind(device.backend) || entry.format != row.way.format || entry.modifier != row.way.modifier)
+        if (entry.kind != kind_of(device.backend) || entry.format != row.way.format || entry.modifier != row.way.modifier)
             continue;
         const bool draws = party.demands.usage.has_any(UsageFlag::render | UsageFlag::storage);
         return (entry.usage.empty() || entry.usage.has(party.demands.usage)) && within(size, entry.max_size) &&
@@ -192,7 +193,7 @@ bool party_takes(const Situation& s, const Party& party, const Row& row)
 bool request_takes(const Situation& s, const Row& row)
 {
     const Offer& offer = s.offers[row.way.offer];
-    const DeviceInfo& device = *offer.device;
+    const Exporter& device = *offer.device;
     if (!device.problem.empty() || (s.refusal && !s.refusal(offer).empty())) return false;
     if (row.way.format != s.spec.format && !contains(s.alternatives, row.way.format)) return false;
     if (!s.spec.modifiers.empty() && !contains(s.spec.modifiers, row.way.modifier)) return false;
@@ -220,11 +221,10 @@ std::set<Way> oracle(const Situation& s)
     std::set<Way> out;
     if (!alignments_agree(s.parties)) return out;
     for (std::size_t i = 0; i < s.offers.size(); ++i)
-        for (const FormatSupport& support : s.offers[i].formats) {
+        for (const Capability& support : s.offers[i].rows) {
             const Row row{{i, support.format, support.modifier}, support.usage};
             const auto takes = [&](const Party& party) { return party_takes(s, party, row); };
-            if (support.device == s.offers[i].index && request_takes(s, row) && std::ranges::all_of(s.parties, takes))
-                out.insert(row.way);
+            if (request_takes(s, row) && std::ranges::all_of(s.parties, takes)) out.insert(row.way);
         }
     return out;
 }
@@ -238,8 +238,8 @@ std::set<Way> ways(const Situation& s, const Plan& out)
     for (const Choice& choice : out.choices) {
         for (const Modifier modifier : choice.modifiers) found.insert({choice.offer, choice.format, modifier});
         if (!choice.modifiers.empty()) continue;
-        for (const FormatSupport& row : s.offers[choice.offer].formats)
-            if (row.device == choice.device && row.format == choice.format && row.usage.has(choice.usage))
+        for (const Capability& row : s.offers[choice.offer].rows)
+            if (row.format == choice.format && row.usage.has(choice.usage))
                 found.insert({choice.offer, choice.format, row.modifier});
     }
     return found;
@@ -383,11 +383,11 @@ TEST_F(NegotiateProperty, the_exporter_is_asked_for_what_it_can_do)
             for (Who who = 1; who <= s.parties.size(); ++who)
                 if (!contains(out.copied, who)) asked = asked | asked_for(s.parties[who - 1], *s.offers[choice.offer].device);
             EXPECT_EQ(choice.usage, asked);
-            const auto able = [&](const FormatSupport& row) {
-                return row.format == choice.format && row.usage.has(asked) && row.device == choice.device &&
+            const auto able = [&](const Capability& row) {
+                return row.format == choice.format && row.usage.has(asked) &&
                        (choice.modifiers.empty() || row.modifier == choice.modifiers[0]);
             };
-            EXPECT_TRUE(std::ranges::any_of(s.offers[choice.offer].formats, able));
+            EXPECT_TRUE(std::ranges::any_of(s.offers[choice.offer].rows, able));
         }
     });
 }

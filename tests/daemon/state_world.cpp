@@ -108,11 +108,17 @@ Memory memory_from(std::span<const std::byte> bytes)
 
 // --- the world -------------------------------------------------------------------------------------
 
+std::vector<Exports> a_gpu_comes()
+{
+    std::vector<Exports> out = FakeGpu().known;
+    for (Capability& row : out[0].rows)
+        if (row.modifier == modifier_linear) row.usage = row.usage | usage_cpu;
+    return out;
+}
+
 World::World()
 {
     gpu_.known.clear();
-    for (FormatSupport& row : gpu_.rows)
-        if (row.modifier == modifier_linear) row.usage = row.usage | usage_cpu;
     pool_.emplace(64ULL << 20);
     broker_.emplace(quotas, std::vector<Allocator*>{&memfd_, &gpu_}, *pool_, proofs_, Helpers{{&prover_}, &system_}, *this);
     broker_->state().on_change([this](const Change&) { ++changes; });
@@ -138,7 +144,7 @@ Result<> World::go_on(Saved saved, std::vector<UniqueFd> fds, Memory known)
 {
     memory = std::move(known);
     const std::string trace = memory.trace; // what a resume does is not said
-    if (memory.number("gpu is there")) gpu_.known = FakeGpu().known;
+    if (memory.number("gpu is there")) gpu_.known = a_gpu_comes();
     gpu_.answers.held = gpu_.hands.answers.held = memory.number("gpu hangs") != 0;
     broker_->devices_changed(now());
     TRY(broker_->state().load(std::move(saved), std::move(fds), now()));
@@ -373,8 +379,7 @@ void World::look(const std::string& who)
 {
     Result<Snapshot> seen = broker_->inspect(id(who), {}, now());
     seen->pool = {};
-    seen->devices.clear();
-    seen->formats.clear();
+    seen->exports.clear();
     seen->proofs.clear();
     say(in_short(wire::encode_snapshot(*seen), [&] { return wire::to_json(*seen); }));
 }
@@ -496,7 +501,7 @@ void World::alice_makes_a_pool()
 {
     start("alice software");
     memory.number("gpu is there") = 1;
-    gpu_.known = FakeGpu().known;
+    gpu_.known = a_gpu_comes();
     broker_->devices_changed(now());
     start("alice pool");
     start("alice contents");

@@ -7,11 +7,7 @@ namespace {
 
 /// A GPU whose answers the test gives.
 struct SlowGpu : Allocator {
-    std::span<const DeviceInfo> devices() const override
-    {
-        return known ? std::span(&device, 1) : std::span<const DeviceInfo>();
-    }
-    std::span<const FormatSupport> formats() const override { return {&format, 1}; }
+    std::span<const Exports> exports() const override { return known ? std::span(&all, 1) : std::span<const Exports>(); }
     BackendSet offers() const override
     {
         BackendSet set;
@@ -25,8 +21,8 @@ struct SlowGpu : Allocator {
     }
 
     bool known = false;
-    DeviceInfo device{.backend = Backend::gbm, .node = "/dev/dri/renderD128"};
-    FormatSupport format{0, fourcc("AB24"), modifier_linear, 1, Usage(UsageFlag::render) | usage_cpu};
+    Exports all{{{.node = "/dev/dri/renderD128"}, Backend::gbm, {}, {}},
+                {{.format = fourcc("AB24"), .modifier = modifier_linear, .usage = Usage(UsageFlag::render) | usage_cpu}}};
     std::vector<Completion> running;
 };
 
@@ -144,7 +140,7 @@ protected:
         ImageRequest what = request();
         what.spec.usage = UsageFlag::render;
         what.participants.push_back(party(state(id, make_table({tiled, swizzled}, Api::kms)), UsageFlag::scanout, "display"));
-        for (FormatSupport& row : gpu.rows) row.usage = row.usage | UsageFlag::scanout;
+        for (Capability& row : gpu.known[0].rows) row.usage = row.usage | UsageFlag::scanout;
         broker->devices_changed(now);
         return what;
     }
@@ -156,7 +152,7 @@ TEST_F(Crashing, a_layout_that_crashes_the_driver_is_noted_and_the_next_one_serv
     const auto image = allocate(alice, for_a_display(alice));
     ASSERT_TRUE(image) << image.error().reason.view();
     EXPECT_EQ(image->desc.modifier, swizzled);
-    const Proof* noted = proofs.find(exporter_key(gpu.known[0], fourcc("AB24"), tiled, {64, 64}));
+    const Proof* noted = proofs.find(exporter_key(gpu.known[0].exporter, fourcc("AB24"), tiled, {64, 64}));
     ASSERT_NE(noted, nullptr);
     EXPECT_EQ(noted->result, ProofResult::crashed);
     const auto decision = broker->deciding().why(alice, {}, image->image, now);
@@ -210,7 +206,7 @@ TEST_F(Crashing, an_image_of_another_device_than_was_chosen_is_a_failure)
         EXPECT_EQ(answer.candidates.at(0).verdict, Verdict::failed);
     });
     // The worker restarted with another GPU in the same place and made the image there.
-    gpu.known[0].id.device_uuid = {9};
+    gpu.known[0].exporter.id.device_uuid = {9};
     gpu.wrong_device = true;
     broker->devices_changed(now);
     gpu.answers.release();
@@ -223,8 +219,8 @@ TEST_F(Crashing, an_image_of_another_device_than_was_chosen_is_a_failure)
 TEST_F(Crashing, a_device_that_is_gone_is_not_used_for_what_was_planned_with_it)
 {
     FakeGpu second_gpu;
-    second_gpu.known[0].id.device_uuid = {2};
-    second_gpu.known[0].node = "/dev/dri/renderD130";
+    second_gpu.known[0].exporter.id.device_uuid = {2};
+    second_gpu.known[0].exporter.node = "/dev/dri/renderD130";
     broker.emplace(limits, std::vector<Allocator*>{&gpu, &second_gpu}, *pool, proofs, Helpers{}, events);
     join(alice);
     ImageRequest what = request();

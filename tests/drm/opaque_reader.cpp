@@ -142,7 +142,7 @@ OpaqueReader::OpaqueReader()
     const auto physical = instance_->devices();
     if (!physical) return;
     for (VkPhysicalDevice one : *physical) {
-        DeviceInfo info;
+        Exporter info;
         if (auto device = VulkanDevice::create(*instance_, one, info)) devices_.push_back(std::move(*device));
     }
 }

@@ -58,7 +58,7 @@ UniqueFd memfd_with(std::span<const std::byte> bytes, unsigned seals)
 
 Extent shaped(FourCC format, Extent size) { return format == buffer_format ? Extent{size.width * size.height, 1} : size; }
 
-AllocateSpec spec_for(const FormatSupport& support, Extent size, Usage usage)
+AllocateSpec spec_for(const Capability& support, Extent size, Usage usage)
 {
     AllocateSpec spec;
     spec.size = size;

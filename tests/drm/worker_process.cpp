@@ -79,6 +79,15 @@ const wire::WorkerHello& WorkerProcess::hello()
     return hello_;
 }
 
+std::vector<Support> WorkerProcess::formats()
+{
+    std::vector<Support> out;
+    const std::vector<Exports>& all = hello().exports;
+    for (std::size_t i = 0; i < all.size(); ++i)
+        for (const Capability& row : all[i].rows) out.push_back({row, static_cast<std::uint8_t>(i)});
+    return out;
+}
+
 template <class Message> WorkerAnswer WorkerProcess::ask(const Message& request, std::span<const int> fds)
 {
     hello();

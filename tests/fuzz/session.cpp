@@ -90,14 +90,13 @@ private:
 /// A device whose memory comes late, or not at all.
 class LateAllocator : public Allocator {
 public:
-    LateAllocator() : device_{.backend = Backend::gbm, .node = "/dev/dri/late"}
+    LateAllocator() : exports_{{{.node = "/dev/dri/late"}, Backend::gbm, {}, {}}, {}}
     {
         for (const FormatInfo& format : all_formats())
             for (const Modifier modifier : {modifier_linear, tiled})
-                formats_.push_back({0, format.fourcc, modifier, format.plane_count, Usage::all()});
+                exports_.rows.push_back({.format = format.fourcc, .modifier = modifier, .usage = Usage::all()});
     }
-    std::span<const DeviceInfo> devices() const override { return {&device_, 1}; }
-    std::span<const FormatSupport> formats() const override { return formats_; }
+    std::span<const Exports> exports() const override { return {&exports_, 1}; }
     BackendSet offers() const override
     {
         BackendSet set;
@@ -135,8 +134,7 @@ private:
         out.contents_written = filled;
         return out;
     }
-    DeviceInfo device_;
-    std::vector<FormatSupport> formats_;
+    Exports exports_;
     Later later_;
     LateHelper helper_{later_};
 };

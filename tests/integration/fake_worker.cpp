@@ -62,7 +62,7 @@ private:
     }
 
     std::string kind_, folder_;
-    DeviceInfo device_;
+    Exporter device_;
     std::vector<std::byte> buffer_ = std::vector<std::byte>(limits::packet_bytes);
 };
 
@@ -77,10 +77,10 @@ void Worker::greet()
         device_.version = "1";
         device_.name = std::string_view(name);
         device_.id.device_uuid[0] = static_cast<std::uint8_t>(name.back());
-        hello.devices.push_back(device_);
+        Exports& exports = hello.exports.emplace_back(device_);
         const Usage usage = Usage(UsageFlag::render) | UsageFlag::sample | UsageFlag::scanout;
         for (std::uint64_t modifier; file >> std::hex >> modifier;)
-            hello.formats.push_back({0, fourcc("AB24"), {modifier}, 1, usage});
+            exports.rows.push_back({.format = fourcc("AB24"), .modifier = {modifier}, .plane_count = 1, .usage = usage});
     }
     say(hello, 0);
 }

@@ -377,6 +377,13 @@ def read_image_info(r):
             "request": r.get("Q"), "source": r.get("Q"), "copying": r.record().get("QQQ")}
 
 
+def read_exporter(r):
+    r = r.record()
+    device = r.record()
+    device = read_device_id(device), device.text(), device.text(), device.text(), device.get("B")
+    return device, r.get("B"), r.text(), r.text()
+
+
 def read_proof(r):
     key = r.record()
     return (key.get("B"), key.text(), key.get("B"), key.text(), key.get("IQIB")), (r.get("B"), r.text(), r.get("QI"))
@@ -387,8 +394,7 @@ def read_snapshot(r):
     snapshot["clients"] = r.list(lambda c: {"id": c.get("Q"), "pid": c.get("I"), "uid": c.get("I"), "name": c.text(),
                                             "manager": c.get("B"), "bytes": c.get("Q"), "images": c.get("I"), "fds": c.get("I")})
     snapshot["images"] = r.list(read_image_info)
-    snapshot["devices"] = r.list(lambda d: (read_device_id(d), d.get("B"), d.text(), d.text(), d.text(), d.text(), d.text(), d.get("B")))
-    snapshot["formats"] = r.list(lambda f: f.get("BIQBI"))
+    snapshot["exports"] = r.list(lambda e: (read_exporter(e), e.list(lambda row: row.get("BIQBBIII"))))
     snapshot["proofs"] = r.list(read_proof)
     r.end()
     return snapshot

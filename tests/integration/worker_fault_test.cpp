@@ -63,7 +63,8 @@ TEST_F(WorkerFault, a_driver_that_crashes_when_it_is_loaded_takes_no_other_with_
     EXPECT_EQ(layout_for(client(), Api::kms), tiled);
     const auto broken_is_gone = [&] {
         const Snapshot now = manager->snapshot();
-        return std::ranges::any_of(now.devices, [](const DeviceInfo& d) {
+        return std::ranges::any_of(now.exports, [](const Exports& e) {
+            const Exporter& d = e.exporter;
             return d.name.view() == "Vulkan, broken" && d.problem.view().find("is gone") != std::string_view::npos;
         });
     };

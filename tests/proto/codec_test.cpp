@@ -155,7 +155,7 @@ TEST(Codec, a_record_may_be_longer_than_its_reader_knows)
 {
     EXPECT_EQ(count_growable_records<Request>(Release{{3}}), 0u);
     EXPECT_GE(count_growable_records<Reply>(ErrorReply{Errc::no_backend, "no", {17}, test::sample_candidates()}), 3u);
-    WorkerHello hello{{test::sample_device()}, {{0, fourcc("XR24"), modifier_linear, 1, UsageFlag::render}}};
+    WorkerHello hello{{test::sample_exports()}};
     EXPECT_GE(count_growable_records<WorkerReply>(hello), 2u);
 }
 

@@ -82,16 +82,13 @@ inline AllocateSpec sample_spec()
     return spec;
 }
 
-inline DeviceInfo sample_device()
+inline Exports sample_exports()
 {
-    return {{0xe280, sample_uuid(0x10), sample_uuid(0x80), 0x0300},
-            Backend::vulkan,
-            "/dev/dri/renderD128",
-            "radv",
-            "Mesa 25.0.7",
-            "A graphics card",
-            "no modifiers",
-            true};
+    const Device device{
+        {0xe280, sample_uuid(0x10), sample_uuid(0x80), 0x0300}, "/dev/dri/renderD128", "radv", "Mesa 25.0.7", true};
+    const Modifier modifier{0x0100'0000'0000'0002};
+    return {{device, Backend::vulkan, "A graphics card", "no modifiers"},
+            {{MemoryKind::dma_buf, fourcc("XR24"), modifier, 2, false, UsageFlag::sample | UsageFlag::render, {}}}};
 }
 
 inline Proof sample_proof()
@@ -218,8 +215,7 @@ inline Snapshot sample_snapshot()
                  {17},
                  {40},
                  {3, 1'500'000, 4'600'000}}};
-    s.devices = {sample_device()};
-    s.formats = {{0, fourcc("XR24"), {0x0100'0000'0000'0002}, 2, UsageFlag::sample | UsageFlag::render}};
+    s.exports = {sample_exports()};
     s.proofs = {sample_proof()};
     return s;
 }
@@ -261,7 +257,7 @@ template <class Visit> void for_each_sample(Visit visit)
     visit("image_replaced", ImageReplaced{{3}, {42}, {18}});
     visit("channel_reply", ChannelReply{});
     visit("channel_lost", ChannelLost{Errc::interrupted, "the receiver process ended", {11, 12}});
-    visit("worker_hello", WorkerHello{{sample_device()}, {{0, fourcc("XR24"), modifier_linear, 1, UsageFlag::render}}});
+    visit("worker_hello", WorkerHello{{sample_exports()}});
     visit("worker_allocate", WorkerAllocate{2, sample_spec(), {64, 4096, true}, true});
     visit("worker_image", WorkerImage{sample_opaque_desc(), true});
     visit("worker_prove", WorkerProve{Api::egl, sample_capabilities().device, UsageFlag::sample, sample_desc()});

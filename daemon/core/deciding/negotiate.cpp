@@ -409,7 +409,7 @@ void explain(const Question& question, const Layouts& layouts, std::span<const s
 
 } // namespace
 
-Candidate candidate(const DeviceInfo& device, Verdict verdict, std::string_view reason)
+Candidate candidate(const Exporter& device, Verdict verdict, std::string_view reason)
 {
     Candidate out{.backend = device.backend, .device = {}, .verdict = verdict, .reason = reason};
     out.device = device.node.empty() && !is_system(device.backend) ? device.name.view() : device.node.view();

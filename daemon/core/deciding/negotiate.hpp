@@ -36,6 +36,6 @@ struct Plan {
 
 Plan negotiate(const Question&);
 
-Candidate candidate(const DeviceInfo&, Verdict, std::string_view reason);
+Candidate candidate(const Exporter&, Verdict, std::string_view reason);
 
 } // namespace dmb

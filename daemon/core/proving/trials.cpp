@@ -65,7 +65,7 @@ bool is_one(const Place& a, const Place& b)
 }
 
 /// System memory and the CPU are nobody's device.
-Places places(const DeviceInfo& exporter, const Capabilities& importer)
+Places places(const Exporter& exporter, const Capabilities& importer)
 {
     Places out;
     if (!is_system(exporter.backend)) out.push_back({&exporter.id, exporter.node.view(), exporter.driver.view()});
@@ -79,8 +79,8 @@ Places places(const DeviceInfo& exporter, const Capabilities& importer)
 std::vector<Party> Trials::untried(const Trial& trial) const
 {
     std::vector<Party> out;
-    if (helpers_.provers.empty() || trial.device >= trial.allocator->devices().size()) return out;
-    const DeviceInfo& exporter = trial.allocator->devices()[trial.device];
+    if (helpers_.provers.empty() || trial.device >= trial.allocator->exports().size()) return out;
+    const Exporter& exporter = trial.allocator->exports()[trial.device].exporter;
     if (proofs_.find(exporter_key(exporter, trial.format, trial.modifier, trial.size))) return out;
     for (const Party& party : trial.importers)
         if (can_be_tried(party) && !proofs_.find(pair_key(exporter, party, trial.format, trial.modifier, trial.size)))
@@ -100,7 +100,7 @@ Batch Trials::run(std::vector<Trial> trials, Instant now, Done done, Urgency urg
             job->trial = trial;
             job->trial.importers.clear();
             job->importer = std::move(importer);
-            job->exporter = trial.allocator->devices()[trial.device];
+            job->exporter = trial.allocator->exports()[trial.device].exporter;
             (urgency == Urgency::now ? waiting_ : background_).push_back(std::move(job));
             ++waiting.left;
         }
@@ -146,8 +146,8 @@ bool Trials::may_begin(const Job& job) const
 bool Trials::is_open(const Job& job) const
 {
     const Trial& trial = job.trial;
-    const auto devices = trial.allocator->devices();
-    return trial.device < devices.size() && devices[trial.device] == job.exporter &&
+    const auto exports = trial.allocator->exports();
+    return trial.device < exports.size() && exports[trial.device].exporter == job.exporter &&
            !proofs_.find(exporter_key(job.exporter, trial.format, trial.modifier, trial.size)) &&
            !proofs_.find(pair_key(job.exporter, job.importer, trial.format, trial.modifier, trial.size));
 }

@@ -55,7 +55,7 @@ private:
         Urgency urgency;
         Trial trial; ///< without importers
         Party importer;
-        DeviceInfo exporter;      ///< as it was when the trial was wanted
+        Exporter exporter;        ///< as it was when the trial was wanted
         Helper* prover = nullptr; ///< nobody else's while this runs
         bool asking = false;      ///< the prover has it
         bool gave_way = false;    ///< to a client's; it begins anew later

@@ -35,7 +35,7 @@ AllocateSpec spec_for(const Wish& wish, const Choice& choice)
 }
 
 /// What came back must be what was asked for: a worker is a driver's host and may answer nonsense.
-Result<> check_answer(const AllocateSpec& spec, const LayoutRules& rules, const DeviceInfo& device, const Allocated& memory)
+Result<> check_answer(const AllocateSpec& spec, const LayoutRules& rules, const Exporter& device, const Allocated& memory)
 {
     const ImageDesc& desc = memory.desc;
     if (desc.size != spec.size || desc.format != spec.format || desc.backend != device.backend)
@@ -70,11 +70,11 @@ void Allocations::devices_changed(Instant now)
     offers_.clear();
     last_plan_.reset();
     for (std::size_t a = 0; a < allocators_.size(); ++a) {
-        const auto devices = allocators_[a]->devices();
-        for (std::size_t i = 0; i < devices.size(); ++i)
-            offers_.push_back({&devices[i], allocators_[a]->formats(), static_cast<std::uint8_t>(i), a});
+        const auto exports = allocators_[a]->exports();
+        for (std::size_t i = 0; i < exports.size(); ++i)
+            offers_.push_back({&exports[i].exporter, exports[i].rows, static_cast<std::uint8_t>(i), a});
     }
-    const auto is_known = [](const Offer& offer, const DeviceInfo& device) { return *offer.device == device; };
+    const auto is_known = [](const Offer& offer, const Exporter& device) { return *offer.device == device; };
     if (!std::ranges::equal(offers_, known_, is_known)) {
         ++generation_;
         known_.clear();
@@ -146,7 +146,7 @@ std::shared_ptr<const Plan> Allocations::negotiated(const Wish& wish)
 
 std::optional<Allocated> Allocations::take_pooled(ClientId client, const Plan& plan, const Choice& choice, const Wish& wish)
 {
-    const DeviceInfo& device = allocators_[choice.allocator]->devices()[choice.device];
+    const Exporter& device = allocators_[choice.allocator]->exports()[choice.device].exporter;
     auto pooled = pool_.take(client, device, spec_for(wish, choice));
     if (pooled && !broken_rule(plan.rules, pooled->desc).empty()) return std::nullopt;
     return pooled;
@@ -162,7 +162,7 @@ bool Allocations::serve_from_pool(ClientId client, Wish& wish, Instant now, Done
     auto pooled = take_pooled(client, *plan, choice, wish);
     if (!pooled) return false;
     Outcome out{std::move(*pooled), plan->passed_over, plan, std::move(wish)};
-    const DeviceInfo& device = allocators_[choice.allocator]->devices()[choice.device];
+    const Exporter& device = allocators_[choice.allocator]->exports()[choice.device].exporter;
     out.candidates.push_back(candidate(device, Verdict::chosen, "first choice that works; reused memory"));
     done(std::move(out), now);
     return true;
@@ -198,7 +198,7 @@ void Allocations::attempt(JobPointer job, Instant now)
     if (job->next >= job->plan->choices.size() || job->generation != generation_) return give_up(std::move(job), now);
     const Choice& choice = job->plan->choices[job->next];
     Allocator& allocator = *allocators_[choice.allocator];
-    job->device = allocator.devices()[choice.device];
+    job->device = allocator.exports()[choice.device].exporter;
     if (prove_first(job, now)) return;
     if (!job->contents)
         if (auto pooled = take_pooled(job->operation.client, *job->plan, choice, job->wish))
@@ -275,16 +275,16 @@ Batch Allocations::warm_up(Instant now, std::vector<Party> importers, Trials::Do
 {
     constexpr Extent size = {256, 256};
     std::vector<Trial> trials;
-    for (const Offer& offer : offers_)
-        for (const FormatSupport& row : offer.formats) {
-            if (row.device != offer.index || !offer.device->problem.empty()) continue;
+    for (const Offer& offer : offers_) {
+        if (!offer.device->problem.empty()) continue;
+        for (const Capability& row : offer.rows) {
             Trial trial{.allocator = allocators_[offer.allocator],
                         .device = offer.index,
                         .format = row.format,
                         .modifier = row.modifier,
                         .usage = row.usage & UsageFlag::sample,
                         .size = size};
-            const Properties made{memory_kind(offer.device->backend),
+            const Properties made{row.kind,
                                   offer.device->backend,
                                   offer.device->id,
                                   row.format,
@@ -296,6 +296,7 @@ Batch Allocations::warm_up(Instant now, std::vector<Party> importers, Trials::Do
                 if (broken_demands(party, made) == 0) trial.importers.push_back(party);
             if (!trial.importers.empty()) trials.push_back(std::move(trial));
         }
+    }
     return trials_.run(std::move(trials), now, std::move(done), Urgency::background);
 }
 

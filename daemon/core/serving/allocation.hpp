@@ -59,7 +59,7 @@ private:
         std::uint64_t generation = 0; ///< of the devices that it was made with
         std::size_t next = 0;         ///< in plan.choices
         std::uint32_t replans = 0;
-        DeviceInfo device; ///< of the choice that is being tried
+        Exporter device; ///< of the choice that is being tried
         std::vector<Candidate> failed;
         Errc last_error = Errc::no_backend;
         std::set<std::pair<std::size_t, Modifier>> tried; ///< by proving: offer and modifier
@@ -84,8 +84,8 @@ private:
     Proofs& proofs_;
     Trials trials_;
     std::vector<Offer> offers_;
-    std::vector<DeviceInfo> known_; ///< the devices of offers_, as they were last
-    std::uint64_t generation_ = 0;  ///< of them
+    std::vector<Exporter> known_;  ///< the devices of offers_, as they were last
+    std::uint64_t generation_ = 0; ///< of them
     std::vector<JobPointer> waiting_;
     /// The last request's plan: clients ask for the same again and again.
     Wish last_wish_;

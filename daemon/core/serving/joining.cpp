@@ -84,8 +84,8 @@ BoundedText<160> Joining::misfit(const ImageRecord& image, const Party& party) c
     const Demands demands = broken_demands(party, properties(desc));
     if (demands == 0)
         return offer ? disproof(allocations_.proofs(), *offer->device, &party, desc.format, desc.modifier, desc.size) : "";
-    const DeviceInfo stranger{.id = desc.device, .backend = desc.backend, .name = "a client"};
-    const FormatSupport row{0, desc.format, desc.modifier, static_cast<std::uint8_t>(desc.planes.size()), usable(desc)};
+    const Exporter stranger{{.id = desc.device}, desc.backend, "a client", {}};
+    const Capability row{.kind = desc.kind, .format = desc.format, .modifier = desc.modifier, .usage = usable(desc)};
     const Offer shown{offer ? offer->device : &stranger, {&row, 1}, 0, 0};
     const AllocateSpec spec{.size = desc.size, .format = desc.format};
     return reason_for({spec, {}, {&party, 1}, {&shown, 1}, {}, {}}, {0, &row, desc.rung, 2}, 1, first_of(demands));

@@ -17,8 +17,8 @@ Result<const Offer*> find_modifier(const ImageDesc& desc, const std::vector<Offe
 {
     if (desc.modifier == modifier_linear || desc.modifier == modifier_invalid) return nullptr;
     for (const Offer& offer : offers)
-        for (const FormatSupport& row : offer.formats)
-            if (row.device == offer.index && row.format == desc.format && row.modifier == desc.modifier) {
+        for (const Capability& row : offer.rows)
+            if (row.format == desc.format && row.modifier == desc.modifier) {
                 if (row.plane_count == desc.planes.size()) return &offer;
                 return fail(Errc::bad_layout, "{} with modifier {} has {} planes, the description has {}",
                             to_string(desc.format), to_string(desc.modifier), row.plane_count, desc.planes.size());

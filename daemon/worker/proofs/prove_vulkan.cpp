@@ -61,7 +61,7 @@ private:
         instance_.emplace(TRY(VulkanInstance::create()));
         const auto physical = TRY(instance_->devices());
         for (VkPhysicalDevice one : physical) {
-            DeviceInfo info;
+            Exporter info;
             if (auto device = VulkanDevice::create(*instance_, one, info)) devices_.push_back(std::move(*device));
         }
         return {};

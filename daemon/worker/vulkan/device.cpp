@@ -58,7 +58,7 @@ std::uint32_t pci_address(const VkPhysicalDevicePCIBusInfoPropertiesEXT& pci)
     return pci.pciDomain << 16 | pci.pciBus << 8 | pci.pciDevice << 3 | pci.pciFunction;
 }
 
-void describe(VkPhysicalDevice physical, const Extensions& extensions, DeviceInfo& info)
+void describe(VkPhysicalDevice physical, const Extensions& extensions, Exporter& info)
 {
     VkPhysicalDevicePCIBusInfoPropertiesEXT pci{VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PCI_BUS_INFO_PROPERTIES_EXT};
     VkPhysicalDeviceDrmPropertiesEXT drm{VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_DRM_PROPERTIES_EXT};
@@ -166,7 +166,7 @@ Result<std::vector<VkPhysicalDevice>> VulkanInstance::devices() const
 }
 
 Result<std::unique_ptr<VulkanDevice>> VulkanDevice::create(const VulkanInstance& instance, VkPhysicalDevice physical,
-                                                           DeviceInfo& info)
+                                                           Exporter& info)
 {
     VkPhysicalDeviceProperties properties{};
     vkGetPhysicalDeviceProperties(physical, &properties);

@@ -3,7 +3,7 @@
 // and command buffers that are waited for.
 #pragma once
 #include "proto/base/unique_fd.hpp"
-#include "proto/inspect/snapshot.hpp"
+#include "proto/image/capabilities.hpp"
 
 #include <functional>
 #include <memory>
@@ -86,7 +86,7 @@ struct Staging {
 class VulkanDevice {
 public:
     /// `info` is filled as far as it is known even when this fails; its backend and problem are not touched.
-    static Result<std::unique_ptr<VulkanDevice>> create(const VulkanInstance&, VkPhysicalDevice, DeviceInfo& info);
+    static Result<std::unique_ptr<VulkanDevice>> create(const VulkanInstance&, VkPhysicalDevice, Exporter& info);
     VulkanDevice(const VulkanDevice&) = delete;
     VulkanDevice& operator=(const VulkanDevice&) = delete;
     ~VulkanDevice();
@@ -94,7 +94,7 @@ public:
     VkInstance instance() const { return instance_; }
     VkDevice get() const { return device_; }
     VkPhysicalDevice physical() const { return physical_; }
-    const DeviceInfo& info() const { return info_; }
+    const Exporter& info() const { return info_; }
     /// Empty: it has all extensions for dma-bufs with modifiers. Else what is missing.
     std::string_view no_dma_buf() const { return no_dma_buf_; }
     std::string_view no_opaque() const { return no_opaque_; }
@@ -119,7 +119,7 @@ public:
     bool lost() const { return lost_; }
 
 private:
-    VulkanDevice(VkInstance instance, VkPhysicalDevice physical, const DeviceInfo& info)
+    VulkanDevice(VkInstance instance, VkPhysicalDevice physical, const Exporter& info)
         : instance_(instance), physical_(physical), info_(info)
     {
     }
@@ -130,7 +130,7 @@ private:
 
     VkInstance instance_;
     VkPhysicalDevice physical_;
-    DeviceInfo info_;
+    Exporter info_;
     std::string_view no_dma_buf_;
     std::string_view no_opaque_;
     bool foreign_family_ = false;
