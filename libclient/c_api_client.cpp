@@ -118,17 +118,6 @@ int dmabroker_next_event(dmabroker_client* client, dmabroker_event* event)
     });
 }
 
-const char* dmabroker_explanation(const dmabroker_client* client)
-{
-    constexpr const char* nothing = "{\"candidates\": []}";
-    try {
-        const auto turn = Turn::with(client);
-        return turn ? (*turn)->explanation() : nothing;
-    } catch (...) {
-        return nothing;
-    }
-}
-
 int dmabroker_inspect(dmabroker_client* client, uint64_t id, char** json, dmabroker_error* error)
 {
     return guard(error, [&]() -> Result<> {

@@ -305,7 +305,7 @@ Result<Connection::Arrival> Connection::tell_lost()
     lost_.pop_front();
     if (has_lost()) readiness_.ring(); // the caller may be content with this one
     fds().clear();
-    socket_.last() = {requests_[slot].serial, false, wire::ErrorReply{error.code, error.reason, {}, {}}};
+    socket_.last() = {requests_[slot].serial, false, wire::ErrorReply{error.code, error.reason, {}}};
     return judge();
 }
 

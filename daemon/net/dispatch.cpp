@@ -87,8 +87,8 @@ void Server::allocated(ClientId id, std::uint64_t serial, const OperationAnswer&
 {
     Session* session = finish(id, serial);
     if (!session) return;
-    if (result.held) answer(*session, serial, *result.held, result.candidates, result.request, true);
-    else refuse(*session, serial, result.held.error(), result.candidates, result.request);
+    if (result.held) answer(*session, serial, *result.held, true);
+    else refuse(*session, serial, result.held.error(), result.request);
 }
 
 /// False: it has been refused.

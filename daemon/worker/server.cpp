@@ -56,7 +56,7 @@ template <class Message> Result<> Server::reply(const Message& message, std::uin
 
 Result<> Server::refuse(const Error& error, std::uint64_t serial)
 {
-    return reply(wire::ErrorReply{error.code, error.reason, {}, {}}, serial);
+    return reply(wire::ErrorReply{error.code, error.reason, {}}, serial);
 }
 
 /// One packet must hold it. Real GPUs keep their layouts first, and each device its best.

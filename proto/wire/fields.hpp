@@ -154,7 +154,7 @@ template <class A> void serialize(A& a, HelloReply& v)
     a(FIELD(version), FIELD(features), FIELD(client), FIELD(manager), FIELD(resume), FIELD(resumed), FIELD(last_serial),
       FIELD(server));
 }
-template <class A> void serialize(A& a, ErrorReply& v) { a(FIELD(code), FIELD(reason), FIELD(request), FIELD(candidates)); }
+template <class A> void serialize(A& a, ErrorReply& v) { a(FIELD(code), FIELD(reason), FIELD(request)); }
 template <class A> void serialize(A& a, Allocate& v)
 {
     a(FIELD(spec), FIELD(count), FIELD(label), FIELD(lease_ns), FIELD(has_contents), FIELD(alternatives), FIELD(participants));
@@ -167,7 +167,7 @@ template <class A> void serialize(A& a, HeldImage& v)
 }
 template <class A> void serialize(A& a, ImageReply& v)
 {
-    a(cereal::make_nvp("first", static_cast<HeldImage&>(v)), FIELD(request), FIELD(candidates), FIELD(more));
+    a(cereal::make_nvp("first", static_cast<HeldImage&>(v)), FIELD(request), FIELD(more));
 }
 template <class A> void serialize(A& a, Open& v) { a(FIELD(token), FIELD(rights), FIELD(usage)); }
 template <class A> void serialize(A& a, Register& v) { a(FIELD(desc), FIELD(label), FIELD(lease_ns)); }

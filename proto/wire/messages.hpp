@@ -96,15 +96,12 @@ struct HelloReply {
     friend bool operator==(const HelloReply&, const HelloReply&) = default;
 };
 
-using Candidates = BoundedVector<Candidate, limits::candidates>;
-
 /// The typed answer to a request that failed.
 struct ErrorReply {
     static constexpr Opcode opcode = Opcode::error_reply;
     Errc code = Errc::internal;
     BoundedText<240> reason;
-    RequestId request;     ///< of a negotiation, for `why`; else 0
-    Candidates candidates; ///< of an allocation; else empty
+    RequestId request; ///< of a negotiation, for `why`; else 0
     std::size_t fd_count() const { return 0; }
     friend bool operator==(const ErrorReply&, const ErrorReply&) = default;
 };
@@ -149,8 +146,7 @@ struct HeldImage {
 /// other images of a pool; descriptors come image by image.
 struct ImageReply : HeldImage {
     static constexpr Opcode opcode = Opcode::image_reply;
-    RequestId request; ///< for `why`; 0: nothing was negotiated
-    Candidates candidates;
+    RequestId request;           ///< for `why`; 0: nothing was negotiated
     std::vector<HeldImage> more; ///< at most limits::pool_images - 1
     std::size_t fd_count() const
     {

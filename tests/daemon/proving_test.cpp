@@ -158,11 +158,11 @@ protected:
     }
     const Proof* found(const Party& importer, Modifier modifier = tiled) const
     {
-        return proofs.find(pair_key(gpu.known.at(0), importer, format, modifier, {64, 64}));
+        return proofs.find(pair_key(gpu.known.at(0).exporter, importer, format, modifier, {64, 64}));
     }
     const Proof* of_exporter(Modifier modifier = tiled) const
     {
-        return proofs.find(exporter_key(gpu.known.at(0), format, modifier, {64, 64}));
+        return proofs.find(exporter_key(gpu.known.at(0).exporter, format, modifier, {64, 64}));
     }
 
     Instant now{second};

@@ -40,9 +40,11 @@ protected:
         ImageRequest what = request();
         what.spec.usage = usage;
         what.spec.backends = backends;
-        broker->allocate(next(id), what, {}, now, [this](const OperationAnswer& answer) {
+        broker->allocate(next(id), what, {}, now, [this, id](const OperationAnswer& answer) {
             answers.push_back(answer.held ? Errc{} : answer.held.error().code);
-            for (const Candidate& c : answer.candidates) seen.push_back({c.backend, c.verdict});
+            const auto decision = broker->deciding().why(id, answer.request, {}, now);
+            if (!decision) return;
+            for (const Candidate& c : decision->candidates) seen.push_back({c.backend, c.verdict});
         });
     }
     void greet()
@@ -203,7 +205,7 @@ TEST_F(Crashing, an_image_of_another_device_than_was_chosen_is_a_failure)
     broker->allocate(next(alice), what, {}, now, [&](const OperationAnswer& answer) {
         answered = true;
         EXPECT_TRUE(answer.held);
-        EXPECT_EQ(answer.candidates.at(0).verdict, Verdict::failed);
+        EXPECT_EQ(broker->deciding().why(alice, answer.request, {}, now)->candidates.at(0).verdict, Verdict::failed);
     });
     // The worker restarted with another GPU in the same place and made the image there.
     gpu.known[0].exporter.id.device_uuid = {9};

@@ -125,7 +125,7 @@ TEST_F(Worker, a_refusal_is_passed_on)
 {
     greet();
     ask();
-    say(wire::ErrorReply{.code = Errc::out_of_memory, .reason = "VRAM is full", .candidates = {}}, link.serial);
+    say(wire::ErrorReply{.code = Errc::out_of_memory, .reason = "VRAM is full"}, link.serial);
     EXPECT_EQ(answers, std::vector{Errc::out_of_memory});
     EXPECT_EQ(link.killed, 0);
 }
@@ -298,7 +298,7 @@ TEST_F(Worker, a_crash_while_serving_is_told_from_any_other_end)
     EXPECT_EQ(answers.back(), Errc::shutting_down);
     revive();
     ask();
-    say(wire::ErrorReply{.code = Errc::disconnected, .reason = "I crashed", .candidates = {}}, link.serial);
+    say(wire::ErrorReply{.code = Errc::disconnected, .reason = "I crashed"}, link.serial);
     EXPECT_EQ(answers.back(), Errc::backend_failed) << "a worker that can say so did not";
 }
 

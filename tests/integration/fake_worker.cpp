@@ -58,7 +58,7 @@ private:
     void answer(const wire::WorkerWrite&, std::uint64_t serial) { say(wire::WorkerDone{1}, serial); }
     void answer(const wire::WorkerBlit&, std::uint64_t serial)
     {
-        say(wire::ErrorReply{Errc::backend_failed, "no GPU", {}, {}}, serial);
+        say(wire::ErrorReply{Errc::backend_failed, "no GPU", {}}, serial);
     }
 
     std::string kind_, folder_;
@@ -105,7 +105,7 @@ std::string Worker::meet(Modifier modifier) const
 void Worker::answer(const wire::WorkerAllocate& request, std::uint64_t serial)
 {
     const Modifier modifier = request.spec.modifiers.empty() ? modifier_linear : request.spec.modifiers[0];
-    if (meet(modifier) == "refuse") return say(wire::ErrorReply{Errc::backend_failed, "not today", {}, {}}, serial);
+    if (meet(modifier) == "refuse") return say(wire::ErrorReply{Errc::backend_failed, "not today", {}}, serial);
     wire::WorkerImage image{.desc = linear_layout(request.spec.size, request.spec.format).value(), .contents_written = true};
     image.contents_written = request.has_contents;
     image.desc.backend = Backend::vulkan;

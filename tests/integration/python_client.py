@@ -150,10 +150,6 @@ def write_desc(w, desc):
     return w.record(r)
 
 
-def read_candidates(r, count="H"):
-    return r.list(lambda c: (c.get("B"), c.text(), c.get("B"), c.text()), count)
-
-
 # --- a connection ---------------------------------------------------------------------------------
 
 class Image:
@@ -253,7 +249,6 @@ class Client:
                 raise ValueError(f"serial {serial} instead of {wanted}")
             if got == ERROR_REPLY:
                 code, reason, self.last_request = reader.get("H"), reader.text(), reader.get("Q")
-                self.candidates = read_candidates(reader)
                 reader.end()
                 raise BrokerError(code, reason)
             if got != expect:
@@ -271,7 +266,7 @@ class Client:
     def image_request(self, opcode, body, fds=()):
         reader, received = self.request(opcode, body, fds, IMAGE_REPLY)
         image = Image(reader, received)
-        image.request, image.candidates = reader.get("Q"), read_candidates(reader)
+        image.request = reader.get("Q")
         image.others = [Image(reader, received) for _ in range(reader.get("I"))]
         reader.end()
         return image
@@ -366,7 +361,7 @@ def read_decision(r):
     decision["removals"] = r.list(lambda removal: (removal.text(), removal.get("BBIQ"), removal.text()))
     decision["culprits"] = [r.text() for _ in range(r.get("I"))]
     decision["nearest"] = r.text()
-    decision["candidates"] = read_candidates(r, "I")
+    decision["candidates"] = r.list(lambda c: (c.get("B"), c.text(), c.get("B"), c.text()))
     message.end()
     return decision
 

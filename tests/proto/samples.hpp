@@ -60,13 +60,6 @@ inline ImageDesc sample_opaque_desc()
     return desc;
 }
 
-inline wire::Candidates sample_candidates()
-{
-    return {{Backend::gbm, "/dev/dri/renderD128", Verdict::refused, "format NV12 is not among those it proved"},
-            {Backend::udmabuf, "", Verdict::failed, "create: Cannot allocate memory"},
-            {Backend::memfd, "", Verdict::chosen, "works everywhere"}};
-}
-
 inline AllocateSpec sample_spec()
 {
     AllocateSpec spec;
@@ -166,7 +159,6 @@ inline wire::ImageReply sample_reply()
     wire::ImageReply reply;
     static_cast<wire::HeldImage&>(reply) = sample_held();
     reply.request = {17};
-    reply.candidates = sample_candidates();
     reply.more = {{.handle = {4}, .image = {42}, .source = {}, .rights = Right::read, .desc = sample_desc(), .twins = {}}};
     return reply;
 }
@@ -190,7 +182,9 @@ inline Decision sample_decision()
     d.removals = {{"renderer", Demand::rung, Backend::gbm, fourcc("XR24"), modifier_linear, "rung linear, below tiled"}};
     d.culprits = {"renderer"};
     d.nearest = "drop the renderer's minimum rung: gbm on renderD129, LINEAR";
-    for (const Candidate& candidate : sample_candidates()) d.candidates.push_back(candidate);
+    d.candidates = {{Backend::gbm, "/dev/dri/renderD128", Verdict::refused, "format NV12 is not among those it proved"},
+                    {Backend::udmabuf, "", Verdict::failed, "create: Cannot allocate memory"},
+                    {Backend::memfd, "", Verdict::chosen, "works everywhere"}};
     return d;
 }
 
@@ -244,7 +238,7 @@ template <class Visit> void for_each_sample(Visit visit)
     visit("cancel", Cancel{12});
     visit("open_channel", OpenChannel{});
     visit("hello_reply", HelloReply{1, known_features, {7}, true, sample_key(), true, 12, "dmabrokerd 0.1.0"});
-    visit("error_reply", ErrorReply{Errc::no_backend, "nothing can serve NV12 6x4", {17}, sample_candidates()});
+    visit("error_reply", ErrorReply{Errc::no_backend, "nothing can serve NV12 6x4", {17}});
     visit("image_reply", sample_reply());
     visit("token_reply", TokenReply{sample_token(), Right::read});
     visit("snapshot_reply", SnapshotReply{1234});

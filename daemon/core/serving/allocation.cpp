@@ -265,7 +265,9 @@ void Allocations::give_up(JobPointer job, Instant now)
             fail(Errc::no_backend, "{} ({}); nearest: {}",
                  job->wish.parties.empty() ? "nothing on this machine can serve that" : "no image that everyone can use", shape,
                  job->plan->nearest.view());
-    else out.memory = fail(Errc::no_backend, "nothing on this machine can serve {}; the candidates say why", shape);
+    else
+        out.memory =
+            fail(Errc::no_backend, "nothing on this machine can serve {}; `dmabrokerctl why` says what was tried", shape);
     out.wish = std::move(job->wish);
     job->done(std::move(out), now);
 }

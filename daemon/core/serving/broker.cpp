@@ -128,7 +128,7 @@ void Broker::let_go(const OperationId& id)
 {
     const auto trials = warming_up_.extract(id);
     if (trials) allocations_.trials().cancel(trials.mapped());
-    if (trials || allocations_.forget(id)) operations_.finish(id, {std::unexpected(Error{}), {}, {}});
+    if (trials || allocations_.forget(id)) operations_.finish(id, {std::unexpected(Error{}), {}});
 }
 
 /// False: it has been refused. Those that were cancelled count as long as a worker has them.
@@ -137,7 +137,6 @@ bool Broker::begin_operation(const OperationId& id, OperationKind kind, Operatio
     if (operations_.count(id.client) >= most_operations) {
         done({fail(Errc::quota_exceeded, "{} requests of this client are not done, cancelled ones among them; wait for them",
                    most_operations),
-              {},
               {}});
         return false;
     }
@@ -168,7 +167,7 @@ void Broker::manage_proofs(const OperationId& id, ProofAction action, Instant no
 {
     if (!begin_operation(id, OperationKind::warm_up, std::move(done))) return;
     if (!state_.at(id.client).manager)
-        return operations_.finish(id, {fail(Errc::denied, "only a manager connection may clear or warm proofs"), {}, {}});
+        return operations_.finish(id, {fail(Errc::denied, "only a manager connection may clear or warm proofs"), {}});
     if (action == ProofAction::clear) {
         clear_proofs(now);
         return operations_.finish(id, {});

@@ -132,7 +132,7 @@ void Joining::join(const OperationId& operation, const Token& token, Rights righ
 {
     auto joiner = begin(operation, token, rights, participant, now);
     if (joiner) join_image(std::move(*joiner), now);
-    else operations_.finish(operation, {std::unexpected(joiner.error()), {}, {}});
+    else operations_.finish(operation, {std::unexpected(joiner.error()), {}});
 }
 
 void Joining::join_image(JoinerPointer joiner, Instant now)
@@ -292,9 +292,7 @@ Result<Held> Joining::add_joined(Joiner& joiner, const Copied& copied, Instant n
     Wish wanted{joiner.outcome.wish.spec, {}, joiner.outcome.wish.parties};
     const ImageId id = TRY(images_.add(client, std::move(memory), {source->label, 0, now}, std::move(wanted), copy));
     decision.image = id;
-    std::vector<Candidate> candidates = joiner.outcome.candidates; // for the answer
     state_.set_decision(id, deciding_.note(client, std::move(decision), std::move(joiner.outcome), source->label, now));
-    joiner.outcome.candidates = std::move(candidates);
     if (is_copy) remember(id, source->id, copied.route);
     Result<Held> held = hold_joined(joiner, id, now);
     if (!held) images_.free_if_unused(id, now);
@@ -323,14 +321,13 @@ Result<Held> Joining::hold_joined(const Joiner& joiner, ImageId image, Instant n
 void Joining::finish(JoinerPointer joiner, const Result<Held>& held, Instant now)
 {
     const OperationId operation = joiner->operation;
-    if (!operations_.is_wanted(operation)) return operations_.finish(operation, {std::unexpected(Error{}), {}, {}});
-    std::vector<Candidate> candidates = joiner->outcome.candidates;
-    if (held) return operations_.finish(operation, {std::vector{*held}, std::move(candidates), held->request});
+    if (!operations_.is_wanted(operation)) return operations_.finish(operation, {std::unexpected(Error{}), {}});
+    if (held) return operations_.finish(operation, {std::vector{*held}, held->request});
     DecisionRecord refused{.id = state_.new_decision_id(), .note = held.error().reason};
     const RequestId request = refused.id;
     if (joiner->outcome.wish.parties.empty()) joiner->outcome.wish.parties.push_back(joiner->party);
     deciding_.note(operation.client, std::move(refused), std::move(joiner->outcome), {}, now);
-    operations_.finish(operation, {std::unexpected(held.error()), std::move(candidates), request});
+    operations_.finish(operation, {std::unexpected(held.error()), request});
 }
 
 // --- afterwards ------------------------------------------------------------------------------------
@@ -369,22 +366,22 @@ Result<ImageId> Joining::source_of(ClientId id, HandleId handle, Instant now)
 void Joining::refresh(const OperationId& operation, HandleId handle, Instant now)
 {
     const Result<ImageId> source_id = source_of(operation.client, handle, now);
-    if (!source_id) return operations_.finish(operation, {std::unexpected(source_id.error()), {}, {}});
+    if (!source_id) return operations_.finish(operation, {std::unexpected(source_id.error()), {}});
     const ImageRecord& copy = state_.at(image_of(state_.find(operation.client, handle)->object));
     const ImageRecord& source = state_.at(*source_id);
     if (source.id != copy.copy.source) state_.set_source(copy.id, source.id);
     // What waits in a worker's queue: both ends, by copies and on the way to it, and the pixels between them.
     const auto fds = static_cast<std::uint32_t>(2 * (source.fds.size() + copy.fds.size()) + 1);
     if (const auto charged = state_.charge(operation, {.bytes = source.desc.total_size(), .fds = fds}); !charged)
-        return operations_.finish(operation, {std::unexpected(charged.error()), {}, {}});
+        return operations_.finish(operation, {std::unexpected(charged.error()), {}});
     copying_.run(end_of(source.desc, source.fds), end_of(copy.desc, copy.fds), route_of(copy.id, source.id), now,
                  [this, operation, copy_id = copy.id, source_id = source.id](const Result<Copied>& copied, Instant) {
-                     if (!copied) return operations_.finish(operation, {std::unexpected(copied.error()), {}, {}});
+                     if (!copied) return operations_.finish(operation, {std::unexpected(copied.error()), {}});
                      if (state_.find(copy_id)) {
                          remember(copy_id, source_id, copied->route);
                          state_.note_copied(copy_id, copied->cost_ns, copied->route.rung());
                      }
-                     operations_.finish(operation, {std::vector<Held>(), {}, {}, copied->cost_ns});
+                     operations_.finish(operation, {std::vector<Held>(), {}, copied->cost_ns});
                  });
 }
 

@@ -88,7 +88,7 @@ void Broker::allocate(const OperationId& id, const ImageRequest& request, Unique
     if (!begin_operation(id, OperationKind::allocate, std::move(done))) return;
     Result<Wish> wish = deciding_.wish_of(request);
     const Result<> good = wish ? check_allocation(id, request, contents) : Result<>(std::unexpected(wish.error()));
-    if (!good) return operations_.finish(id, {std::unexpected(good.error()), {}, {}});
+    if (!good) return operations_.finish(id, {std::unexpected(good.error()), {}});
     auto batch = std::make_unique<Making>();
     batch->operation = id;
     batch->order = {request.label, request.lease_ns, now};
@@ -128,7 +128,7 @@ void Broker::made(MakingPointer batch, Outcome outcome, Instant now)
     if (wanted) return finish(std::move(batch));
     const OperationId id = batch->operation;
     batch.reset(); // the memory goes before its charge
-    operations_.finish(id, {std::unexpected(Error{}), {}, {}});
+    operations_.finish(id, {std::unexpected(Error{}), {}});
 }
 
 void Broker::finish(MakingPointer batch)
@@ -136,8 +136,7 @@ void Broker::finish(MakingPointer batch)
     const OperationId id = batch->operation;
     DecisionRecord decision{.id = state_.new_decision_id()};
     const RequestId request = decision.id;
-    std::vector<Candidate> candidates = batch->last.candidates; // the rest goes into the decision
-    const OperationAnswer answer{add_all(*batch, decision), std::move(candidates), request};
+    const OperationAnswer answer{add_all(*batch, decision), request};
     if (!answer.held && batch->last.plan) {
         if (decision.memory) decision.note = answer.held.error().reason;
         decision.memory.reset();
