@@ -212,9 +212,9 @@ Result<std::vector<Participant>> to_participants(const dmabroker_allocation& fro
 
 } // namespace
 
-Result<wire::Allocate> to_request(const dmabroker_allocation& from)
+Result<ImageRequest> to_request(const dmabroker_allocation& from)
 {
-    wire::Allocate request;
+    ImageRequest request;
     request.spec.size = {from.width, from.height};
     request.spec.format = {from.format};
     request.spec.usage = TRY(to_usage(from.usage));

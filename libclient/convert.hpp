@@ -4,7 +4,7 @@
 #pragma once
 #include "libclient/arguments.hpp"
 #include "libclient/handle.hpp"
-#include "proto/wire/messages.hpp"
+#include "proto/request/request.hpp"
 
 #include <cstring>
 
@@ -30,7 +30,7 @@ Result<Rights> to_rights(std::uint32_t flags);
 Result<Usage> to_usage(std::uint32_t flags);
 
 Result<Participant> to_participant(const dmabroker_participant*);
-Result<wire::Allocate> to_request(const dmabroker_allocation&);
+Result<ImageRequest> to_request(const dmabroker_allocation&);
 /// A member that is 0 is the default of the format.
 Result<Colour> to_colour(const dmabroker_colour&, FourCC);
 /// A member that is 0 is that of `otherwise`.

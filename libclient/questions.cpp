@@ -53,7 +53,7 @@ Result<std::vector<UniqueFd>> duplicate_all(const int* fds, std::size_t count)
 Result<Asked> asked_allocation(const dmabroker_allocation* allocation)
 {
     const dmabroker_allocation wanted = TRY(read_struct(allocation));
-    wire::Allocate request = TRY(to_request(wanted));
+    wire::Allocate request{TRY(to_request(wanted))};
     std::vector<UniqueFd> fds;
     if (wanted.contents) {
         const dmabroker_pixels pixels = TRY(check_contents(request.spec.size, request.spec.format, *wanted.contents));

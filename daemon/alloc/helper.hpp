@@ -18,15 +18,11 @@ struct Pixels {
     std::uint64_t cost_ns = 0;
 };
 
-/// What is tried with an image: to import it through this API of this device, for this usage.
-struct Attempt {
+/// Who is to be tried: this API of this device, with images for this usage.
+struct Importer {
     Api api = Api::cpu;
     Device device;
     Usage usage;
-};
-struct AttemptResult {
-    ProofResult result = ProofResult::impossible;
-    BoundedText<160> reason; ///< empty when it works
 };
 
 /// Descriptors are duplicated before a call returns. `done` is called exactly once, before the call returns or later.
@@ -35,7 +31,7 @@ public:
     virtual ~Helper() = default;
     template <class T> using Done = std::move_only_function<void(Result<T>, Instant now)>;
 
-    virtual void prove(const Attempt&, const ImageDesc&, std::span<const int> fds, Instant now, Done<AttemptResult> done) = 0;
+    virtual void prove(const Importer&, const ImageDesc&, std::span<const int> fds, Instant now, Done<Proven> done) = 0;
     /// Whatever it has to do is not wanted any more: before this returns, each `done` has got Errc::shutting_down.
     virtual void abandon(Instant now) = 0;
     virtual void read(const ImageDesc&, std::span<const int> fds, Instant now, Done<Pixels> done) = 0;

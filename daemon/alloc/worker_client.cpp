@@ -187,15 +187,14 @@ void WorkerClient::allocate(std::uint8_t device, const AllocateSpec& spec, const
     ask<wire::WorkerImage, Allocated>(request, {&contents, request.fd_count()}, now, std::move(done), &WorkerClient::take);
 }
 
-void WorkerClient::prove(const Attempt& attempt, const ImageDesc& desc, std::span<const int> fds, Instant now,
-                         Done<AttemptResult> done)
+void WorkerClient::prove(const Importer& importer, const ImageDesc& desc, std::span<const int> fds, Instant now,
+                         Done<Proven> done)
 {
-    ask<wire::WorkerProof, AttemptResult>(wire::WorkerProve{attempt.api, attempt.device, attempt.usage, desc}, fds, now,
-                                          std::move(done),
-                                          [](wire::WorkerProof& proof, wire::PacketFds&) -> Result<AttemptResult> {
-                                              if (!is_printable(proof.reason)) proof.reason = "?";
-                                              return AttemptResult{proof.result, proof.reason};
-                                          });
+    ask<wire::WorkerProof, Proven>(wire::WorkerProve{importer.api, importer.device, importer.usage, desc}, fds, now,
+                                   std::move(done), [](wire::WorkerProof& proof, wire::PacketFds&) -> Result<Proven> {
+                                       if (!is_printable(proof.reason)) proof.reason = "?";
+                                       return Proven{proof.result, proof.reason};
+                                   });
 }
 
 /// What the driver has begun ends with its process; one that is still starting may start.

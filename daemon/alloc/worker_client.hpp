@@ -63,7 +63,7 @@ public:
                   Completion done) override;
     Helper* helper() override { return this; }
 
-    void prove(const Attempt&, const ImageDesc&, std::span<const int> fds, Instant now, Done<AttemptResult> done) override;
+    void prove(const Importer&, const ImageDesc&, std::span<const int> fds, Instant now, Done<Proven> done) override;
     void abandon(Instant now) override;
     void read(const ImageDesc&, std::span<const int> fds, Instant now, Done<Pixels> done) override;
     void write(const ImageDesc&, std::span<const int> fds, Instant now, Done<std::uint64_t> done) override;

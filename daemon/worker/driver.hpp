@@ -18,12 +18,6 @@ struct Exported {
     bool contents_written = false;
 };
 
-/// What a trial found.
-struct Proven {
-    ProofResult result = ProofResult::impossible;
-    BoundedText<160> reason;
-};
-
 /// A kind of worker does some of this and refuses the rest. Images that are handed in were checked against their
 /// descriptors, opaque ones excepted.
 class Driver {

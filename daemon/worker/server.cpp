@@ -62,9 +62,10 @@ Result<> Server::refuse(const Error& error, std::uint64_t serial)
 /// One packet must hold it. Real GPUs keep their layouts first, and each device its best.
 WorkerHello hello_of(std::span<const Exports> all)
 {
-    constexpr std::size_t most_devices = 64, most_rows = 1500;
+    constexpr std::size_t most_devices = 64, device_bytes = 600, row_bytes = 32; // the longest, encoded
     WorkerHello out{{all.begin(), all.begin() + static_cast<std::ptrdiff_t>(std::min(all.size(), most_devices))}};
-    std::size_t left = most_rows, dropped = 0;
+    std::size_t left = (limits::packet_bytes - wire::header_bytes - out.exports.size() * device_bytes) / row_bytes;
+    std::size_t dropped = 0;
     for (const bool software : {false, true})
         for (Exports& exports : out.exports) {
             if (exports.exporter.software != software) continue;

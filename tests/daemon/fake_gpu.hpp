@@ -44,15 +44,15 @@ private:
 };
 
 struct FakeHelper : Helper {
-    void prove(const Attempt& attempt, const ImageDesc& desc, std::span<const int> fds, Instant now,
-               Done<AttemptResult> done) override
+    void prove(const Importer& importer, const ImageDesc& desc, std::span<const int> fds, Instant now,
+               Done<Proven> done) override
     {
         struct stat memory{};
         ::fstat(fds[0], &memory);
-        proven.push_back(attempt);
+        proven.push_back(importer);
         memories.push_back(memory.st_ino);
         const auto found = proofs.find(desc.modifier.value);
-        Result<AttemptResult> answer = AttemptResult{ProofResult::works, {}};
+        Result<Proven> answer = Proven{ProofResult::works, {}};
         if (found != proofs.end() && desc.kind != MemoryKind::memfd) answer = found->second;
         answers.give([this, answer, now, done = std::move(done)]() mutable {
             if (std::exchange(abandoned_, false)) answer = fail(Errc::shutting_down, "abandoned");
@@ -84,10 +84,10 @@ struct FakeHelper : Helper {
         count(blit_error, 2, now, std::move(done));
     }
 
-    std::map<std::uint64_t, Result<AttemptResult>> proofs; ///< of the GPU's images, by modifier; all else works
+    std::map<std::uint64_t, Result<Proven>> proofs; ///< of the GPU's images, by modifier; all else works
     Error read_error{Errc{}, ""}, write_error{Errc{}, ""}, blit_error{Errc{}, ""};
     Answers answers;
-    std::vector<Attempt> proven;
+    std::vector<Importer> proven;
     std::vector<ino_t> memories; ///< of the images in `proven`
     std::vector<ImageDesc> written;
     int reads = 0, blits = 0, times_abandoned = 0;

@@ -212,7 +212,7 @@ TEST_F(Joins, a_plan_that_trials_turn_into_copies_for_others_is_no_replacement)
 {
     const Got image = make_tiled(alice);
     // Linear would do for both, until bob's trial says otherwise: then nothing serves both.
-    prover.proofs.insert_or_assign(modifier_linear.value, AttemptResult{ProofResult::refused, "no"});
+    prover.proofs.insert_or_assign(modifier_linear.value, Proven{ProofResult::refused, "no"});
     Capabilities table = make_table({modifier_linear}, Api::vulkan, true);
     const auto bobs = come(bob, token_of(alice, image), party(state(bob, table)));
     ASSERT_TRUE(bobs->answered);

@@ -220,17 +220,17 @@ TEST_F(ProvingTest, it_allocates_fills_and_asks_in_this_order)
 
 TEST_F(ProvingTest, each_outcome_is_noted_as_what_it_was)
 {
-    const auto noted = [&](Result<AttemptResult> answer) -> std::optional<ProofResult> {
+    const auto noted = [&](Result<Proven> answer) -> std::optional<ProofResult> {
         proofs.clear();
         prover.proofs.insert_or_assign(tiled.value, answer);
         run({first});
         if (const Proof* proof = found(first)) return proof->result;
         return std::nullopt;
     };
-    EXPECT_EQ(noted(AttemptResult{ProofResult::works, {}}), ProofResult::works);
-    EXPECT_EQ(noted(AttemptResult{ProofResult::refused, "0x3003"}), ProofResult::refused);
-    EXPECT_EQ(noted(AttemptResult{ProofResult::wrong_pixels, "at 3,4"}), ProofResult::wrong_pixels);
-    EXPECT_EQ(noted(AttemptResult{ProofResult::impossible, "no way"}), ProofResult::impossible);
+    EXPECT_EQ(noted(Proven{ProofResult::works, {}}), ProofResult::works);
+    EXPECT_EQ(noted(Proven{ProofResult::refused, "0x3003"}), ProofResult::refused);
+    EXPECT_EQ(noted(Proven{ProofResult::wrong_pixels, "at 3,4"}), ProofResult::wrong_pixels);
+    EXPECT_EQ(noted(Proven{ProofResult::impossible, "no way"}), ProofResult::impossible);
     EXPECT_EQ(noted(fail(Errc::disconnected, "SIGSEGV")), ProofResult::crashed);
     EXPECT_EQ(noted(fail(Errc::timed_out, "no answer")), ProofResult::hung);
     EXPECT_EQ(noted(fail(Errc::backend_failed, "no")), ProofResult::refused);

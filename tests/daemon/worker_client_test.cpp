@@ -341,7 +341,7 @@ protected:
     {
         const int fd = memory.get();
         client->prove({}, {}, {&fd, 1}, now,
-                      [this](Result<AttemptResult> proof, Instant) { answers.push_back(proof ? Errc{} : proof.error().code); });
+                      [this](Result<Proven> proof, Instant) { answers.push_back(proof ? Errc{} : proof.error().code); });
     }
     void greet() { say(wire::WorkerHello{}, 0); }
 

@@ -19,8 +19,6 @@
 namespace dmb::test {
 namespace {
 
-using AllocateSpec;
-
 Bytes read_mapped(const ImageDesc& desc, const wire::PacketFds& fds)
 {
     const FormatInfo& format = *find_format(desc.format);

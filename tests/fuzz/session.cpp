@@ -50,13 +50,13 @@ using Later = std::deque<std::move_only_function<void(Errc)>>;
 class LateHelper : public Helper {
 public:
     explicit LateHelper(Later& later) : later_(later) {}
-    void prove(const Attempt&, const ImageDesc&, std::span<const int>, Instant now, Done<AttemptResult> done) override
+    void prove(const Importer&, const ImageDesc&, std::span<const int>, Instant now, Done<Proven> done) override
     {
-        proving_ = std::make_shared<Done<AttemptResult>>(std::move(done));
-        const auto once = [proving = proving_](Result<AttemptResult> proof, Instant at) {
+        proving_ = std::make_shared<Done<Proven>>(std::move(done));
+        const auto once = [proving = proving_](Result<Proven> proof, Instant at) {
             if (*proving) std::exchange(*proving, nullptr)(std::move(proof), at);
         };
-        add<AttemptResult>(now, once, [] { return AttemptResult{ProofResult::works, {}}; });
+        add<Proven>(now, once, [] { return Proven{ProofResult::works, {}}; });
     }
     void abandon(Instant now) override
     {
@@ -84,7 +84,7 @@ private:
         });
     }
     Later& later_;
-    std::shared_ptr<Done<AttemptResult>> proving_; ///< the last one; null inside when it has its answer
+    std::shared_ptr<Done<Proven>> proving_; ///< the last one; null inside when it has its answer
 };
 
 /// A device whose memory comes late, or not at all.

@@ -16,12 +16,7 @@
 namespace dmb::ctl {
 namespace {
 
-void print_parts(const Json& snapshot, std::initializer_list<const char*> keys)
-{
-    Json out = Json::object();
-    for (const char* key : keys) out[key] = part(snapshot, key);
-    print_json(Json{{"snapshot", out}});
-}
+void print_exports(const Json& snapshot) { print_json(Json{{"snapshot", Json{{"exports", part(snapshot, "exports")}}}}); }
 
 std::uint64_t bytes_of(const Json& desc)
 {
@@ -64,7 +59,7 @@ Result<> devices(const Global& global)
 {
     const ClientHandle client = TRY(connect(global, ConnectAs::manager_if_possible));
     const Json snapshot = TRY(inspect(client.get()));
-    if (global.json) return print_parts(snapshot, {"exports"}), Result<>{};
+    if (global.json) return print_exports(snapshot), Result<>{};
     Table table({"BACKEND", "NODE", "DRIVER", "NAME", "UUID", "MEMORY", "STATE"});
     for (const Json& one : part(snapshot, "exports")) {
         const Json &e = part(one, "exporter"), &d = part(e, "device");
@@ -106,7 +101,7 @@ Result<> formats(const Global& global)
 {
     const ClientHandle client = TRY(connect(global, ConnectAs::manager_if_possible));
     const Json snapshot = TRY(inspect(client.get()));
-    if (global.json) return print_parts(snapshot, {"exports"}), Result<>{};
+    if (global.json) return print_exports(snapshot), Result<>{};
     bool first = true;
     for (const Json& one : part(snapshot, "exports")) {
         const Json& exporter = part(one, "exporter");

@@ -282,17 +282,17 @@ void Trials::fill(JobPointer job, Instant now)
 void Trials::ask(JobPointer job, Instant now)
 {
     if (job->gave_way) return begin_again(std::move(job), now);
-    const Attempt attempt{job->importer.table->api, job->importer.table->device, job->importer.demands.usage};
+    const Importer importer{job->importer.table->api, job->importer.table->device, job->importer.demands.usage};
     const ImageDesc desc = job->desc;
     const auto fds = borrow(job->fds);
     job->began = now;
     job->asking = true;
     job->prover->prove(
-        attempt, desc, {fds.data(), fds.size()}, now,
-        [this, job = std::move(job)](Result<AttemptResult> proof, Instant at) mutable { answered(std::move(job), proof, at); });
+        importer, desc, {fds.data(), fds.size()}, now,
+        [this, job = std::move(job)](Result<Proven> proof, Instant at) mutable { answered(std::move(job), proof, at); });
 }
 
-void Trials::answered(JobPointer job, const Result<AttemptResult>& proof, Instant now)
+void Trials::answered(JobPointer job, const Result<Proven>& proof, Instant now)
 {
     if (!proof && (job->gave_way || job->doubtful)) return begin_again(std::move(job), now);
     if (proof) note(*job, proof->result, proof->reason.view(), now);

@@ -85,7 +85,7 @@ private:
     void allocated(JobPointer, Result<Allocated>, Instant now);
     void fill(JobPointer, Instant now);
     void ask(JobPointer, Instant now);
-    void answered(JobPointer, const Result<AttemptResult>&, Instant now);
+    void answered(JobPointer, const Result<Proven>&, Instant now);
     void finish(JobPointer, Instant now);
     void note_exporter(const Job&, const Error&, Instant now);
     void note(const Job&, ProofResult, std::string_view reason, Instant now);
