@@ -102,7 +102,7 @@ std::vector<std::unique_ptr<WorkerProcess>> make_workers(asio::io_context& io, S
     const WorkerTiming timing{.request_ns = request_ns, .hello_ns = std::max<std::uint64_t>(60'000'000'000, 3 * request_ns)};
     for (const DrmDevice& device : find_drm_devices()) {
         const std::string& node = device.render.empty() ? device.primary : device.render;
-        DeviceInfo info{.backend = Backend::gbm, .node = std::string_view(node), .driver = std::string_view(device.driver)};
+        Exporter info{{.node = std::string_view(node), .driver = std::string_view(device.driver)}, Backend::gbm, {}, {}};
         BackendSet gbm;
         gbm.add(Backend::gbm);
         out.push_back(std::make_unique<WorkerProcess>(io, server, std::vector<std::string>{options.worker, "gbm", node}, info,
@@ -114,8 +114,8 @@ std::vector<std::unique_ptr<WorkerProcess>> make_workers(asio::io_context& io, S
     for (const std::string& manifest : find_vulkan_drivers()) {
         const std::string name = "Vulkan, " + std::filesystem::path(manifest).stem().string();
         out.push_back(std::make_unique<WorkerProcess>(io, server, std::vector<std::string>{options.worker, "vulkan", manifest},
-                                                      DeviceInfo{.backend = Backend::vulkan, .name = std::string_view(name)},
-                                                      vulkan, timing, changed));
+                                                      Exporter{{}, Backend::vulkan, std::string_view(name), {}}, vulkan, timing,
+                                                      changed));
     }
     return out;
 }
@@ -125,8 +125,8 @@ std::unique_ptr<WorkerProcess> make_helper(asio::io_context& io, Server& server,
 {
     constexpr std::uint64_t idle_ns = 10'000'000'000;
     const WorkerTiming timing{.request_ns = options.worker_timeout_s * 1'000'000'000ULL, .idle_ns = idle_ns};
-    return std::make_unique<WorkerProcess>(io, server, std::vector<std::string>{options.worker, kind}, DeviceInfo{},
-                                           BackendSet{}, timing, [](Instant) {});
+    return std::make_unique<WorkerProcess>(io, server, std::vector<std::string>{options.worker, kind}, Exporter{}, BackendSet{},
+                                           timing, [](Instant) {});
 }
 
 std::vector<std::unique_ptr<Listener>> listen(asio::io_context& io, Server& server, Sockets& sockets)

@@ -18,11 +18,11 @@ namespace {
 constexpr std::uint64_t default_timeout_ns = 30'000'000'000;
 
 /// A program's own name may be anything; then it has none.
-Result<wire::Name> client_name(const char* given)
+Result<Name> client_name(const char* given)
 {
     if (given) return to_name(given, "name of the client");
     const std::string_view own = program_invocation_short_name;
-    return is_printable(own) ? wire::Name(own.substr(0, wire::Name::max_size())) : wire::Name();
+    return is_printable(own) ? Name(own.substr(0, Name::max_size())) : Name();
 }
 
 /// DMABROKER_FOREVER is no limit, which inside is 0.
@@ -116,17 +116,6 @@ int dmabroker_next_event(dmabroker_client* client, dmabroker_event* event)
         TRY(write_struct(next, event));
         return 1;
     });
-}
-
-const char* dmabroker_explanation(const dmabroker_client* client)
-{
-    constexpr const char* nothing = "{\"candidates\": []}";
-    try {
-        const auto turn = Turn::with(client);
-        return turn ? (*turn)->explanation() : nothing;
-    } catch (...) {
-        return nothing;
-    }
 }
 
 int dmabroker_inspect(dmabroker_client* client, uint64_t id, char** json, dmabroker_error* error)

@@ -18,7 +18,7 @@ namespace {
 
 /// Whether the library itself can write the initial pixels once it has the image: then they need not
 /// travel through a second memory.
-bool writes_itself(const wire::AllocateSpec& spec)
+bool writes_itself(const AllocateSpec& spec)
 {
     constexpr std::uint32_t system = DMABROKER_BACKEND_BIT(DMABROKER_BACKEND_MEMFD) |
                                      DMABROKER_BACKEND_BIT(DMABROKER_BACKEND_UDMABUF) |
@@ -30,7 +30,7 @@ bool writes_itself(const wire::AllocateSpec& spec)
 /// The initial pixels as they are, if the memory may be the CPU's; else a driver's worker writes them.
 Result<std::unique_ptr<dmabroker_image>> allocate_with_contents(Client& client, const dmabroker_allocation& wanted)
 {
-    wire::Allocate request = TRY(to_request(wanted));
+    wire::Allocate request{TRY(to_request(wanted))};
     if (writes_itself(request.spec)) {
         const dmabroker_pixels pixels = TRY(check_contents(request.spec.size, request.spec.format, *wanted.contents));
         auto image = TRY(client.ask_for_image({.question = std::move(request)}, {}));
@@ -79,7 +79,7 @@ int dmabroker_allocate(dmabroker_client* client, const dmabroker_allocation* all
         *image = nullptr;
         const dmabroker_allocation wanted = TRY(read_struct(allocation));
         auto made = wanted.contents ? allocate_with_contents(*turn, wanted)
-                                    : turn->ask_for_image({.question = TRY(to_request(wanted))}, {});
+                                    : turn->ask_for_image({.question = wire::Allocate{TRY(to_request(wanted))}}, {});
         *image = TRY(std::move(made)).release();
         return {};
     });

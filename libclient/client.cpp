@@ -5,7 +5,6 @@
 #include "libclient/client.hpp"
 
 #include "libclient/convert.hpp"
-#include "proto/wire/json.hpp"
 
 #include <algorithm>
 #include <unistd.h>
@@ -185,16 +184,6 @@ Result<> Client::define(const Capabilities& table, const Digest& digest)
 }
 
 // ---- what happened ---------------------------------------------------------------------------------
-
-const char* Client::explanation() const
-{
-    if (explanation_.empty()) {
-        wire::Candidates candidates;
-        for (const Candidate& candidate : candidates_) candidates.push_back(candidate);
-        explanation_ = wire::to_json(candidates);
-    }
-    return explanation_.c_str();
-}
 
 Result<> Client::dispatch()
 {

@@ -54,7 +54,6 @@ public:
     /// For the application to wait for; the same as long as the client lives.
     Result<int> fd() { return connection_.readiness().fd(); }
     /// JSON; valid until the next allocation.
-    const char* explanation() const;
     /// Of the last allocation or join, whatever became of it; 0: nothing was negotiated.
     RequestId last_request() const { return last_request_; }
 
@@ -98,8 +97,6 @@ private:
     std::shared_ptr<Holds> holds_ = std::make_shared<Holds>(*this, connection_);
     std::vector<Digest> stated_; ///< tables that the broker keeps for this client
     RequestId last_request_;
-    std::vector<Candidate> candidates_; ///< of the last allocation
-    mutable std::string explanation_;   ///< candidates_ as JSON, once asked for
 
     // A completion moves from one list to the other without allocating: it cannot be lost.
     std::array<std::list<Event>, limits::pending_requests> running_; ///< by slot, at most one each

@@ -43,7 +43,7 @@ Result<wire::HelloReply> Connection::greet(UniqueFd socket)
         return fail(Errc::protocol_violation, "the broker knows of more requests than there can have been");
     TRY(readiness_.watch(socket_.fd()));
     serial_ = std::max(serial_ + 1, reply.last_serial);
-    resume_ = wire::has(reply.features, wire::Feature::resume) ? reply.resume : wire::ResumeKey{};
+    resume_ = wire::has(reply.features, wire::Feature::resume) ? reply.resume : ResumeKey{};
     return reply;
 }
 
@@ -305,7 +305,7 @@ Result<Connection::Arrival> Connection::tell_lost()
     lost_.pop_front();
     if (has_lost()) readiness_.ring(); // the caller may be content with this one
     fds().clear();
-    socket_.last() = {requests_[slot].serial, false, wire::ErrorReply{error.code, error.reason, {}, {}}};
+    socket_.last() = {requests_[slot].serial, false, wire::ErrorReply{error.code, error.reason, {}}};
     return judge();
 }
 

@@ -12,7 +12,7 @@ namespace dmb {
 /// What it takes to connect again.
 struct Address {
     std::string path; ///< of the socket; empty: it was handed over, and cannot be made anew
-    wire::Name name;
+    Name name;
     std::uint64_t timeout_ns = 0; ///< for every answer; 0: none
     bool manager = false;
 };
@@ -31,7 +31,7 @@ public:
     /// False: this is a new client, nothing is outstanding.
     Result<bool> reconnect();
     /// Whether outstanding requests may still be answered after the end.
-    bool can_resume() const { return resume_ != wire::ResumeKey{} && !address_.path.empty(); }
+    bool can_resume() const { return resume_ != ResumeKey{} && !address_.path.empty(); }
 
     /// Sends a request. Wait::no: fails with Errc::timed_out when it does not fit into the socket.
     template <class Message> Result<Slot> start(const Message&, std::vector<UniqueFd> fds, wire::Wait);
@@ -100,7 +100,7 @@ private:
     UniqueFd channel_;                        ///< for requests with descriptors, once there were any
     std::uint64_t asked_for_channel_ = 0;     ///< serial of the request for it; 0: none is outstanding
     std::deque<std::pair<Slot, Error>> lost_; ///< requests that nobody will answer, to be told
-    wire::ResumeKey resume_{};
+    ResumeKey resume_{};
     std::optional<Error> end_;
 };
 

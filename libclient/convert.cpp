@@ -129,11 +129,11 @@ Result<> copy_out(std::string_view text, char** out)
     return {};
 }
 
-Result<wire::Name> to_name(const char* text, std::string_view what)
+Result<Name> to_name(const char* text, std::string_view what)
 {
     const std::string_view view = text ? text : "";
-    if (view.size() <= wire::Name::max_size() && is_printable(view)) return wire::Name(view);
-    return fail(Errc::invalid_argument, "the {} must be printable UTF-8 of at most {} bytes", what, wire::Name::max_size());
+    if (view.size() <= Name::max_size() && is_printable(view)) return Name(view);
+    return fail(Errc::invalid_argument, "the {} must be printable UTF-8 of at most {} bytes", what, Name::max_size());
 }
 
 Result<Token> to_token(const char* text)
@@ -171,10 +171,10 @@ Result<Digest> to_digest(const char* text)
     return fail(Errc::invalid_argument, "capabilities are named by 64 hexadecimal digits: dmabroker_capabilities_digest");
 }
 
-Result<wire::Participant> to_participant(const dmabroker_participant* given)
+Result<Participant> to_participant(const dmabroker_participant* given)
 {
     const dmabroker_participant from = TRY(read_struct(given));
-    wire::Participant out;
+    Participant out;
     out.name = TRY(to_name(from.name, "name of the participant"));
     out.capabilities = TRY(to_digest(from.capabilities));
     out.usage = TRY(to_usage(from.usage));
@@ -191,9 +191,9 @@ Result<wire::Participant> to_participant(const dmabroker_participant* given)
 namespace {
 
 /// The first one's struct_size says how far they are apart.
-Result<std::vector<wire::Participant>> to_participants(const dmabroker_allocation& from)
+Result<std::vector<Participant>> to_participants(const dmabroker_allocation& from)
 {
-    std::vector<wire::Participant> out;
+    std::vector<Participant> out;
     if (from.participant_count == 0) return out;
     TRY(require(from.participants, "participants"));
     if (from.participant_count > limits::participants)
@@ -212,9 +212,9 @@ Result<std::vector<wire::Participant>> to_participants(const dmabroker_allocatio
 
 } // namespace
 
-Result<wire::Allocate> to_request(const dmabroker_allocation& from)
+Result<ImageRequest> to_request(const dmabroker_allocation& from)
 {
-    wire::Allocate request;
+    ImageRequest request;
     request.spec.size = {from.width, from.height};
     request.spec.format = {from.format};
     request.spec.usage = TRY(to_usage(from.usage));

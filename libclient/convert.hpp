@@ -4,7 +4,7 @@
 #pragma once
 #include "libclient/arguments.hpp"
 #include "libclient/handle.hpp"
-#include "proto/wire/messages.hpp"
+#include "proto/request/request.hpp"
 
 #include <cstring>
 
@@ -21,7 +21,7 @@ template <std::size_t N> void set_text(char (&to)[N], std::string_view text)
 }
 
 /// NULL is empty. Refuses what is too long or unprintable.
-Result<wire::Name> to_name(const char* text, std::string_view what);
+Result<Name> to_name(const char* text, std::string_view what);
 Result<Token> to_token(const char* text);
 /// NULL is no table.
 Result<Digest> to_digest(const char* text);
@@ -29,8 +29,8 @@ Result<Digest> to_digest(const char* text);
 Result<Rights> to_rights(std::uint32_t flags);
 Result<Usage> to_usage(std::uint32_t flags);
 
-Result<wire::Participant> to_participant(const dmabroker_participant*);
-Result<wire::Allocate> to_request(const dmabroker_allocation&);
+Result<Participant> to_participant(const dmabroker_participant*);
+Result<ImageRequest> to_request(const dmabroker_allocation&);
 /// A member that is 0 is the default of the format.
 Result<Colour> to_colour(const dmabroker_colour&, FourCC);
 /// A member that is 0 is that of `otherwise`.

@@ -26,8 +26,7 @@ struct Operation {
     std::optional<Error> failure;
     std::unique_ptr<dmabroker_image> image;
     std::uint64_t cost_ns = 0;
-    RequestId request;                 ///< the negotiation behind it; 0: none
-    std::vector<Candidate> candidates; ///< of an allocation
+    RequestId request; ///< the negotiation behind it; 0: none
 
     /// Drops what it gave, if it gave something.
     void fail(const Error& error)

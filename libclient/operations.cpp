@@ -109,15 +109,11 @@ void Client::conclude(Operation& operation)
     }
 }
 
-/// What the answer says about the negotiation, good or bad.
+/// The number of the negotiation, whether it was good or bad.
 void Client::note(Operation& operation)
 {
-    const auto take = [&](const auto& reply) {
-        operation.request = reply.request;
-        operation.candidates.assign(reply.candidates.begin(), reply.candidates.end());
-    };
-    if (const auto* image = std::get_if<wire::ImageReply>(&connection_.last())) take(*image);
-    if (const auto* error = std::get_if<wire::ErrorReply>(&connection_.last())) take(*error);
+    if (const auto* image = std::get_if<wire::ImageReply>(&connection_.last())) operation.request = image->request;
+    if (const auto* error = std::get_if<wire::ErrorReply>(&connection_.last())) operation.request = error->request;
 }
 
 Result<> Client::accept(Operation& operation, const wire::Allocate& asked, std::vector<UniqueFd> sent)
@@ -204,12 +200,9 @@ Result<> Client::cancel(std::uint64_t number)
 
 void Client::tell_negotiation(Operation& operation)
 {
-    const bool allocation = std::holds_alternative<wire::Allocate>(operation.question);
-    if (!allocation && !std::holds_alternative<wire::Join>(operation.question)) return;
-    last_request_ = operation.request;
-    if (!allocation) return;
-    candidates_ = std::move(operation.candidates);
-    explanation_.clear();
+    const auto& question = operation.question;
+    if (std::holds_alternative<wire::Allocate>(question) || std::holds_alternative<wire::Join>(question))
+        last_request_ = operation.request;
 }
 
 bool Client::tell(std::unique_ptr<Operation>& operation, dmabroker_event& event)

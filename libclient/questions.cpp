@@ -53,7 +53,7 @@ Result<std::vector<UniqueFd>> duplicate_all(const int* fds, std::size_t count)
 Result<Asked> asked_allocation(const dmabroker_allocation* allocation)
 {
     const dmabroker_allocation wanted = TRY(read_struct(allocation));
-    wire::Allocate request = TRY(to_request(wanted));
+    wire::Allocate request{TRY(to_request(wanted))};
     std::vector<UniqueFd> fds;
     if (wanted.contents) {
         const dmabroker_pixels pixels = TRY(check_contents(request.spec.size, request.spec.format, *wanted.contents));
@@ -98,7 +98,7 @@ Result<wire::Refresh> asked_refresh(const dmabroker_image& image)
 Result<wire::ManageProofs> asked_proofs(int action)
 {
     if (action == DMABROKER_PROOFS_CLEAR || action == DMABROKER_PROOFS_WARM)
-        return wire::ManageProofs{static_cast<wire::ProofAction>(action)};
+        return wire::ManageProofs{static_cast<ProofAction>(action)};
     return fail(Errc::invalid_argument, "action {}: use DMABROKER_PROOFS_CLEAR or DMABROKER_PROOFS_WARM", action);
 }
 

@@ -5,7 +5,7 @@
 #include "daemon/alloc/allocated.hpp"
 #include "daemon/alloc/helper.hpp"
 #include "proto/base/instant.hpp"
-#include "proto/wire/messages.hpp"
+#include "proto/request/request.hpp"
 
 #include <functional>
 #include <span>
@@ -18,15 +18,14 @@ class Allocator {
 public:
     virtual ~Allocator() = default;
     /// One entry per (device, backend); `problem` is set where it cannot serve.
-    virtual std::span<const DeviceInfo> devices() const = 0;
-    /// Proven ones; `device` is an index into devices().
-    virtual std::span<const FormatSupport> formats() const = 0;
-    /// Which backends it may offer, known before devices() is.
+    virtual std::span<const Exports> exports() const = 0;
+    /// Which backends it may offer, known before exports() is.
     virtual BackendSet offers() const = 0;
-    /// True while devices() is not known yet but will be.
+    /// True while exports() is not known yet but will be.
     virtual bool starting() const { return false; }
-    /// `contents` is duplicated, -1 for none. `done` is called exactly once. Errors as for Helper.
-    virtual void allocate(std::uint8_t device, const wire::AllocateSpec&, const LayoutRules&, int contents, Instant now,
+    /// `contents` is duplicated, -1 for none. `device`: an index into exports(). `done` is called exactly once. Errors as
+    /// for Helper.
+    virtual void allocate(std::uint8_t device, const AllocateSpec&, const LayoutRules&, int contents, Instant now,
                           Completion done) = 0;
     /// Who can look into what it allocated; null: anybody who can map it.
     virtual Helper* helper() { return nullptr; }

@@ -26,50 +26,52 @@ SystemDmaBufAllocator::SystemDmaBufAllocator(Backend backend, const char* path, 
     : node_(UniqueFd::adopt(::open(path, O_RDWR | O_CLOEXEC)))
 {
     const int error = errno;
-    device_.backend = backend;
-    device_.node = path;
-    device_.name = name;
-    device_.software = true;
-    if (!node_) device_.problem = BoundedText<160>(fmt::format("{}: {}", path, std::strerror(error)));
+    Exporter& exporter = exports_.exporter;
+    exporter.backend = backend;
+    exporter.node = path;
+    exporter.name = name;
+    exporter.software = true;
+    if (!node_) exporter.problem = BoundedText<160>(fmt::format("{}: {}", path, std::strerror(error)));
 }
 
 void SystemDmaBufAllocator::try_once(const char* remedy)
 {
+    BoundedText<160>& problem = exports_.exporter.problem;
     if (!node_) {
-        device_.problem = BoundedText<160>(fmt::format("{}; {}", device_.problem.view(), remedy));
+        problem = BoundedText<160>(fmt::format("{}; {}", problem.view(), remedy));
         return;
     }
     if (const auto made = create(page); !made)
-        device_.problem = BoundedText<160>(fmt::format("{}; {}", made.error().reason.view(), remedy));
-    else formats_ = system_formats();
+        problem = BoundedText<160>(fmt::format("{}; {}", made.error().reason.view(), remedy));
+    else exports_.rows = system_formats(MemoryKind::dma_buf);
 }
 
 BackendSet SystemDmaBufAllocator::offers() const
 {
     BackendSet set;
-    set.add(device_.backend);
+    set.add(exports_.exporter.backend);
     return set;
 }
 
-Result<Allocated> SystemDmaBufAllocator::make_image(const wire::AllocateSpec& spec, const LayoutRules& rules)
+Result<Allocated> SystemDmaBufAllocator::make_image(const AllocateSpec& spec, const LayoutRules& rules)
 {
     Allocated out;
     out.desc = TRY(linear_layout(spec.size, spec.format, rules));
     out.desc.kind = MemoryKind::dma_buf;
-    out.desc.backend = device_.backend;
+    out.desc.backend = exports_.exporter.backend;
     out.desc.rung = Rung::system_dma_buf;
     out.desc.usage = spec.usage;
     out.fds.push_back(TRY(create(out.desc.memories[0].size)));
     const FdIdentity found = identify(out.fds[0].get());
     if (found.type != FdType::dma_buf || found.size < out.desc.memories[0].size)
-        return fail(Errc::backend_failed, "{} returned something else than a dma-buf of {} bytes", device_.node.view(),
-                    out.desc.memories[0].size);
+        return fail(Errc::backend_failed, "{} returned something else than a dma-buf of {} bytes",
+                    exports_.exporter.node.view(), out.desc.memories[0].size);
     out.keys.push_back({found.mount, found.inode});
     out.unshared_count = dma_buf_references(out.fds[0].get());
     return out;
 }
 
-void SystemDmaBufAllocator::allocate(std::uint8_t, const wire::AllocateSpec& spec, const LayoutRules& rules, int, Instant now,
+void SystemDmaBufAllocator::allocate(std::uint8_t, const AllocateSpec& spec, const LayoutRules& rules, int, Instant now,
                                      Completion done)
 {
     done(make_image(spec, rules), now);

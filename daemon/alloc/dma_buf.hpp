@@ -5,17 +5,15 @@
 #include "daemon/alloc/allocator.hpp"
 
 #include <string>
-#include <vector>
 
 namespace dmb {
 
 /// The part both share: one device node, opened once, tried once.
 class SystemDmaBufAllocator : public Allocator {
 public:
-    std::span<const DeviceInfo> devices() const override { return {&device_, 1}; }
-    std::span<const FormatSupport> formats() const override { return formats_; }
+    std::span<const Exports> exports() const override { return {&exports_, 1}; }
     BackendSet offers() const override;
-    void allocate(std::uint8_t device, const wire::AllocateSpec&, const LayoutRules&, int contents, Instant now,
+    void allocate(std::uint8_t device, const AllocateSpec&, const LayoutRules&, int contents, Instant now,
                   Completion done) override;
 
 protected:
@@ -27,10 +25,9 @@ protected:
     int node() const { return node_.get(); }
 
 private:
-    Result<Allocated> make_image(const wire::AllocateSpec&, const LayoutRules&);
-    DeviceInfo device_;
+    Result<Allocated> make_image(const AllocateSpec&, const LayoutRules&);
+    Exports exports_;
     UniqueFd node_;
-    std::vector<FormatSupport> formats_;
 };
 
 class UdmabufAllocator : public SystemDmaBufAllocator {

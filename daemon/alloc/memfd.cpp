@@ -41,7 +41,7 @@ Result<MemoryKey> key_of(int fd)
     return MemoryKey{info.stx_mnt_id, info.stx_ino};
 }
 
-Result<Allocated> make_image(const wire::AllocateSpec& spec, const LayoutRules& rules)
+Result<Allocated> make_image(const AllocateSpec& spec, const LayoutRules& rules)
 {
     Allocated out;
     out.desc = TRY(linear_layout(spec.size, spec.format, rules, software_stride_alignment));
@@ -95,11 +95,12 @@ Result<UniqueFd> reopen(int fd, int flags)
     return again;
 }
 
-MemfdAllocator::MemfdAllocator() : formats_(system_formats())
+MemfdAllocator::MemfdAllocator()
 {
-    device_.backend = Backend::memfd;
-    device_.name = "system memory (sealed memfd)";
-    device_.software = true;
+    exports_.exporter.backend = Backend::memfd;
+    exports_.exporter.name = "system memory (sealed memfd)";
+    exports_.exporter.software = true;
+    exports_.rows = system_formats(MemoryKind::memfd);
 }
 
 BackendSet MemfdAllocator::offers() const
@@ -109,7 +110,7 @@ BackendSet MemfdAllocator::offers() const
     return set;
 }
 
-void MemfdAllocator::allocate(std::uint8_t, const wire::AllocateSpec& spec, const LayoutRules& rules, int, Instant now,
+void MemfdAllocator::allocate(std::uint8_t, const AllocateSpec& spec, const LayoutRules& rules, int, Instant now,
                               Completion done)
 {
     done(make_image(spec, rules), now);

@@ -3,8 +3,6 @@
 #pragma once
 #include "daemon/alloc/allocator.hpp"
 
-#include <vector>
-
 namespace dmb {
 
 /// A memfd of `size` bytes (whole pages) that cannot be resized or executed, for the owner's uid only.
@@ -17,15 +15,13 @@ Result<UniqueFd> reopen(int fd, int flags);
 class MemfdAllocator : public Allocator {
 public:
     MemfdAllocator();
-    std::span<const DeviceInfo> devices() const override { return {&device_, 1}; }
-    std::span<const FormatSupport> formats() const override { return formats_; }
+    std::span<const Exports> exports() const override { return {&exports_, 1}; }
     BackendSet offers() const override;
-    void allocate(std::uint8_t device, const wire::AllocateSpec&, const LayoutRules&, int contents, Instant now,
+    void allocate(std::uint8_t device, const AllocateSpec&, const LayoutRules&, int contents, Instant now,
                   Completion done) override;
 
 private:
-    DeviceInfo device_;
-    std::vector<FormatSupport> formats_;
+    Exports exports_;
 };
 
 } // namespace dmb

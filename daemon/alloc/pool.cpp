@@ -34,7 +34,7 @@ bool may_change_hands(const Pool::Past& past, const ImageDesc& desc)
     return !past.may_reopen && desc.backend == Backend::memfd && desc.total_size() <= most_bytes_to_clear;
 }
 
-bool fits(const ImageDesc& desc, const DeviceInfo& device, const wire::AllocateSpec& spec)
+bool fits(const ImageDesc& desc, const Exporter& device, const AllocateSpec& spec)
 {
     const auto& wanted = spec.modifiers;
     return desc.backend == device.backend && desc.device == device.id && desc.size == spec.size && desc.format == spec.format &&
@@ -44,7 +44,7 @@ bool fits(const ImageDesc& desc, const DeviceInfo& device, const wire::AllocateS
 
 } // namespace
 
-Pool::Shapes::iterator Pool::find(ClientId client, std::size_t shape, const DeviceInfo& device, const wire::AllocateSpec& spec)
+Pool::Shapes::iterator Pool::find(ClientId client, std::size_t shape, const Exporter& device, const AllocateSpec& spec)
 {
     auto best = shapes_.end();
     const auto [first, last] = shapes_.equal_range(shape);
@@ -57,7 +57,7 @@ Pool::Shapes::iterator Pool::find(ClientId client, std::size_t shape, const Devi
     return best;
 }
 
-std::optional<Allocated> Pool::take(ClientId client, const DeviceInfo& device, const wire::AllocateSpec& spec)
+std::optional<Allocated> Pool::take(ClientId client, const Exporter& device, const AllocateSpec& spec)
 {
     const auto found = find(client, shape_of(device.backend, spec.size, spec.format, spec.usage), device, spec);
     if (found == shapes_.end()) return std::nullopt;

@@ -5,7 +5,7 @@
 #include "daemon/alloc/allocated.hpp"
 #include "proto/base/instant.hpp"
 #include "proto/inspect/snapshot.hpp"
-#include "proto/wire/messages.hpp"
+#include "proto/request/request.hpp"
 
 #include <list>
 #include <optional>
@@ -26,7 +26,7 @@ public:
 
     /// Memory for `spec` on that device and backend, or nothing. Pixels are undefined when it was this
     /// client's own and nobody else ever had it, else zero.
-    std::optional<Allocated> take(ClientId, const DeviceInfo&, const wire::AllocateSpec&);
+    std::optional<Allocated> take(ClientId, const Exporter&, const AllocateSpec&);
     /// Keeps the memory if it may serve somebody again and the kernel proves it unshared, else drops it.
     void put(const Past&, Allocated, Instant now);
     /// The client is gone: nobody can claim its memory uncleared, and what may not change hands goes.
@@ -47,7 +47,7 @@ private:
     using Entries = std::list<Entry>; ///< oldest first
     using Shapes = std::unordered_multimap<std::size_t, Entries::iterator>;
 
-    Shapes::iterator find(ClientId, std::size_t shape, const DeviceInfo&, const wire::AllocateSpec&);
+    Shapes::iterator find(ClientId, std::size_t shape, const Exporter&, const AllocateSpec&);
     Allocated remove(Shapes::iterator);
     Allocated remove(Entries::iterator);
 

@@ -10,11 +10,11 @@
 
 namespace dmb {
 
-std::vector<FormatSupport> system_formats()
+std::vector<Capability> system_formats(MemoryKind kind)
 {
-    std::vector<FormatSupport> out;
+    std::vector<Capability> out;
     const auto add = [&](const FormatInfo& format) {
-        out.push_back({.device = 0,
+        out.push_back({.kind = kind,
                        .format = format.fourcc,
                        .modifier = modifier_linear,
                        .plane_count = format.plane_count,

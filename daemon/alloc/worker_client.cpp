@@ -20,13 +20,8 @@ constexpr std::uint64_t first_backoff_ns = 100'000'000;
 constexpr std::uint64_t last_backoff_ns = 5'000'000'000;
 constexpr std::uint32_t most_failed_starts = 4;
 
-bool is_sound(const wire::WorkerHello& hello)
-{
-    return std::ranges::all_of(hello.formats, [&](const FormatSupport& f) { return f.device < hello.devices.size(); });
-}
-
 /// Names come from drivers and end on terminals.
-void make_printable(DeviceInfo& device)
+void make_printable(Exporter& device)
 {
     if (!is_printable(device.node)) device.node = "?";
     if (!is_printable(device.driver)) device.driver = "?";
@@ -48,7 +43,7 @@ Result<std::uint64_t> cost_of(wire::WorkerDone& done, wire::PacketFds&) { return
 
 } // namespace
 
-WorkerClient::WorkerClient(std::string name, DeviceInfo placeholder, BackendSet offers, WorkerLink& link, WorkerTiming timing,
+WorkerClient::WorkerClient(std::string name, Exporter placeholder, BackendSet offers, WorkerLink& link, WorkerTiming timing,
                            std::function<void(Instant)> changed)
     : name_(std::move(name)),
       placeholder_(placeholder),
@@ -60,7 +55,7 @@ WorkerClient::WorkerClient(std::string name, DeviceInfo placeholder, BackendSet 
       backoff_ns_(first_backoff_ns)
 {
     placeholder_.problem = "its worker is still starting";
-    if (timing.idle_ns == 0) devices_ = {placeholder_};
+    if (timing.idle_ns == 0) exports_ = {{placeholder_, {}}};
 }
 
 void WorkerClient::start(Instant now)
@@ -80,7 +75,7 @@ void WorkerClient::launch(Instant now)
 void WorkerClient::received(wire::Decoded<wire::WorkerReply>& packet, wire::PacketFds& fds, Instant now)
 {
     if (auto* hello = std::get_if<wire::WorkerHello>(&packet.message)) {
-        if (state_ == State::hello && is_sound(*hello)) return greeted(*hello, now);
+        if (state_ == State::hello) return greeted(*hello, now);
         return lost("it sent a hello that makes no sense", WorkerEnd::killed, now);
     }
     if (state_ != State::busy || packet.serial != serial_)
@@ -92,14 +87,17 @@ void WorkerClient::received(wire::Decoded<wire::WorkerReply>& packet, wire::Pack
 
 void WorkerClient::greeted(wire::WorkerHello& hello, Instant now)
 {
-    devices_ = std::move(hello.devices);
-    for (DeviceInfo& device : devices_) make_printable(device);
-    formats_ = std::move(hello.formats);
+    exports_ = std::move(hello.exports);
+    std::size_t rows = 0;
+    for (Exports& found : exports_) {
+        make_printable(found.exporter);
+        rows += found.rows.size();
+    }
     failed_starts_ = 0;
-    if (devices_.empty() && timing_.idle_ns == 0) return dismiss(now);
+    if (exports_.empty() && timing_.idle_ns == 0) return dismiss(now);
     state_ = State::ready;
     deadline_ = end_of_idling(now);
-    log::info("worker {}: {} devices, {} formats", name_, devices_.size(), formats_.size());
+    log::info("worker {}: {} devices, {} layouts", name_, exports_.size(), rows);
     changed_(now);
     next(now);
 }
@@ -162,20 +160,21 @@ void WorkerClient::ask(wire::WorkerRequest request, std::span<const int> fds, In
     });
 }
 
-void WorkerClient::allocate(std::uint8_t device, const wire::AllocateSpec& spec, const LayoutRules& rules, int contents,
-                            Instant now, Completion done)
+void WorkerClient::allocate(std::uint8_t device, const AllocateSpec& spec, const LayoutRules& rules, int contents, Instant now,
+                            Completion done)
 {
     const wire::WorkerAllocate request{.device = device, .spec = spec, .rules = rules, .has_contents = contents >= 0};
     ask<wire::WorkerImage, Allocated>(request, {&contents, request.fd_count()}, now, std::move(done), &WorkerClient::take);
 }
 
-void WorkerClient::prove(const wire::WorkerProve& request, std::span<const int> fds, Instant now, Done<wire::WorkerProof> done)
+void WorkerClient::prove(const Importer& importer, const ImageDesc& desc, std::span<const int> fds, Instant now,
+                         Done<Proven> done)
 {
-    ask<wire::WorkerProof, wire::WorkerProof>(request, fds, now, std::move(done),
-                                              [](wire::WorkerProof& proof, wire::PacketFds&) -> Result<wire::WorkerProof> {
-                                                  if (!is_printable(proof.reason)) proof.reason = "?";
-                                                  return proof;
-                                              });
+    ask<wire::WorkerProof, Proven>(wire::WorkerProve{importer.api, importer.device, importer.usage, desc}, fds, now,
+                                   std::move(done), [](wire::WorkerProof& proof, wire::PacketFds&) -> Result<Proven> {
+                                       if (!is_printable(proof.reason)) proof.reason = "?";
+                                       return Proven{proof.result, proof.reason};
+                                   });
 }
 
 /// What the driver has begun ends with its process; one that is still starting may start.
@@ -202,9 +201,10 @@ void WorkerClient::write(const ImageDesc& desc, std::span<const int> fds, Instan
     ask<wire::WorkerDone, std::uint64_t>(wire::WorkerWrite{desc}, fds, now, std::move(done), cost_of);
 }
 
-void WorkerClient::blit(const wire::WorkerBlit& request, std::span<const int> fds, Instant now, Done<std::uint64_t> done)
+void WorkerClient::blit(const ImageDesc& source, const ImageDesc& destination, std::span<const int> fds, Instant now,
+                        Done<std::uint64_t> done)
 {
-    ask<wire::WorkerDone, std::uint64_t>(request, fds, now, std::move(done), cost_of);
+    ask<wire::WorkerDone, std::uint64_t>(wire::WorkerBlit{source, destination}, fds, now, std::move(done), cost_of);
 }
 
 void WorkerClient::ask(wire::WorkerRequest request, std::span<const int> fds, Instant now, Answered done)
@@ -291,8 +291,7 @@ void WorkerClient::give_up(const Error& error, Instant now)
 void WorkerClient::show_problem(std::string_view problem, Instant now)
 {
     placeholder_.problem = problem;
-    if (!offers_.empty()) devices_ = {placeholder_};
-    formats_.clear();
+    if (!offers_.empty()) exports_ = {{placeholder_, {}}};
     changed_(now);
 }
 

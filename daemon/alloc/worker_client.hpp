@@ -38,7 +38,7 @@ enum class WorkerEnd : std::uint8_t {
 class WorkerClient : public Allocator, public Helper {
 public:
     /// `placeholder` stands for its devices until they are known; `changed` is called when they are others.
-    WorkerClient(std::string name, DeviceInfo placeholder, BackendSet offers, WorkerLink&, WorkerTiming,
+    WorkerClient(std::string name, Exporter placeholder, BackendSet offers, WorkerLink&, WorkerTiming,
                  std::function<void(Instant)> changed);
 
     /// Those that are started by their first request are not started by this.
@@ -49,23 +49,23 @@ public:
     Instant deadline() const { return deadline_; }
     void expire(Instant now);
 
-    std::span<const DeviceInfo> devices() const override { return devices_; }
-    std::span<const FormatSupport> formats() const override { return formats_; }
+    std::span<const Exports> exports() const override { return exports_; }
     BackendSet offers() const override { return offers_; }
     /// Worth waiting for: not once it failed to start.
     bool starting() const override
     {
         return timing_.idle_ns == 0 && (state_ == State::down || state_ == State::hello) && failed_starts_ == 0;
     }
-    void allocate(std::uint8_t device, const wire::AllocateSpec&, const LayoutRules&, int contents, Instant now,
+    void allocate(std::uint8_t device, const AllocateSpec&, const LayoutRules&, int contents, Instant now,
                   Completion done) override;
     Helper* helper() override { return this; }
 
-    void prove(const wire::WorkerProve&, std::span<const int> fds, Instant now, Done<wire::WorkerProof> done) override;
+    void prove(const Importer&, const ImageDesc&, std::span<const int> fds, Instant now, Done<Proven> done) override;
     void abandon(Instant now) override;
     void read(const ImageDesc&, std::span<const int> fds, Instant now, Done<Pixels> done) override;
     void write(const ImageDesc&, std::span<const int> fds, Instant now, Done<std::uint64_t> done) override;
-    void blit(const wire::WorkerBlit&, std::span<const int> fds, Instant now, Done<std::uint64_t> done) override;
+    void blit(const ImageDesc& source, const ImageDesc& destination, std::span<const int> fds, Instant now,
+              Done<std::uint64_t> done) override;
 
 private:
     /// idle: no process, and none is wanted. down: between two processes. hello: a process that has not said
@@ -98,7 +98,7 @@ private:
     void fail_all(const Error&, Instant now);
 
     std::string name_;
-    DeviceInfo placeholder_;
+    Exporter placeholder_;
     BackendSet offers_;
     WorkerLink& link_;
     WorkerTiming timing_;
@@ -109,8 +109,7 @@ private:
     std::uint64_t backoff_ns_;
     std::uint32_t failed_starts_ = 0;
     std::uint64_t serial_ = 0;
-    std::vector<DeviceInfo> devices_;
-    std::vector<FormatSupport> formats_;
+    std::vector<Exports> exports_;
     std::deque<Job> jobs_; ///< the first one is being served when busy
 };
 

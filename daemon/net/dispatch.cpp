@@ -51,7 +51,7 @@ bool Server::take_over(Session& session, const wire::Hello& hello, wire::HelloRe
 {
     const bool wants_key = wire::has(reply.features, wire::Feature::resume);
     const auto taken = [&]() -> Result<> {
-        if (!wants_key || hello.resume == wire::ResumeKey{}) {
+        if (!wants_key || hello.resume == ResumeKey{}) {
             TRY(broker_->connect(session.id, session.peer, session.manager, hello.name));
             if (wants_key) reply.resume = TRY(broker_->make_resume_key(session.id));
             return {};
@@ -87,8 +87,8 @@ void Server::allocated(ClientId id, std::uint64_t serial, const OperationAnswer&
 {
     Session* session = finish(id, serial);
     if (!session) return;
-    if (result.held) answer(*session, serial, *result.held, result.candidates, result.request, true);
-    else refuse(*session, serial, result.held.error(), result.candidates, result.request);
+    if (result.held) answer(*session, serial, *result.held, true);
+    else refuse(*session, serial, result.held.error(), result.request);
 }
 
 /// False: it has been refused.
@@ -118,37 +118,39 @@ Session* Server::finish(ClientId id, std::uint64_t serial)
 
 void Server::handle(Session& session, std::uint64_t serial, const wire::Open& request, wire::PacketFds&)
 {
-    answer_once(session, serial, broker_->open(session.id, request, now()), true);
+    answer_once(session, serial, broker_->open(session.id, request.token, request.rights, request.usage, now()), true);
 }
 
 void Server::handle(Session& session, std::uint64_t serial, const wire::Register& request, wire::PacketFds& fds)
 {
     ImageFds memories;
     for (UniqueFd& fd : fds) memories.push_back(std::move(fd));
-    answer_once(session, serial, broker_->register_image(session.id, request, std::move(memories), now()), false);
+    const Order order{request.label, request.lease_ns, now()};
+    answer_once(session, serial, broker_->register_image(session.id, request.desc, std::move(memories), order), false);
 }
 
 void Server::handle(Session& session, std::uint64_t serial, const wire::MintToken& request, wire::PacketFds&)
 {
-    const Result<wire::TokenReply> reply = broker_->mint(session.id, request, now());
-    if (!reply) return refuse_once(session, serial, reply.error());
-    note(session, serial, {.kind = AnswerKind::token, .token = reply->token, .rights = reply->rights, .reason = {}});
-    sent(session, send(session, serial, *reply));
+    const TokenTerms terms{request.rights, request.one_shot, request.enforced, request.lifetime_ns};
+    const Result<Token> token = broker_->mint(session.id, request.handle, terms, now());
+    if (!token) return refuse_once(session, serial, token.error());
+    note(session, serial, {.kind = AnswerKind::token, .token = *token, .rights = request.rights, .reason = {}});
+    sent(session, send(session, serial, wire::TokenReply{*token, request.rights}));
 }
 
 void Server::handle(Session& session, std::uint64_t serial, const wire::RevokeToken& request, wire::PacketFds&)
 {
-    answer_once(session, serial, broker_->revoke(session.id, request));
+    answer_once(session, serial, broker_->revoke(session.id, request.token));
 }
 
 void Server::handle(Session& session, std::uint64_t serial, const wire::RevokeImage& request, wire::PacketFds&)
 {
-    answer_once(session, serial, broker_->revoke(session.id, request, now()));
+    answer_once(session, serial, broker_->revoke(session.id, request.image, now()));
 }
 
 void Server::handle(Session& session, std::uint64_t serial, const wire::SetLease& request, wire::PacketFds&)
 {
-    answer_once(session, serial, broker_->set_lease(session.id, request, now()));
+    answer_once(session, serial, broker_->set_lease(session.id, request.handle, request.lease_ns, now()));
 }
 
 void Server::handle(Session& session, std::uint64_t, const wire::Release& request, wire::PacketFds&)
@@ -192,7 +194,8 @@ void Server::handle(Session& session, std::uint64_t serial, const wire::FindCapa
 void Server::handle(Session& session, std::uint64_t serial, const wire::DefineCapabilities& request, wire::PacketFds&)
 {
     const auto known = [&]() -> Result<bool> {
-        const auto whole = TRY(broker_->deciding().define_table(session.id, request));
+        const auto whole =
+            TRY(broker_->deciding().define_table(session.id, {request.digest, request.size, request.offset, request.bytes}));
         if (!whole) return false;
         const Digest digest = wire::digest_of(*whole);
         if (digest != request.digest)
@@ -208,19 +211,19 @@ void Server::handle(Session& session, std::uint64_t serial, const wire::DefineCa
 void Server::handle(Session& session, std::uint64_t serial, const wire::Join& request, wire::PacketFds&)
 {
     if (!begin(session, serial)) return;
-    broker_->join({session.id, serial}, request, now(),
+    broker_->join({session.id, serial}, request.token, request.rights, request.participant, now(),
                   [this, id = session.id, serial](const OperationAnswer& answer) { allocated(id, serial, answer); });
 }
 
 void Server::handle(Session& session, std::uint64_t serial, const wire::Move& request, wire::PacketFds&)
 {
-    answer_once(session, serial, broker_->move(session.id, request, now()), true);
+    answer_once(session, serial, broker_->move(session.id, request.handle, now()), true);
 }
 
 void Server::handle(Session& session, std::uint64_t serial, const wire::Refresh& request, wire::PacketFds&)
 {
     if (!begin(session, serial)) return;
-    broker_->refresh({session.id, serial}, request, now(), [this, id = session.id, serial](const OperationAnswer& done) {
+    broker_->refresh({session.id, serial}, request.handle, now(), [this, id = session.id, serial](const OperationAnswer& done) {
         Session* asking = finish(id, serial);
         if (!asking) return;
         if (done.held) sent(*asking, send(*asking, serial, wire::Refreshed{done.cost_ns}));
@@ -230,7 +233,7 @@ void Server::handle(Session& session, std::uint64_t serial, const wire::Refresh&
 
 void Server::handle(Session& session, std::uint64_t serial, const wire::Why& request, wire::PacketFds&)
 {
-    Result<Decision> decision = broker_->deciding().why(session.id, request, now());
+    Result<Decision> decision = broker_->deciding().why(session.id, request.request, request.image, now());
     if (decision) sent(session, send(session, serial, wire::WhyReply{std::move(*decision)}));
     else refuse(session, serial, decision.error());
 }
@@ -238,12 +241,13 @@ void Server::handle(Session& session, std::uint64_t serial, const wire::Why& req
 void Server::handle(Session& session, std::uint64_t serial, const wire::ManageProofs& request, wire::PacketFds&)
 {
     if (!begin(session, serial)) return;
-    broker_->manage_proofs({session.id, serial}, request, now(), [this, id = session.id, serial](const OperationAnswer& done) {
-        Session* asking = finish(id, serial);
-        if (!asking) return;
-        if (done.held) sent(*asking, send(*asking, serial, wire::Done{}));
-        else refuse(*asking, serial, done.held.error());
-    });
+    broker_->manage_proofs({session.id, serial}, request.action, now(),
+                           [this, id = session.id, serial](const OperationAnswer& done) {
+                               Session* asking = finish(id, serial);
+                               if (!asking) return;
+                               if (done.held) sent(*asking, send(*asking, serial, wire::Done{}));
+                               else refuse(*asking, serial, done.held.error());
+                           });
 }
 
 void Server::handle(Session& session, std::uint64_t serial, const wire::Cancel& request, wire::PacketFds&)

@@ -36,13 +36,6 @@ std::uint64_t descriptor_limit()
     return ::getrlimit(RLIMIT_NOFILE, &limit) == 0 ? limit.rlim_cur : 1024;
 }
 
-/// As many as fit; the last ones matter most, because the choice is among them.
-void fill(wire::Candidates& out, std::span<const wire::Candidate> from)
-{
-    out.clear();
-    for (const wire::Candidate& c : from.last(std::min(from.size(), out.max_size()))) out.push_back(c);
-}
-
 bool only_reads(const wire::Decoded<wire::Request>& request)
 {
     return std::visit([](const auto& message) { return changes_nothing<std::decay_t<decltype(message)>>; }, request.message);
@@ -333,19 +326,15 @@ void Server::sent(Session& session, Outbox::Sent sent)
     }
 }
 
-void Server::refuse(Session& session, std::uint64_t serial, const Error& error, std::span<const wire::Candidate> candidates,
-                    RequestId request)
+void Server::refuse(Session& session, std::uint64_t serial, const Error& error, RequestId request)
 {
     if (error.code == Errc::too_many_requests || error.code == Errc::protocol_violation) return violation(session, error);
-    send_error(session, serial, error, candidates, request);
+    send_error(session, serial, error, request);
 }
 
-void Server::send_error(Session& session, std::uint64_t serial, const Error& error, std::span<const wire::Candidate> candidates,
-                        RequestId request)
+void Server::send_error(Session& session, std::uint64_t serial, const Error& error, RequestId request)
 {
-    wire::ErrorReply reply{.code = error.code, .reason = error.reason, .request = request, .candidates = {}};
-    fill(reply.candidates, candidates);
-    sent(session, send(session, serial, reply));
+    sent(session, send(session, serial, wire::ErrorReply{error.code, error.reason, request}));
 }
 
 /// With a descriptor of the broker's own: that there are too many on their way is not this client's fault.
@@ -379,7 +368,7 @@ void Server::answer_once(Session& session, std::uint64_t serial, const Result<He
 {
     if (!held) return refuse_once(session, serial, held.error());
     note(session, serial, {.kind = AnswerKind::holds, .first = held->handle, .number = 1, .reason = {}});
-    answer(session, serial, {&*held, 1}, {}, {}, with_fds);
+    answer(session, serial, {&*held, 1}, with_fds);
 }
 
 /// To whoever did not hear it the first time.
@@ -389,8 +378,7 @@ void Server::repeat(Session& session, std::uint64_t serial, const Answer& answer
     case AnswerKind::again: return;
     case AnswerKind::done: return sent(session, send(session, serial, wire::Done{}));
     case AnswerKind::token: return sent(session, send(session, serial, wire::TokenReply{answer.token, answer.rights}));
-    case AnswerKind::error:
-        return send_error(session, serial, {answer.code, BoundedText<240>(answer.reason)}, {}, answer.request);
+    case AnswerKind::error: return send_error(session, serial, {answer.code, BoundedText<240>(answer.reason)}, answer.request);
     case AnswerKind::number:
         if (!std::holds_alternative<wire::Refresh>(request_.message)) return sent(session, send(session, serial, wire::Done{}));
         return sent(session, send(session, serial, wire::Refreshed{answer.number}));
@@ -408,7 +396,7 @@ void Server::repeat_holds(Session& session, std::uint64_t serial, const Answer& 
         held.push_back(std::move(*one));
     }
     const bool with_fds = !std::holds_alternative<wire::Register>(request_.message);
-    answer(session, serial, held, {}, held[0].request, with_fds);
+    answer(session, serial, held, with_fds);
 }
 
 void Server::describe(wire::HeldImage& out, const Held& held, bool with_fds)
@@ -424,13 +412,11 @@ void Server::describe(wire::HeldImage& out, const Held& held, bool with_fds)
     if (with_fds) reply_fds_.insert(reply_fds_.end(), held.fds.begin(), held.fds.end());
 }
 
-void Server::answer(Session& session, std::uint64_t serial, std::span<const Held> held,
-                    std::span<const wire::Candidate> candidates, RequestId request, bool with_fds)
+void Server::answer(Session& session, std::uint64_t serial, std::span<const Held> held, bool with_fds)
 {
     reply_fds_.clear();
     describe(image_reply_, held[0], with_fds);
-    image_reply_.request = request == RequestId{} ? held[0].request : request;
-    fill(image_reply_.candidates, candidates);
+    image_reply_.request = held[0].request;
     image_reply_.more.resize(held.size() - 1);
     for (std::size_t i = 1; i < held.size(); ++i) describe(image_reply_.more[i - 1], held[i], with_fds);
     const Outbox::Sent result = send(session, serial, image_reply_, reply_fds_);

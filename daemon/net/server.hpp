@@ -103,10 +103,9 @@ private:
     void repeat(Session&, std::uint64_t serial, const Answer&);
     void repeat_holds(Session&, std::uint64_t serial, const Answer&);
     void describe(wire::HeldImage&, const Held&, bool with_fds);
-    void answer(Session&, std::uint64_t serial, std::span<const Held>, std::span<const wire::Candidate>, RequestId,
-                bool with_fds);
-    void refuse(Session&, std::uint64_t serial, const Error&, std::span<const wire::Candidate> = {}, RequestId = {});
-    void send_error(Session&, std::uint64_t serial, const Error&, std::span<const wire::Candidate> = {}, RequestId = {});
+    void answer(Session&, std::uint64_t serial, std::span<const Held>, bool with_fds);
+    void refuse(Session&, std::uint64_t serial, const Error&, RequestId = {});
+    void send_error(Session&, std::uint64_t serial, const Error&, RequestId = {});
     void sent_own(Session&, std::uint64_t serial, Outbox::Sent);
     void measure_all();
     void sent(Session&, Outbox::Sent);

@@ -12,7 +12,7 @@
 
 namespace dmb {
 
-WorkerProcess::WorkerProcess(asio::io_context& io, Server& server, std::vector<std::string> arguments, DeviceInfo placeholder,
+WorkerProcess::WorkerProcess(asio::io_context& io, Server& server, std::vector<std::string> arguments, Exporter placeholder,
                              BackendSet offers, WorkerTiming timing, std::function<void(Instant)> changed)
     : server_(server),
       arguments_(std::move(arguments)),

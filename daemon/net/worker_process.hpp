@@ -13,7 +13,7 @@ namespace dmb {
 class WorkerProcess : public WorkerLink, public Timed {
 public:
     /// `arguments`: program first. `changed` as for WorkerClient.
-    WorkerProcess(asio::io_context&, Server&, std::vector<std::string> arguments, DeviceInfo placeholder, BackendSet offers,
+    WorkerProcess(asio::io_context&, Server&, std::vector<std::string> arguments, Exporter placeholder, BackendSet offers,
                   WorkerTiming, std::function<void(Instant)> changed);
     ~WorkerProcess() override;
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The answers of a Driver that does not do something. Each kind of worker overrides what it can: gbm and vulkan
 // allocate, read, write and blit, `system` reads, writes and blits, `prove` proves. The broker knows which kind does
-// what, so these sentences are seen only when it errs; a worker without devices and formats allocates nothing.
+// what, so these sentences are seen only when it errs; a worker without exports allocates nothing.
 #include "daemon/worker/driver.hpp"
 
 namespace dmb::worker {
@@ -14,13 +14,10 @@ std::unexpected<Error> not_here(std::string_view what)
 
 } // namespace
 
-const wire::WorkerHello& Driver::hello() const
+Result<Exported> Driver::allocate(std::uint8_t, const AllocateSpec&, const LayoutRules&, const Contents*)
 {
-    static const wire::WorkerHello nothing;
-    return nothing;
+    return not_here("allocate");
 }
-
-Result<Exported> Driver::allocate(const wire::WorkerAllocate&, const Contents*) { return not_here("allocate"); }
 
 Proven Driver::prove(Api, const Device&, Usage, Image)
 {

@@ -4,7 +4,10 @@
 #pragma once
 #include "daemon/worker/contents.hpp"
 #include "proto/image/image.hpp"
-#include "proto/wire/messages.hpp"
+#include "proto/inspect/proof.hpp"
+#include "proto/request/request.hpp"
+
+#include <span>
 
 namespace dmb::worker {
 
@@ -15,21 +18,15 @@ struct Exported {
     bool contents_written = false;
 };
 
-/// What a trial found.
-struct Proven {
-    ProofResult result = ProofResult::impossible;
-    BoundedText<160> reason;
-};
-
 /// A kind of worker does some of this and refuses the rest. Images that are handed in were checked against their
 /// descriptors, opaque ones excepted.
 class Driver {
 public:
     virtual ~Driver() = default;
-    /// Devices and formats, each proven by allocating and exporting a small image. None: it allocates nothing.
-    virtual const wire::WorkerHello& hello() const;
-    /// `contents` may be null. The memory shows nothing of any other process.
-    virtual Result<Exported> allocate(const wire::WorkerAllocate&, const Contents* contents);
+    /// Each proven by allocating and exporting a small image. None: it allocates nothing.
+    virtual std::span<const Exports> exports() const { return {}; }
+    /// `device`: an index into exports(). `contents` may be null. The memory shows nothing of any other process.
+    virtual Result<Exported> allocate(std::uint8_t device, const AllocateSpec&, const LayoutRules&, const Contents* contents);
     /// Tries the importer of `api` on a device. The image is used up: whatever was in it may be drawn over.
     virtual Proven prove(Api, const Device&, Usage, Image);
     /// All planes, tightly packed one after the other, into `to`, which has just that many bytes.

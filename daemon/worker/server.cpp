@@ -9,6 +9,7 @@
 #include "proto/base/log.hpp"
 #include "proto/wire/channel.hpp"
 
+#include <algorithm>
 #include <array>
 #include <ctime>
 #include <unistd.h>
@@ -55,32 +56,39 @@ template <class Message> Result<> Server::reply(const Message& message, std::uin
 
 Result<> Server::refuse(const Error& error, std::uint64_t serial)
 {
-    return reply(wire::ErrorReply{error.code, error.reason, {}, {}}, serial);
+    return reply(wire::ErrorReply{error.code, error.reason, {}}, serial);
 }
 
-Result<> Server::greet()
+/// One packet must hold it. Real GPUs keep their layouts first, and each device its best.
+WorkerHello hello_of(std::span<const Exports> all)
 {
-    const WorkerHello& hello = driver_.hello();
-    // One packet must hold it. Formats are listed per device, best devices first.
-    constexpr std::size_t most_devices = 64, most_formats = 2000;
-    if (hello.devices.size() <= most_devices && hello.formats.size() <= most_formats) return reply(hello, 0);
-    WorkerHello part = hello;
-    log::warning("{} devices and {} formats do not fit a packet; keeping {} and {}", hello.devices.size(), hello.formats.size(),
-                 most_devices, most_formats);
-    if (part.devices.size() > most_devices) part.devices.resize(most_devices);
-    std::erase_if(part.formats, [](const FormatSupport& f) { return f.device >= most_devices; });
-    if (part.formats.size() > most_formats) part.formats.resize(most_formats);
-    return reply(part, 0);
+    constexpr std::size_t most_devices = 64, device_bytes = 600, row_bytes = 32; // the longest, encoded
+    WorkerHello out{{all.begin(), all.begin() + static_cast<std::ptrdiff_t>(std::min(all.size(), most_devices))}};
+    std::size_t left = (limits::packet_bytes - wire::header_bytes - out.exports.size() * device_bytes) / row_bytes;
+    std::size_t dropped = 0;
+    for (const bool software : {false, true})
+        for (Exports& exports : out.exports) {
+            if (exports.exporter.software != software) continue;
+            const std::size_t kept = std::min(left, exports.rows.size());
+            dropped += exports.rows.size() - kept;
+            exports.rows.resize(kept);
+            left -= kept;
+        }
+    if (dropped > 0 || out.exports.size() < all.size())
+        log::warning("{} devices do not fit a packet; keeping {}, without {} layouts", all.size(), out.exports.size(), dropped);
+    return out;
 }
+
+Result<> Server::greet() { return reply(hello_of(driver_.exports()), 0); }
 
 Result<Exported> allocate(Driver& driver, const WorkerAllocate& request, PacketFds fds)
 {
     TRY(check_size(request.spec.size, request.spec.format));
-    if (!driver.hello().devices.empty() && request.device >= driver.hello().devices.size())
-        return fail(Errc::invalid_argument, "device {} of {}", request.device, driver.hello().devices.size());
+    if (const std::size_t count = driver.exports().size(); count > 0 && request.device >= count)
+        return fail(Errc::invalid_argument, "device {} of {}", request.device, count);
     std::optional<Contents> contents;
     if (request.has_contents) contents.emplace(TRY(Contents::open(std::move(fds[0]), request.spec.format, request.spec.size)));
-    return driver.allocate(request, contents ? &*contents : nullptr);
+    return driver.allocate(request.device, request.spec, request.rules, contents ? &*contents : nullptr);
 }
 
 /// What every exported image must be, whatever the driver says.

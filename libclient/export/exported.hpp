@@ -29,7 +29,7 @@ private:
     ImageDesc desc_;
     ImageFds fds_;
     BoundedVector<std::uint64_t, max_planes> inodes_;
-    wire::Name label_;
+    Name label_;
     std::uint64_t lease_ns_ = 0;
     dmabroker_export_options options_{};
 };

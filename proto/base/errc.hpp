@@ -24,7 +24,7 @@ enum class Errc : std::uint16_t {
     token_used = 13, ///< a one-shot token was opened before
     denied = 14,     ///< the right is missing
     quota_exceeded = 15,
-    no_backend = 16,     ///< nothing on this machine can serve the request; the candidates say why
+    no_backend = 16,     ///< nothing on this machine can serve the request; `why` says what was in the way
     backend_failed = 17, ///< a driver refused, crashed or answered nonsense
     timed_out = 18,
     out_of_memory = 19,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Capabilities: what one participant can import, through one API of one device. A table is a value; it is
-// stated to the broker once and named by the SHA-256 digest of its canonical form (proto/wire/digest.hpp).
+// Capabilities: what one participant can import, through one API of one device; Exports: what can be made there. A table is a
+// value; it is stated to the broker once and named by the SHA-256 digest of its canonical form (proto/wire/digest.hpp).
 #pragma once
 #include "proto/image/image_desc.hpp"
 
@@ -26,8 +26,8 @@ std::string_view name(Api);
 /// A GPU (or display or video engine) as a value, with the driver that speaks for it.
 struct Device {
     DeviceId id;
-    BoundedText<64> node;    ///< "/dev/dri/renderD128" where there is one
-    BoundedText<64> driver;  ///< "radeonsi", "NVIDIA", "llvmpipe"
+    BoundedText<64> node;    ///< "/dev/dri/renderD128" where there is one; of system memory "/dev/udmabuf"
+    BoundedText<64> driver;  ///< "radeonsi", "NVIDIA", "llvmpipe"; of a GBM exporter the kernel's ("virtio_gpu")
     BoundedText<96> version; ///< of the driver, in its own words
     bool software = false;   ///< draws with the CPU
     friend bool operator==(const Device&, const Device&) = default;
@@ -50,7 +50,7 @@ std::optional<LayoutRules> combine(const LayoutRules&, const LayoutRules&);
 /// The first thing in `desc` that breaks a rule, as a sentence; empty when all is well.
 BoundedText<160> broken_rule(const LayoutRules&, const ImageDesc&);
 
-/// One row: this format in this layout can be imported and used so.
+/// One row: this format in this layout can be imported, or made, and used so.
 struct Capability {
     MemoryKind kind = MemoryKind::dma_buf;
     FourCC format;
@@ -68,6 +68,19 @@ struct Capabilities {
     LayoutRules rules;
     std::vector<Capability> rows; ///< canonical: sorted by (kind, format, modifier), each of these once
     friend bool operator==(const Capabilities&, const Capabilities&) = default;
+};
+/// A device that images can come from, through one backend; or system memory.
+struct Exporter : Device {
+    Backend backend = Backend::memfd;
+    BoundedText<96> name;     ///< what a person would call it
+    BoundedText<160> problem; ///< why it cannot be used; empty when it works
+    friend bool operator==(const Exporter&, const Exporter&) = default;
+};
+/// What one exporter can make: each row was allocated and exported once, not read from a list.
+struct Exports {
+    Exporter exporter;
+    std::vector<Capability> rows; ///< in the driver's order
+    friend bool operator==(const Exports&, const Exports&) = default;
 };
 /// The order of canonical tables.
 bool comes_before(const Capability&, const Capability&);

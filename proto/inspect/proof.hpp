@@ -17,6 +17,12 @@ enum class ProofResult : std::uint8_t {
 constexpr bool is_valid(ProofResult r) { return r >= ProofResult::works && r <= ProofResult::impossible; }
 std::string_view name(ProofResult);
 
+/// What one try came to.
+struct Proven {
+    ProofResult result = ProofResult::impossible;
+    BoundedText<160> reason; ///< empty when it works
+};
+
 /// What a proof is about. Everything in it that changes makes it another proof.
 struct ProofKey {
     Backend backend = Backend::memfd;

@@ -10,29 +10,6 @@
 
 namespace dmb {
 
-/// One backend on one device: a GPU, or system memory.
-struct DeviceInfo {
-    DeviceId id;
-    Backend backend = Backend::memfd;
-    BoundedText<64> node;     ///< "/dev/dri/renderD128", "/dev/udmabuf", or empty
-    BoundedText<64> driver;   ///< kernel driver for GBM ("virtio_gpu"), Vulkan driver name else
-    BoundedText<96> version;  ///< of the driver, in its own words
-    BoundedText<96> name;     ///< what a person would call it
-    BoundedText<160> problem; ///< why it cannot be used; empty when it works
-    bool software = false;
-    friend bool operator==(const DeviceInfo&, const DeviceInfo&) = default;
-};
-
-/// One (device, fourcc, modifier) that was allocated and exported once, not read from a list.
-struct FormatSupport {
-    std::uint8_t device = 0; ///< index into the list of devices beside it
-    FourCC format;
-    Modifier modifier;
-    std::uint8_t plane_count = 1; ///< with this modifier
-    Usage usage;
-    friend bool operator==(const FormatSupport&, const FormatSupport&) = default;
-};
-
 struct HolderInfo {
     ClientId client;
     std::uint32_t handles = 0;
@@ -90,8 +67,7 @@ struct Snapshot {
     PoolInfo pool;
     std::vector<ClientInfo> clients;
     std::vector<ImageInfo> images;
-    std::vector<DeviceInfo> devices;
-    std::vector<FormatSupport> formats;
+    std::vector<Exports> exports;
     std::vector<Proof> proofs;
     friend bool operator==(const Snapshot&, const Snapshot&) = default;
 };

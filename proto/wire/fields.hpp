@@ -16,8 +16,6 @@ RECORD(DeviceId)
 RECORD(Colour)
 RECORD(OpaqueInfo)
 RECORD(ImageDesc)
-RECORD(DeviceInfo)
-RECORD(FormatSupport)
 RECORD(HolderInfo)
 RECORD(CopyInfo)
 RECORD(ImageInfo)
@@ -26,6 +24,8 @@ RECORD(PoolInfo)
 RECORD(Device)
 RECORD(LayoutRules)
 RECORD(Capability)
+RECORD(Exporter)
+RECORD(Exports)
 RECORD(Candidate)
 RECORD(Removal)
 RECORD(PartyView)
@@ -76,14 +76,6 @@ template <class A> void serialize(A& a, ImageDesc& v)
     a(FIELD(kind), FIELD(backend), FIELD(rung), FIELD(size), FIELD(format), FIELD(modifier), FIELD(usage), FIELD(colour),
       FIELD(device), FIELD(opaque), FIELD(planes), FIELD(memories));
 }
-template <class A> void serialize(A& a, DeviceInfo& v)
-{
-    a(FIELD(id), FIELD(backend), FIELD(node), FIELD(driver), FIELD(version), FIELD(name), FIELD(problem), FIELD(software));
-}
-template <class A> void serialize(A& a, FormatSupport& v)
-{
-    a(FIELD(device), FIELD(format), FIELD(modifier), FIELD(plane_count), FIELD(usage));
-}
 template <class A> void serialize(A& a, HolderInfo& v) { a(FIELD(client), FIELD(handles), FIELD(rights)); }
 template <class A> void serialize(A& a, CopyInfo& v) { a(FIELD(count), FIELD(last_ns), FIELD(total_ns)); }
 template <class A> void serialize(A& a, ImageInfo& v)
@@ -98,8 +90,8 @@ template <class A> void serialize(A& a, ClientInfo& v)
 template <class A> void serialize(A& a, PoolInfo& v) { a(FIELD(bytes), FIELD(images)); }
 template <class A> void serialize(A& a, Snapshot& v)
 {
-    a(FIELD(server), FIELD(pid), FIELD(uptime_ns), FIELD(open_fds), FIELD(pool), FIELD(clients), FIELD(images), FIELD(devices),
-      FIELD(formats), FIELD(proofs));
+    a(FIELD(server), FIELD(pid), FIELD(uptime_ns), FIELD(open_fds), FIELD(pool), FIELD(clients), FIELD(images), FIELD(exports),
+      FIELD(proofs));
 }
 template <class A> void serialize(A& a, Device& v)
 {
@@ -113,6 +105,11 @@ template <class A> void serialize(A& a, Capability& v)
 {
     a(FIELD(kind), FIELD(format), FIELD(modifier), FIELD(plane_count), FIELD(external_only), FIELD(usage), FIELD(max_size));
 }
+template <class A> void serialize(A& a, Exporter& v)
+{
+    a(cereal::make_nvp("device", static_cast<Device&>(v)), FIELD(backend), FIELD(name), FIELD(problem));
+}
+template <class A> void serialize(A& a, Exports& v) { a(FIELD(exporter), FIELD(rows)); }
 template <class A> void serialize(A& a, Capabilities& v) { a(FIELD(device), FIELD(api), FIELD(rules), FIELD(rows)); }
 template <class A> void serialize(A& a, Candidate& v) { a(FIELD(backend), FIELD(device), FIELD(verdict), FIELD(reason)); }
 template <class A> void serialize(A& a, Removal& v)
@@ -135,6 +132,16 @@ template <class A> void serialize(A& a, ProofKey& v)
       FIELD(size_class));
 }
 template <class A> void serialize(A& a, Proof& v) { a(FIELD(key), FIELD(result), FIELD(reason), FIELD(cost_ns), FIELD(pitch)); }
+template <class A> void serialize(A& a, AllocateSpec& v)
+{
+    a(FIELD(size), FIELD(format), FIELD(modifiers), FIELD(usage), FIELD(backends), FIELD(minimum_rung), FIELD(colour),
+      FIELD(device));
+}
+template <class A> void serialize(A& a, Participant& v)
+{
+    a(FIELD(name), FIELD(capabilities), FIELD(usage), FIELD(formats), FIELD(modifiers), FIELD(minimum_rung), FIELD(rules),
+      FIELD(max_size), FIELD(no_external_only), FIELD(is_protected));
+}
 
 namespace wire {
 
@@ -147,17 +154,7 @@ template <class A> void serialize(A& a, HelloReply& v)
     a(FIELD(version), FIELD(features), FIELD(client), FIELD(manager), FIELD(resume), FIELD(resumed), FIELD(last_serial),
       FIELD(server));
 }
-template <class A> void serialize(A& a, ErrorReply& v) { a(FIELD(code), FIELD(reason), FIELD(request), FIELD(candidates)); }
-template <class A> void serialize(A& a, AllocateSpec& v)
-{
-    a(FIELD(size), FIELD(format), FIELD(modifiers), FIELD(usage), FIELD(backends), FIELD(minimum_rung), FIELD(colour),
-      FIELD(device));
-}
-template <class A> void serialize(A& a, Participant& v)
-{
-    a(FIELD(name), FIELD(capabilities), FIELD(usage), FIELD(formats), FIELD(modifiers), FIELD(minimum_rung), FIELD(rules),
-      FIELD(max_size), FIELD(no_external_only), FIELD(is_protected));
-}
+template <class A> void serialize(A& a, ErrorReply& v) { a(FIELD(code), FIELD(reason), FIELD(request)); }
 template <class A> void serialize(A& a, Allocate& v)
 {
     a(FIELD(spec), FIELD(count), FIELD(label), FIELD(lease_ns), FIELD(has_contents), FIELD(alternatives), FIELD(participants));
@@ -170,7 +167,7 @@ template <class A> void serialize(A& a, HeldImage& v)
 }
 template <class A> void serialize(A& a, ImageReply& v)
 {
-    a(cereal::make_nvp("first", static_cast<HeldImage&>(v)), FIELD(request), FIELD(candidates), FIELD(more));
+    a(cereal::make_nvp("first", static_cast<HeldImage&>(v)), FIELD(request), FIELD(more));
 }
 template <class A> void serialize(A& a, Open& v) { a(FIELD(token), FIELD(rights), FIELD(usage)); }
 template <class A> void serialize(A& a, Register& v) { a(FIELD(desc), FIELD(label), FIELD(lease_ns)); }
@@ -189,7 +186,7 @@ template <class A> void serialize(A&, Done&) {}
 template <class A> void serialize(A& a, ImageRevoked& v) { a(FIELD(handle)); }
 template <class A> void serialize(A& a, Goodbye& v) { a(FIELD(code), FIELD(reason)); }
 template <class A> void serialize(A& a, ChannelLost& v) { a(FIELD(code), FIELD(reason), FIELD(arrived)); }
-template <class A> void serialize(A& a, WorkerHello& v) { a(FIELD(devices), FIELD(formats)); }
+template <class A> void serialize(A& a, WorkerHello& v) { a(FIELD(exports)); }
 template <class A> void serialize(A& a, WorkerAllocate& v) { a(FIELD(device), FIELD(spec), FIELD(rules), FIELD(has_contents)); }
 template <class A> void serialize(A& a, WorkerImage& v) { a(FIELD(desc), FIELD(contents_written)); }
 

@@ -165,7 +165,6 @@ template <class T> Result<T> read(const char* root, std::string_view what, std::
 
 std::string to_json(const ImageDesc& desc) { return write("image", desc); }
 std::string to_json(const Snapshot& snapshot) { return write("snapshot", snapshot); }
-std::string to_json(const Candidates& candidates) { return write("candidates", candidates); }
 std::string to_json(const Decision& decision) { return write("decision", decision); }
 std::string to_json(const Capabilities& table) { return write("capabilities", table); }
 std::string to_json(const Proof& proof) { return write("proof", proof, -1); }

@@ -11,7 +11,6 @@ namespace dmb::wire {
 
 std::string to_json(const ImageDesc&);
 std::string to_json(const Snapshot&);
-std::string to_json(const Candidates&);
 std::string to_json(const Decision&);
 std::string to_json(const Capabilities&);
 /// On one line.

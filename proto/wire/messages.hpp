@@ -6,6 +6,7 @@
 #include "proto/base/errc.hpp"
 #include "proto/base/result.hpp"
 #include "proto/inspect/snapshot.hpp"
+#include "proto/request/request.hpp"
 #include "proto/wire/limits.hpp"
 
 #include <variant>
@@ -62,10 +63,6 @@ enum class Opcode : std::uint16_t {
     worker_done,
 };
 
-using Name = BoundedText<limits::name_bytes>;
-/// Random bytes that name a client to the next life of its broker; zero: none.
-using ResumeKey = std::array<std::uint8_t, 16>;
-
 /// What a peer may do beyond the first version. Each side says what it knows; what both know is done.
 enum class Feature : std::uint64_t {
     resume = 1, ///< the client gets a resume key, and comes back with it
@@ -99,58 +96,20 @@ struct HelloReply {
     friend bool operator==(const HelloReply&, const HelloReply&) = default;
 };
 
-using dmb::Candidate;
-using dmb::Verdict;
-using Candidates = BoundedVector<Candidate, limits::candidates>;
-
 /// The typed answer to a request that failed.
 struct ErrorReply {
     static constexpr Opcode opcode = Opcode::error_reply;
     Errc code = Errc::internal;
     BoundedText<240> reason;
-    RequestId request;     ///< of a negotiation, for `why`; else 0
-    Candidates candidates; ///< of an allocation; else empty
+    RequestId request; ///< of a negotiation, for `why`; else 0
     std::size_t fd_count() const { return 0; }
     friend bool operator==(const ErrorReply&, const ErrorReply&) = default;
 };
 
-struct AllocateSpec {
-    Extent size;
-    FourCC format;
-    BoundedVector<Modifier, limits::modifiers> modifiers; ///< acceptable ones, best first; empty: any
-    Usage usage;
-    BackendSet backends; ///< acceptable ones; empty: any
-    Rung minimum_rung = Rung::copy;
-    Colour colour;
-    Name device; ///< node, name or UUID of the device it must come from; empty: any
-    friend bool operator==(const AllocateSpec&, const AllocateSpec&) = default;
-};
-/// One who will use the image, as far as it decides what the image may be. Everything but the usage and
-/// the preferences is hard.
-struct Participant {
-    Name name;
-    Digest capabilities{}; ///< of a table stated by anybody; zero: none, whatever the demands below allow
-    Usage usage;
-    BoundedVector<FourCC, limits::formats> formats;       ///< acceptable ones, best first; empty: any
-    BoundedVector<Modifier, limits::modifiers> modifiers; ///< acceptable ones, best first; empty: any
-    Rung minimum_rung = Rung::copy;
-    LayoutRules rules;             ///< beyond those of its table
-    Extent max_size;               ///< 0: any
-    bool no_external_only = false; ///< samples with sampler2D
-    bool is_protected = false;     ///< needs memory that the CPU cannot read
-    friend bool operator==(const Participant&, const Participant&) = default;
-};
-
 /// With initial contents: one sealed memfd, planes tightly packed (row_bytes × rows) one after the other.
-struct Allocate {
+struct Allocate : ImageRequest {
     static constexpr Opcode opcode = Opcode::allocate;
-    AllocateSpec spec;
-    std::uint16_t count = 1; ///< images, all alike and all or none; at most limits::pool_images, one with contents
-    Name label;
-    std::uint64_t lease_ns = 0; ///< 0: lives as long as somebody holds it; `forever`: until revoked
     bool has_contents = false;
-    BoundedVector<FourCC, limits::formats> alternatives; ///< formats as good as the spec's or nearly; none with contents
-    std::vector<Participant> participants;               ///< at most limits::participants
     std::size_t fd_count() const { return has_contents ? 1 : 0; }
     friend bool operator==(const Allocate&, const Allocate&) = default;
 };
@@ -187,8 +146,7 @@ struct HeldImage {
 /// other images of a pool; descriptors come image by image.
 struct ImageReply : HeldImage {
     static constexpr Opcode opcode = Opcode::image_reply;
-    RequestId request; ///< for `why`; 0: nothing was negotiated
-    Candidates candidates;
+    RequestId request;           ///< for `why`; 0: nothing was negotiated
     std::vector<HeldImage> more; ///< at most limits::pool_images - 1
     std::size_t fd_count() const
     {
@@ -276,11 +234,6 @@ struct WhyReply {
     std::size_t fd_count() const { return 0; }
     friend bool operator==(const WhyReply&, const WhyReply&) = default;
 };
-enum class ProofAction : std::uint8_t {
-    clear = 1, ///< forget all: everything is tried again when it is next needed
-    warm = 2,  ///< try whatever the devices here could share, in the background
-};
-constexpr bool is_valid(ProofAction a) { return a >= ProofAction::clear && a <= ProofAction::warm; }
 /// Needs the manager socket. Answered by Done when it is done.
 struct ManageProofs {
     static constexpr Opcode opcode = Opcode::manage_proofs;
@@ -420,14 +373,13 @@ struct Goodbye {
 /// Worker to broker, once, when its devices were tried.
 struct WorkerHello {
     static constexpr Opcode opcode = Opcode::worker_hello;
-    std::vector<DeviceInfo> devices;
-    std::vector<FormatSupport> formats;
+    std::vector<Exports> exports;
     std::size_t fd_count() const { return 0; }
     friend bool operator==(const WorkerHello&, const WorkerHello&) = default;
 };
 struct WorkerAllocate {
     static constexpr Opcode opcode = Opcode::worker_allocate;
-    std::uint8_t device = 0; ///< index into WorkerHello::devices
+    std::uint8_t device = 0; ///< index into WorkerHello::exports
     AllocateSpec spec;
     LayoutRules rules;
     bool has_contents = false;

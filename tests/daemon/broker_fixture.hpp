@@ -65,16 +65,16 @@ protected:
         if (!held.fds.empty()) out.fd = UniqueFd::adopt(::fcntl(held.fds[0], F_DUPFD_CLOEXEC, 0));
         return out;
     }
-    static wire::Allocate request(Extent size = {64, 64}, std::uint64_t lease_ns = 0)
+    static ImageRequest request(Extent size = {64, 64}, std::uint64_t lease_ns = 0)
     {
-        wire::Allocate out;
+        ImageRequest out;
         out.spec.size = size;
         out.spec.format = fourcc("AB24");
         out.spec.usage = usage_cpu;
         out.lease_ns = lease_ns;
         return out;
     }
-    Result<Got> allocate(ClientId id, const wire::Allocate& what = request(), UniqueFd contents = {})
+    Result<Got> allocate(ClientId id, const ImageRequest& what = request(), UniqueFd contents = {})
     {
         Result<Got> out = fail(Errc::internal, "not answered");
         broker->allocate(next(id), what, std::move(contents), now, [&](const OperationAnswer& answer) {
@@ -85,16 +85,14 @@ protected:
     }
     Result<Got> open(ClientId id, const Token& token, Rights rights = Right::read, Usage usage = UsageFlag::sample)
     {
-        auto held = broker->open(id, {token, rights, usage}, now);
+        auto held = broker->open(id, token, rights, usage, now);
         if (!held) return std::unexpected(held.error());
         return keep(*held);
     }
     Result<Token> mint(ClientId id, HandleId handle, Rights rights = Right::read, bool one_shot = false,
                        std::uint64_t lifetime_ns = 0, bool enforced = false)
     {
-        auto reply = broker->mint(id, {handle, rights, one_shot, enforced, lifetime_ns}, now);
-        if (!reply) return std::unexpected(reply.error());
-        return reply->token;
+        return broker->mint(id, handle, {rights, one_shot, enforced, lifetime_ns}, now);
     }
     /// The number of a request that takes time.
     OperationId next(ClientId id) { return {id, ++serial}; }

@@ -17,9 +17,9 @@ Colour hdr10()
 
 class Colours : public JoiningTest {
 protected:
-    wire::Allocate hdr10_request(Digest producer)
+    ImageRequest hdr10_request(Digest producer)
     {
-        wire::Allocate what = request();
+        ImageRequest what = request();
         what.spec.colour = hdr10();
         what.spec.usage = UsageFlag::render;
         what.participants.push_back(party(producer, UsageFlag::render));
@@ -29,7 +29,7 @@ protected:
 
 TEST_F(Colours, of_an_image_are_the_request_s_and_of_reused_memory_too)
 {
-    wire::Allocate what = request();
+    ImageRequest what = request();
     what.spec.colour = hdr10();
     auto first = allocate(alice, what);
     EXPECT_EQ(first->desc.colour, hdr10());
@@ -59,10 +59,10 @@ TEST_F(Colours, stay_in_a_copy)
 
 TEST_F(Colours, an_alternative_has_them_in_its_own_model)
 {
-    wire::Allocate what = request();
+    ImageRequest what = request();
     what.spec.colour = hdr10();
     what.alternatives.push_back(fourcc("P010"));
-    wire::Participant decoder;
+    Participant decoder;
     decoder.formats.push_back(fourcc("P010"));
     what.participants.push_back(decoder);
     const auto image = allocate(alice, what);
@@ -75,19 +75,19 @@ TEST_F(Colours, an_alternative_has_them_in_its_own_model)
 
 TEST_F(Colours, that_no_image_can_have_are_refused_whoever_asks)
 {
-    wire::Allocate what = request();
+    ImageRequest what = request();
     what.spec.colour.range = ColourRange::limited;
     EXPECT_EQ(allocate(alice, what).error().code, Errc::invalid_argument) << "RGB is full range";
     what.spec.colour = {.siting = ChromaSiting{99}};
     EXPECT_EQ(allocate(alice, what).error().code, Errc::unsupported);
     what.spec.colour = {.primaries = Primaries{99}, .transfer = Transfer{0}};
     EXPECT_EQ(allocate(alice, what)->desc.colour, what.spec.colour) << "others may know it";
-    wire::Register made;
-    made.desc.kind = MemoryKind::memfd;
-    made.desc.size = {64, 64};
-    made.desc.format = fourcc("AB24");
-    made.desc.colour.matrix = MatrixCoefficients::bt709;
-    EXPECT_EQ(broker->register_image(alice, made, {}, now).error().code, Errc::invalid_argument);
+    ImageDesc made;
+    made.kind = MemoryKind::memfd;
+    made.size = {64, 64};
+    made.format = fourcc("AB24");
+    made.colour.matrix = MatrixCoefficients::bt709;
+    EXPECT_EQ(broker->register_image(alice, made, {}, {{}, 0, now}).error().code, Errc::invalid_argument);
 }
 
 } // namespace

@@ -10,15 +10,12 @@ namespace {
 
 class Decided : public JoiningTest {
 protected:
-    Errc sees(ClientId id, wire::Why what) { return code(broker->deciding().why(id, what, now)); }
-    RequestId decision_of(const Got& image)
-    {
-        return broker->deciding().why(manager, {.request = {}, .image = image.image}, now)->id;
-    }
+    Errc sees(ClientId id, wire::Why what) { return code(broker->deciding().why(id, what.request, what.image, now)); }
+    RequestId decision_of(const Got& image) { return broker->deciding().why(manager, {}, image.image, now)->id; }
     /// That nobody can have. Its request is told with the error.
-    RequestId fail_once(ClientId id, std::vector<wire::Participant> parties = {})
+    RequestId fail_once(ClientId id, std::vector<Participant> parties = {})
     {
-        wire::Allocate what = request();
+        ImageRequest what = request();
         what.participants = std::move(parties);
         what.spec.backends.add(Backend::vulkan);
         RequestId out;
@@ -49,8 +46,8 @@ TEST_F(Decided, who_asked_who_holds_and_the_manager_may_know_and_nobody_else)
 TEST_F(Decided, what_does_not_exist_and_what_is_not_for_one_s_eyes_are_one_answer)
 {
     const Got image = make_tiled(alice);
-    const auto foreign = broker->deciding().why(bob, {.request = {}, .image = image.image}, now);
-    const auto nothing = broker->deciding().why(bob, {.request = {}, .image = {999}}, now);
+    const auto foreign = broker->deciding().why(bob, {}, image.image, now);
+    const auto nothing = broker->deciding().why(bob, {}, {999}, now);
     ASSERT_FALSE(foreign || nothing);
     EXPECT_EQ(foreign.error().reason, nothing.error().reason);
     EXPECT_EQ(sees(alice, {.request = {999}, .image = {}}), Errc::not_found);
@@ -61,8 +58,8 @@ TEST_F(Decided, without_a_number_it_is_the_last_one_that_the_asker_may_see)
     EXPECT_EQ(sees(bob, {}), Errc::not_found);
     const RequestId mine = fail_once(bob);
     const RequestId others = fail_once(alice);
-    EXPECT_EQ(broker->deciding().why(bob, {}, now)->id, mine);
-    EXPECT_EQ(broker->deciding().why(manager, {}, now)->id, others);
+    EXPECT_EQ(broker->deciding().why(bob, {}, {}, now)->id, mine);
+    EXPECT_EQ(broker->deciding().why(manager, {}, {}, now)->id, others);
 }
 
 TEST_F(Decided, a_failure_is_for_the_asker_and_the_manager)
@@ -90,7 +87,7 @@ TEST_F(Decided, a_failure_names_who_removed_the_last_layout_and_the_nearest_chan
 {
     const Digest producer = state(alice, make_table({tiled}));
     const Digest display = state(bob, make_table({swizzled}, Api::kms));
-    wire::Allocate what = request();
+    ImageRequest what = request();
     what.spec.usage = UsageFlag::render;
     what.participants = {party(producer, UsageFlag::render, "producer"), party(display, UsageFlag::scanout, "display")};
     what.participants[1].minimum_rung = Rung::tiled;
@@ -99,7 +96,7 @@ TEST_F(Decided, a_failure_names_who_removed_the_last_layout_and_the_nearest_chan
         EXPECT_EQ(code(answer.held), Errc::no_backend);
         failed = answer.request;
     });
-    const auto decision = broker->deciding().why(alice, {.request = failed, .image = {}}, now);
+    const auto decision = broker->deciding().why(alice, failed, {}, now);
     ASSERT_TRUE(decision);
     EXPECT_EQ(decision->image, ImageId{});
     EXPECT_EQ(decision->participants.size(), 2u);
@@ -111,7 +108,7 @@ TEST_F(Decided, a_failure_names_who_removed_the_last_layout_and_the_nearest_chan
 
 TEST_F(Decided, at_most_sixteen_take_part)
 {
-    wire::Allocate what = request();
+    ImageRequest what = request();
     what.participants.resize(limits::participants);
     EXPECT_TRUE(allocate(alice, what));
     what.participants.resize(limits::participants + 1);
@@ -120,7 +117,7 @@ TEST_F(Decided, at_most_sixteen_take_part)
 
 TEST_F(Decided, names_of_participants_are_printable)
 {
-    wire::Allocate what = request();
+    ImageRequest what = request();
     what.participants.push_back(party({}, UsageFlag::sample, "\x1b[2J"));
     EXPECT_EQ(code(allocate(alice, what)), Errc::invalid_argument);
 }
@@ -148,7 +145,11 @@ protected:
                 .bytes = {part.begin(), part.end()}};
     }
     static constexpr std::size_t all = SIZE_MAX;
-    Errc define(const wire::DefineCapabilities& what) { return code(broker->deciding().define_table(alice, what)); }
+    Result<std::optional<std::vector<std::byte>>> give(const wire::DefineCapabilities& p)
+    {
+        return broker->deciding().define_table(alice, {p.digest, p.size, p.offset, p.bytes});
+    }
+    Errc define(const wire::DefineCapabilities& what) { return code(give(what)); }
     bool knows(ClientId id, const Digest& digest) { return *broker->deciding().find_table(id, digest); }
     std::uint64_t bytes(ClientId id) { return used(id).bytes; }
 };
@@ -156,9 +157,9 @@ protected:
 TEST_F(Stated, a_table_comes_in_parts)
 {
     const Capabilities table = large(5000);
-    EXPECT_FALSE(*broker->deciding().define_table(alice, part(table, 0, 60'000)));
-    EXPECT_FALSE(*broker->deciding().define_table(alice, part(table, 60'000, 60'000)));
-    const auto whole = broker->deciding().define_table(alice, part(table, 120'000, all));
+    EXPECT_FALSE(*give(part(table, 0, 60'000)));
+    EXPECT_FALSE(*give(part(table, 60'000, 60'000)));
+    const auto whole = give(part(table, 120'000, all));
     ASSERT_TRUE(whole && *whole);
     EXPECT_EQ(wire::decode_capabilities(**whole).value(), table);
     EXPECT_EQ(define(part(table, 120'000, all)), Errc::invalid_argument) << "the next one starts anew";
@@ -189,7 +190,7 @@ TEST_F(Stated, another_table_may_begin_before_the_first_is_whole)
 {
     const Capabilities first = large(100), other = make_table({tiled}, Api::gbm);
     EXPECT_EQ(define(part(first, 0, 60)), Errc{});
-    const auto whole = broker->deciding().define_table(alice, part(other, 0, all));
+    const auto whole = give(part(other, 0, all));
     ASSERT_TRUE(whole && *whole);
     EXPECT_EQ(wire::decode_capabilities(**whole).value(), other);
 }
@@ -258,7 +259,7 @@ TEST_F(Stated, a_table_lives_as_long_as_somebody_who_stated_it)
     const ClientId late{5};
     join(late);
     EXPECT_FALSE(knows(late, digest));
-    wire::Allocate what = request();
+    ImageRequest what = request();
     what.participants.push_back(party(digest, UsageFlag::sample, "viewer"));
     const auto refused = allocate(late, what);
     ASSERT_FALSE(refused);
@@ -269,13 +270,13 @@ TEST_F(Stated, a_table_lives_as_long_as_somebody_who_stated_it)
 TEST_F(Stated, an_image_keeps_the_tables_it_was_negotiated_with)
 {
     const Digest viewer = state(bob, large(10));
-    wire::Allocate what = request();
+    ImageRequest what = request();
     what.participants.push_back(party(viewer, UsageFlag::sample));
     what.lease_ns = 10 * second;
     const auto image = allocate(alice, what);
     ASSERT_TRUE(image);
     broker->disconnect(bob, now);
-    EXPECT_EQ(broker->deciding().why(alice, {.request = {}, .image = image->image}, now)->participants.at(0).pair_count, 10u);
+    EXPECT_EQ(broker->deciding().why(alice, {}, image->image, now)->participants.at(0).pair_count, 10u);
 }
 
 class FewBytes : public Stated {
@@ -321,7 +322,7 @@ TEST_F(FewBytes, tables_that_decisions_remember_are_still_paid_for)
         const Capabilities table = large(16384, i);
         const Digest digest = *wire::digest_of(table);
         if (!broker->deciding().keep_table(visitor, digest, table)) met = true;
-        wire::Allocate what = request();
+        ImageRequest what = request();
         what.spec.backends.add(Backend::vulkan);
         what.participants.push_back(party(digest));
         if (!met) {
@@ -331,7 +332,7 @@ TEST_F(FewBytes, tables_that_decisions_remember_are_still_paid_for)
     }
     EXPECT_TRUE(met);
     // Other decisions push them out.
-    wire::Allocate what = request();
+    ImageRequest what = request();
     what.spec.backends.add(Backend::vulkan);
     for (int i = 0; i < 257; ++i) (void)allocate(alice, what);
     state(bob, large(16384, 99));

@@ -44,15 +44,16 @@ private:
 };
 
 struct FakeHelper : Helper {
-    void prove(const wire::WorkerProve& request, std::span<const int> fds, Instant now, Done<wire::WorkerProof> done) override
+    void prove(const Importer& importer, const ImageDesc& desc, std::span<const int> fds, Instant now,
+               Done<Proven> done) override
     {
         struct stat memory{};
         ::fstat(fds[0], &memory);
-        proven.push_back(request);
+        proven.push_back(importer);
         memories.push_back(memory.st_ino);
-        const auto found = proofs.find(request.desc.modifier.value);
-        Result<wire::WorkerProof> answer = wire::WorkerProof{ProofResult::works, {}};
-        if (found != proofs.end() && request.desc.kind != MemoryKind::memfd) answer = found->second;
+        const auto found = proofs.find(desc.modifier.value);
+        Result<Proven> answer = Proven{ProofResult::works, {}};
+        if (found != proofs.end() && desc.kind != MemoryKind::memfd) answer = found->second;
         answers.give([this, answer, now, done = std::move(done)]() mutable {
             if (std::exchange(abandoned_, false)) answer = fail(Errc::shutting_down, "abandoned");
             done(answer, now);
@@ -77,16 +78,16 @@ struct FakeHelper : Helper {
         written.push_back(desc);
         count(write_error, 4, now, std::move(done));
     }
-    void blit(const wire::WorkerBlit&, std::span<const int>, Instant now, Done<std::uint64_t> done) override
+    void blit(const ImageDesc&, const ImageDesc&, std::span<const int>, Instant now, Done<std::uint64_t> done) override
     {
         ++blits;
         count(blit_error, 2, now, std::move(done));
     }
 
-    std::map<std::uint64_t, Result<wire::WorkerProof>> proofs; ///< of the GPU's images, by modifier; all else works
+    std::map<std::uint64_t, Result<Proven>> proofs; ///< of the GPU's images, by modifier; all else works
     Error read_error{Errc{}, ""}, write_error{Errc{}, ""}, blit_error{Errc{}, ""};
     Answers answers;
-    std::vector<wire::WorkerProve> proven;
+    std::vector<Importer> proven;
     std::vector<ino_t> memories; ///< of the images in `proven`
     std::vector<ImageDesc> written;
     int reads = 0, blits = 0, times_abandoned = 0;
@@ -105,19 +106,15 @@ struct FakeGpu : Allocator {
     explicit FakeGpu(std::vector<Modifier> modifiers = {tiled, swizzled, modifier_linear})
     {
         gbm.add(Backend::gbm);
-        known.push_back({.id = {.device_uuid = {1}},
-                         .backend = Backend::gbm,
-                         .node = "/dev/dri/renderD128",
-                         .driver = "fake",
-                         .version = "1.0",
-                         .name = "Fake GPU"});
+        const Device device{.id = {.device_uuid = {1}}, .node = "/dev/dri/renderD128", .driver = "fake", .version = "1.0"};
+        Exports& gpu = known.emplace_back(Exporter{device, Backend::gbm, "Fake GPU", {}});
         const Usage usage = Usage(UsageFlag::render) | UsageFlag::sample;
-        for (const Modifier m : modifiers) rows.push_back({0, fourcc("AB24"), m, 1, usage});
+        for (const Modifier m : modifiers)
+            gpu.rows.push_back({.format = fourcc("AB24"), .modifier = m, .plane_count = 1, .usage = usage});
     }
-    std::span<const DeviceInfo> devices() const override { return known; }
-    std::span<const FormatSupport> formats() const override { return rows; }
+    std::span<const Exports> exports() const override { return known; }
     BackendSet offers() const override { return gbm; }
-    void allocate(std::uint8_t device, const wire::AllocateSpec& spec, const LayoutRules&, int contents, Instant now,
+    void allocate(std::uint8_t device, const AllocateSpec& spec, const LayoutRules&, int contents, Instant now,
                   Completion done) override
     {
         asked.push_back(spec);
@@ -126,7 +123,7 @@ struct FakeGpu : Allocator {
         Result<Allocated> made = found != broken.end() ? std::unexpected(found->second) : make(device, spec, modifier);
         if (made) made->contents_written = contents >= 0 && fills;
         answers.give([this, made = std::move(made), now, done = std::move(done)]() mutable {
-            if (made && wrong_device) made->desc.device = known.at(0).id;
+            if (made && wrong_device) made->desc.device = known.at(0).exporter.id;
             done(std::move(made), now);
         });
     }
@@ -135,26 +132,25 @@ struct FakeGpu : Allocator {
     std::size_t times_asked(Modifier modifier) const
     {
         return static_cast<std::size_t>(std::ranges::count_if(
-            asked, [&](const wire::AllocateSpec& s) { return !s.modifiers.empty() && s.modifiers[0] == modifier; }));
+            asked, [&](const AllocateSpec& s) { return !s.modifiers.empty() && s.modifiers[0] == modifier; }));
     }
 
     BackendSet gbm;
-    std::vector<DeviceInfo> known;
-    std::vector<FormatSupport> rows;
+    std::vector<Exports> known;
     std::map<std::uint64_t, Error> broken; ///< by modifier
     bool wrong_device = false;             ///< makes everything on the first device that it has by then
     bool fills = true;                     ///< writes initial contents
     FakeHelper hands;
     Answers answers;
-    std::vector<wire::AllocateSpec> asked;
+    std::vector<AllocateSpec> asked;
 
 private:
-    Result<Allocated> make(std::uint8_t device, const wire::AllocateSpec& spec, Modifier modifier) const
+    Result<Allocated> make(std::uint8_t device, const AllocateSpec& spec, Modifier modifier) const
     {
         Allocated out;
         out.desc = TRY(linear_layout(spec.size, spec.format));
-        out.desc.backend = known.at(device).backend;
-        out.desc.device = known.at(device).id;
+        out.desc.backend = known.at(device).exporter.backend;
+        out.desc.device = known.at(device).exporter.id;
         out.desc.kind = MemoryKind::dma_buf;
         out.desc.modifier = modifier;
         out.desc.rung = modifier == modifier_linear ? Rung::linear : Rung::tiled;

@@ -46,13 +46,13 @@ TEST_F(ImageLife, a_lease_for_ever_lasts_until_it_is_revoked)
 {
     const ClientId manager{9};
     join(manager, true);
-    auto made = allocate(alice, request({64, 64}, wire::forever));
+    auto made = allocate(alice, request({64, 64}, UINT64_MAX));
     EXPECT_EQ(release(alice, *made), Errc{});
     pass(1'000'000 * second);
     EXPECT_EQ(broker->deadline(), never) << "nothing to wake up for";
     ASSERT_EQ(broker->state().images().size(), 1u);
     EXPECT_EQ(broker->inspect(manager, {}, now)->images[0].lease_left_ns, UINT64_MAX);
-    EXPECT_TRUE(broker->revoke(manager, wire::RevokeImage{made->image}, now));
+    EXPECT_TRUE(broker->revoke(manager, made->image, now));
     EXPECT_EQ(broker->state().images().size(), 0u);
 }
 
@@ -60,7 +60,7 @@ TEST_F(ImageLife, changing_a_lease_counts_from_then)
 {
     auto made = allocate(alice, request({64, 64}, second));
     now = after(now, second / 2);
-    ASSERT_TRUE(broker->set_lease(alice, {made->handle, 3 * second}, now));
+    ASSERT_TRUE(broker->set_lease(alice, made->handle, 3 * second, now));
     EXPECT_EQ(release(alice, *made), Errc{});
     pass(3 * second - 1);
     EXPECT_EQ(broker->state().images().size(), 1u);
@@ -71,9 +71,9 @@ TEST_F(ImageLife, changing_a_lease_counts_from_then)
 TEST_F(ImageLife, setting_leases_again_and_again_keeps_one_deadline)
 {
     const auto made = allocate(alice);
-    for (std::uint64_t i = 1; i < 1000; ++i) ASSERT_TRUE(broker->set_lease(alice, {made->handle, i * second}, now));
+    for (std::uint64_t i = 1; i < 1000; ++i) ASSERT_TRUE(broker->set_lease(alice, made->handle, i * second, now));
     EXPECT_EQ(broker->deadline(), after(now, 999 * second));
-    ASSERT_TRUE(broker->set_lease(alice, {made->handle, 0}, now));
+    ASSERT_TRUE(broker->set_lease(alice, made->handle, 0, now));
     EXPECT_EQ(broker->deadline(), never);
 }
 
@@ -82,11 +82,11 @@ TEST_F(ImageLife, revoking_tells_every_hold_and_lets_nobody_new_in)
     const auto made = allocate(alice);
     const auto token = mint(alice, made->handle);
     const auto opened = open(bob, *token);
-    ASSERT_TRUE(broker->revoke(alice, wire::RevokeImage{made->image}, now));
+    ASSERT_TRUE(broker->revoke(alice, made->image, now));
     EXPECT_EQ(events.revoked.size(), 2u);
     EXPECT_EQ(code(open(bob, *token)), Errc::token_revoked);
     EXPECT_EQ(code(mint(alice, made->handle)), Errc::token_revoked);
-    EXPECT_EQ(code(broker->set_lease(alice, {made->handle, second}, now)), Errc::token_revoked);
+    EXPECT_EQ(code(broker->set_lease(alice, made->handle, second, now)), Errc::token_revoked);
     EXPECT_EQ(::fcntl(opened->fd.get(), F_GETFD), FD_CLOEXEC) << "what is held stays";
 }
 
@@ -94,7 +94,7 @@ TEST_F(ImageLife, handles_of_others_mean_nothing)
 {
     const auto made = allocate(alice);
     EXPECT_EQ(code(mint(bob, made->handle)), Errc::not_found);
-    EXPECT_EQ(code(broker->set_lease(bob, {made->handle, second}, now)), Errc::not_found);
+    EXPECT_EQ(code(broker->set_lease(bob, made->handle, second, now)), Errc::not_found);
     EXPECT_EQ(code(broker->release(bob, made->handle, now)), Errc::protocol_violation);
     EXPECT_EQ(code(broker->inspect(bob, made->image, now)), Errc::not_found);
     EXPECT_EQ(broker->inspect(bob, made->image, now).error().reason.view().substr(0, 8), "no image");
@@ -127,7 +127,7 @@ TEST_F(ImageLife, others_see_their_own_only_and_managers_all)
 TEST_F(ImageLife, unprintable_labels_and_names_are_refused)
 {
     for (const char* text : {"a\nb", "\x1b[31m", "\xff", "\xe2\x80\xae"}) {
-        wire::Allocate what = request();
+        ImageRequest what = request();
         what.label = text;
         EXPECT_EQ(code(allocate(alice, what)), Errc::invalid_argument) << text;
         EXPECT_EQ(code(broker->connect(ClientId{77}, {}, false, text)), Errc::invalid_argument);
@@ -137,7 +137,7 @@ TEST_F(ImageLife, unprintable_labels_and_names_are_refused)
 
 TEST_F(ImageLife, a_buffer_may_be_longer_than_any_picture_is_wide)
 {
-    wire::Allocate what = request({max_dimension + 1, 1});
+    ImageRequest what = request({max_dimension + 1, 1});
     what.spec.format = buffer_format;
     EXPECT_TRUE(allocate(alice, what));
     EXPECT_EQ(used(alice).bytes, 20480u);
@@ -145,7 +145,7 @@ TEST_F(ImageLife, a_buffer_may_be_longer_than_any_picture_is_wide)
 
 TEST_F(ImageLife, who_demands_a_stride_gets_a_buffer_which_has_one_row)
 {
-    wire::Allocate what = request({1001, 1});
+    ImageRequest what = request({1001, 1});
     what.spec.format = buffer_format;
     what.participants.push_back({.usage = UsageFlag::cpu_read, .rules = {.stride_alignment = 4096}});
     const auto got = allocate(alice, what);
@@ -155,7 +155,7 @@ TEST_F(ImageLife, who_demands_a_stride_gets_a_buffer_which_has_one_row)
 
 TEST_F(ImageLife, impossible_requests_get_the_error_that_names_them)
 {
-    wire::Allocate what = request({0, 64});
+    ImageRequest what = request({0, 64});
     EXPECT_EQ(code(allocate(alice, what)), Errc::bad_size);
     what = request({max_dimension + 1, 1});
     EXPECT_EQ(code(allocate(alice, what)), Errc::bad_size);

@@ -35,14 +35,14 @@ protected:
         EXPECT_TRUE(broker->deciding().keep_table(id, digest, table));
         return digest;
     }
-    static wire::Participant party(const Digest& table, Usage usage = UsageFlag::sample, std::string_view name = "")
+    static Participant party(const Digest& table, Usage usage = UsageFlag::sample, std::string_view name = "")
     {
         return {.name = name, .capabilities = table, .usage = usage};
     }
     /// A tiled image of the GPU, for one who has all layouts.
-    Got make_tiled(ClientId id, std::vector<wire::Participant> others = {})
+    Got make_tiled(ClientId id, std::vector<Participant> others = {})
     {
-        wire::Allocate what = request();
+        ImageRequest what = request();
         what.spec.usage = UsageFlag::render;
         what.participants = std::move(others);
         what.participants.push_back(
@@ -56,10 +56,10 @@ protected:
         return *mint(id, image.handle, rights, one_shot);
     }
     /// The answer arrives in what is returned, now or later.
-    std::shared_ptr<Joined> come(ClientId id, const Token& token, wire::Participant as, Rights rights = Right::read)
+    std::shared_ptr<Joined> come(ClientId id, const Token& token, const Participant& as, Rights rights = Right::read)
     {
         auto out = std::make_shared<Joined>();
-        broker->join(next(id), {token, rights, std::move(as)}, now, [out](const OperationAnswer& answer) {
+        broker->join(next(id), token, rights, as, now, [out](const OperationAnswer& answer) {
             EXPECT_FALSE(out->answered);
             out->answered = true;
             out->request = answer.request;
@@ -76,7 +76,7 @@ protected:
     Result<std::uint64_t> refresh(ClientId id, HandleId handle)
     {
         Result<std::uint64_t> out = fail(Errc::internal, "not answered");
-        broker->refresh(next(id), {handle}, now, [&](const OperationAnswer& answer) {
+        broker->refresh(next(id), handle, now, [&](const OperationAnswer& answer) {
             if (answer.held) out = answer.cost_ns;
             else out = std::unexpected(answer.held.error());
         });
@@ -84,19 +84,19 @@ protected:
     }
     Result<Got> move(ClientId id, HandleId handle)
     {
-        auto held = broker->move(id, {handle}, now);
+        auto held = broker->move(id, handle, now);
         if (!held) return std::unexpected(held.error());
         return keep(*held);
     }
-    std::string why(ClientId id, wire::Why what)
+    std::string why(ClientId id, RequestId request, ImageId image = {})
     {
-        const auto decision = broker->deciding().why(id, what, now);
+        const auto decision = broker->deciding().why(id, request, image, now);
         return decision ? std::string(decision->outcome.view()) : std::string(name(decision.error().code));
     }
-    Errc manage_proofs(ClientId id, wire::ProofAction action)
+    Errc manage_proofs(ClientId id, ProofAction action)
     {
         Errc out = Errc::internal;
-        broker->manage_proofs(next(id), {action}, now, [&](const OperationAnswer& answer) { out = code(answer.held); });
+        broker->manage_proofs(next(id), action, now, [&](const OperationAnswer& answer) { out = code(answer.held); });
         return out;
     }
     ImageInfo info(ImageId id) { return broker->inspect(manager, id, now)->images.at(0); }

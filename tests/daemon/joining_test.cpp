@@ -53,8 +53,7 @@ TEST_F(Joins, a_trial_that_fails_leads_to_another_image)
     ASSERT_TRUE(bobs->answered);
     EXPECT_EQ(bobs->reason, "");
     EXPECT_EQ(bobs->got.desc.modifier, swizzled);
-    EXPECT_NE(why(bob, {.request = {}, .image = bobs->got.image}).find("crashed"), std::string::npos)
-        << why(bob, {.request = {}, .image = bobs->got.image});
+    EXPECT_NE(why(bob, {}, bobs->got.image).find("crashed"), std::string::npos) << why(bob, {}, bobs->got.image);
 }
 
 TEST_F(Joins, a_table_that_is_not_known_is_refused_by_the_name_of_its_participant)
@@ -135,7 +134,7 @@ TEST_F(Joins, tokens_of_a_replaced_image_that_nobody_holds_any_more_lead_to_its_
     EXPECT_EQ(release(alice, image), Errc{});
     EXPECT_EQ(open(carol, token)->image, bobs->got.image);
     EXPECT_EQ(come(carol, token, party(state(carol, linear_table)))->got.image, bobs->got.image);
-    EXPECT_TRUE(broker->revoke(alice, wire::RevokeToken{token}));
+    EXPECT_TRUE(broker->revoke(alice, token));
     EXPECT_EQ(code(open(carol, token)), Errc::token_revoked);
 }
 
@@ -153,7 +152,7 @@ TEST_F(Joins, a_successor_whose_lease_is_over_is_gone_also_before_it_is_swept)
     const Got image = make_tiled(alice);
     const Token token = token_of(alice, image, Right::read | Right::manage);
     const auto bobs = come(bob, token, party(state(bob, linear_table)), Right::read | Right::manage);
-    ASSERT_TRUE(broker->set_lease(bob, {bobs->got.handle, second}, now));
+    ASSERT_TRUE(broker->set_lease(bob, bobs->got.handle, second, now));
     EXPECT_EQ(release(bob, bobs->got), Errc{});
     EXPECT_TRUE(move(alice, image.handle));
     ASSERT_TRUE(broker->release(alice, HandleId{image.handle.value + 1}, now));
@@ -173,12 +172,12 @@ TEST_F(Joins, a_holder_who_said_nothing_of_itself_is_never_asked_to_move)
 
 TEST_F(Joins, a_replacement_keeps_the_format)
 {
-    for (FormatSupport row : std::vector(gpu.rows)) {
+    for (Capability row : std::vector(gpu.known[0].rows)) {
         row.format = fourcc("XB24");
-        gpu.rows.push_back(row);
+        gpu.known[0].rows.push_back(row);
     }
     broker->devices_changed(now);
-    wire::Allocate what = request();
+    ImageRequest what = request();
     what.spec.usage = UsageFlag::render;
     what.alternatives.push_back(fourcc("XB24"));
     const auto both = [](std::vector<Modifier> ab, std::vector<Modifier> xb) {
@@ -204,7 +203,7 @@ TEST_F(Joins, a_participant_that_was_named_before_is_counted_once)
     ASSERT_EQ(come(bob, token, party(bobs_table, UsageFlag::sample, "viewer"))->got.image, image.image);
     const auto carols = come(carol, token, party(state(carol, linear_table), UsageFlag::sample, "late"));
     ASSERT_EQ(carols->reason, "");
-    const auto decision = broker->deciding().why(carol, {.request = {}, .image = carols->got.image}, now);
+    const auto decision = broker->deciding().why(carol, {}, carols->got.image, now);
     ASSERT_TRUE(decision);
     EXPECT_EQ(decision->participants.size(), 3u) << "producer, viewer and late";
 }
@@ -213,7 +212,7 @@ TEST_F(Joins, a_plan_that_trials_turn_into_copies_for_others_is_no_replacement)
 {
     const Got image = make_tiled(alice);
     // Linear would do for both, until bob's trial says otherwise: then nothing serves both.
-    prover.proofs.insert_or_assign(modifier_linear.value, wire::WorkerProof{ProofResult::refused, "no"});
+    prover.proofs.insert_or_assign(modifier_linear.value, Proven{ProofResult::refused, "no"});
     Capabilities table = make_table({modifier_linear}, Api::vulkan, true);
     const auto bobs = come(bob, token_of(alice, image), party(state(bob, table)));
     ASSERT_TRUE(bobs->answered);
@@ -225,7 +224,7 @@ TEST_F(Joins, a_plan_that_trials_turn_into_copies_for_others_is_no_replacement)
 
 TEST_F(Joins, a_reader_stays_a_reader_when_it_moves)
 {
-    wire::Allocate what = request();
+    ImageRequest what = request();
     what.spec.usage = UsageFlag::render;
     what.participants.push_back(party(state(alice, make_table({tiled}, Api::egl, true)), UsageFlag::render, "producer"));
     const auto image = allocate(alice, what);
@@ -255,9 +254,9 @@ TEST_F(Joins, revoking_the_image_or_its_token_ends_the_way_to_the_successor)
     const auto bobs = come(bob, token, party(state(bob, linear_table)));
     ASSERT_EQ(bobs->source, ImageId{});
     const Got late = *open(carol, other);
-    EXPECT_TRUE(broker->revoke(alice, wire::RevokeToken{other}));
+    EXPECT_TRUE(broker->revoke(alice, other));
     EXPECT_EQ(code(move(carol, late.handle)), Errc::token_revoked);
-    EXPECT_TRUE(broker->revoke(alice, wire::RevokeImage{image.image}, now));
+    EXPECT_TRUE(broker->revoke(alice, image.image, now));
     EXPECT_EQ(code(move(alice, image.handle)), Errc::token_revoked);
 }
 
@@ -266,7 +265,7 @@ TEST_F(Joins, nobody_is_led_to_a_successor_that_was_revoked)
     const Got image = make_tiled(alice);
     const Token token = token_of(alice, image);
     const auto bobs = come(bob, token, party(state(bob, linear_table)));
-    EXPECT_TRUE(broker->revoke(manager, wire::RevokeImage{bobs->got.image}, now));
+    EXPECT_TRUE(broker->revoke(manager, bobs->got.image, now));
     EXPECT_EQ(code(move(alice, image.handle)), Errc::token_revoked);
     EXPECT_EQ(come(carol, token, party(state(carol, linear_table)))->code, Errc::token_revoked);
 }
@@ -322,7 +321,7 @@ TEST_F(Joins, memory_of_a_copy_is_reused_as_good_as_new)
 {
     const Got image = make_tiled(alice);
     const auto bobs = copy_for_bob(image);
-    wire::Allocate same = request();
+    ImageRequest same = request();
     same.spec.usage = bobs->got.desc.usage;
     same.spec.backends.add(Backend::memfd);
     EXPECT_EQ(release(bob, bobs->got), Errc{});
@@ -336,13 +335,13 @@ TEST_F(Joins, memory_of_a_copy_is_reused_as_good_as_new)
 TEST_F(Joins, a_demand_for_a_better_rung_refuses_the_copy_with_the_reason)
 {
     const Got image = make_tiled(alice);
-    wire::Participant picky = party(state(bob, memfd_table), UsageFlag::cpu_read, "encoder");
+    Participant picky = party(state(bob, memfd_table), UsageFlag::cpu_read, "encoder");
     picky.minimum_rung = Rung::system_dma_buf;
     const auto bobs = come(bob, token_of(alice, image), picky);
     EXPECT_EQ(bobs->code, Errc::no_backend);
     EXPECT_NE(bobs->reason.find("rung"), std::string::npos) << bobs->reason;
     EXPECT_NE(bobs->request, RequestId{});
-    EXPECT_EQ(why(bob, {.request = bobs->request, .image = {}}), bobs->reason);
+    EXPECT_EQ(why(bob, bobs->request), bobs->reason);
     expect_nothing_is_held(bob);
 }
 
@@ -350,7 +349,7 @@ TEST_F(Joins, a_demand_for_a_blit_refuses_a_copy_through_the_cpu)
 {
     const Got image = make_tiled(alice);
     gpu.hands.blit_error = {Errc::backend_failed, "not this driver"};
-    wire::Participant picky = party(state(bob, memfd_table), UsageFlag::cpu_read, "encoder");
+    Participant picky = party(state(bob, memfd_table), UsageFlag::cpu_read, "encoder");
     picky.minimum_rung = Rung::blit;
     const auto bobs = come(bob, token_of(alice, image), picky);
     EXPECT_EQ(bobs->code, Errc::no_backend);
@@ -391,7 +390,7 @@ TEST_F(Joins, a_copy_whose_source_is_gone_or_revoked_stays_as_it_is)
 {
     Got image = make_tiled(alice);
     const auto bobs = copy_for_bob(image);
-    EXPECT_TRUE(broker->revoke(alice, wire::RevokeImage{image.image}, now));
+    EXPECT_TRUE(broker->revoke(alice, image.image, now));
     EXPECT_EQ(code(refresh(bob, bobs->got.handle)), Errc::token_revoked);
     EXPECT_EQ(release(alice, image), Errc{});
     EXPECT_EQ(code(refresh(bob, bobs->got.handle)), Errc::not_found);
@@ -405,7 +404,7 @@ TEST_F(Joins, a_revoked_token_gives_no_more_pixels)
     const Token token = token_of(alice, image);
     const auto bobs = come(bob, token, party(state(bob, memfd_table), UsageFlag::cpu_read));
     EXPECT_TRUE(refresh(bob, bobs->got.handle));
-    EXPECT_TRUE(broker->revoke(alice, wire::RevokeToken{token}));
+    EXPECT_TRUE(broker->revoke(alice, token));
     EXPECT_EQ(code(refresh(bob, bobs->got.handle)), Errc::token_revoked);
 }
 
@@ -462,7 +461,7 @@ TEST_F(EndsOnTheWay, a_client_that_leaves_while_its_copy_is_made_leaves_nothing)
 TEST_F(EndsOnTheWay, a_client_that_leaves_while_its_image_is_allocated_leaves_nothing)
 {
     const Got image = make_tiled(alice);
-    proofs.add({.key = pair_key(gpu.known[0],
+    proofs.add({.key = pair_key(gpu.known[0].exporter,
                                 {.demands = {.usage = UsageFlag::sample},
                                  .table = std::make_shared<const Capabilities>(linear_table),
                                  .client = {}},
@@ -496,7 +495,7 @@ TEST_F(EndsOnTheWay, a_token_revoked_while_the_copy_is_made_opens_nothing)
     const Got image = make_tiled(alice);
     const Token token = token_of(alice, image);
     const auto bobs = waiting_copy(token);
-    EXPECT_TRUE(broker->revoke(alice, wire::RevokeToken{token}));
+    EXPECT_TRUE(broker->revoke(alice, token));
     go_on();
     EXPECT_EQ(bobs->code, Errc::token_revoked);
     EXPECT_EQ(broker->state().images().size(), 1u);
@@ -547,7 +546,7 @@ TEST_F(EndsOnTheWay, a_copy_freed_while_it_is_refreshed_is_no_harm)
     const auto bobs = come(bob, token_of(alice, image), party(state(bob, memfd_table), UsageFlag::cpu_read));
     gpu.hands.answers.held = true;
     bool answered = false;
-    broker->refresh(next(bob), {bobs->got.handle}, now, [&](const OperationAnswer&) { answered = true; });
+    broker->refresh(next(bob), bobs->got.handle, now, [&](const OperationAnswer&) { answered = true; });
     EXPECT_EQ(release(bob, bobs->got), Errc{});
     go_on();
     EXPECT_TRUE(answered);
@@ -562,7 +561,7 @@ protected:
 
 TEST_F(FewDescriptors, an_enforced_token_gives_no_writable_descriptor_when_there_is_none_for_readers)
 {
-    wire::Allocate what = request();
+    ImageRequest what = request();
     what.spec.backends.add(Backend::memfd);
     const auto image = allocate(alice, what);
     ASSERT_TRUE(image);

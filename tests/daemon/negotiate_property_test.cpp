@@ -69,14 +69,15 @@ private:
     void add_offer()
     {
         const auto backend = static_cast<Backend>(number(1, 6));
-        std::vector<FormatSupport> rows;
+        std::vector<Capability> rows;
         for (const FourCC format : some_formats)
             for (const Modifier modifier : some_modifiers)
                 if (one_in(2))
-                    rows.push_back({static_cast<std::uint8_t>(one_in(8)), format, modifier, 1,
-                                    one_in(3) ? pick(some_usages) : Usage::all()});
+                    rows.push_back(
+                        {.format = format, .modifier = modifier, .usage = one_in(3) ? pick(some_usages) : Usage::all()});
         std::ranges::shuffle(rows, random_);
-        DeviceInfo device{.id = some_device(), .node = "node", .problem = one_in(12) ? "broken" : "", .software = one_in(3)};
+        const char* problem = one_in(12) ? "broken" : "";
+        Exporter device{{.id = some_device(), .node = "node", .software = one_in(3)}, backend, {}, problem};
         situation.offer(backend, std::move(device), std::move(rows));
     }
     TablePointer some_table()
@@ -98,7 +99,7 @@ private:
     void add_party()
     {
         const std::string name = "p" + std::to_string(situation.parties.size());
-        wire::Participant& want = situation.party(name, one_in(5) ? nullptr : some_table(), pick(some_usages));
+        Participant& want = situation.party(name, one_in(5) ? nullptr : some_table(), pick(some_usages));
         if (one_in(5)) some_of(want.formats, some_formats);
         if (one_in(5)) some_of(want.modifiers, some_modifiers);
         if (one_in(3)) want.minimum_rung = static_cast<Rung>(number(1, 5));
@@ -144,7 +145,7 @@ template <class List, class T> bool contains(const List& list, const T& value)
 }
 
 /// What the exporter must be asked for on behalf of a participant.
-Usage asked_for(const Party& party, const DeviceInfo& device)
+Usage asked_for(const Party& party, const Exporter& device)
 {
     const bool other_device = party.table && !is_same(party.table->device.id, device.id);
     return other_device ? party.demands.usage & usage_cpu : party.demands.usage;
@@ -155,12 +156,12 @@ bool within(Extent size, Extent most)
     return (most.width == 0 || size.width <= most.width) && (most.height == 0 || size.height <= most.height);
 }
 
-bool table_takes(const Party& party, const Row& row, const DeviceInfo& device, Extent size)
+bool table_takes(const Party& party, const Row& row, const Exporter& device, Extent size)
 {
     const bool own_driver_only = device.backend == Backend::vulkan_opaque || row.way.modifier == modifier_invalid;
     if (own_driver_only && !is_same(party.table->device.id, device.id)) return false;
     for (const Capability& entry : party.table->rows) {
-        if (entry.kind != memory_kind(device.backend) || entry.format != row.way.format || entry.modifier != row.way.modifier)
+        if (entry.kind != kind_of(device.backend) || entry.format != row.way.format || entry.modifier != row.way.modifier)
             continue;
         const bool draws = party.demands.usage.has_any(UsageFlag::render | UsageFlag::storage);
         return (entry.usage.empty() || entry.usage.has(party.demands.usage)) && within(size, entry.max_size) &&
@@ -172,7 +173,7 @@ bool table_takes(const Party& party, const Row& row, const DeviceInfo& device, E
 bool party_takes(const Situation& s, const Party& party, const Row& row)
 {
     const Offer& offer = s.offers[row.way.offer];
-    const wire::Participant& want = party.demands;
+    const Participant& want = party.demands;
     const bool opaque = offer.device->backend == Backend::vulkan_opaque;
     if (!want.formats.empty() && !contains(want.formats, row.way.format)) return false;
     if (!want.modifiers.empty() && !contains(want.modifiers, row.way.modifier)) return false;
@@ -189,7 +190,7 @@ bool party_takes(const Situation& s, const Party& party, const Row& row)
 bool request_takes(const Situation& s, const Row& row)
 {
     const Offer& offer = s.offers[row.way.offer];
-    const DeviceInfo& device = *offer.device;
+    const Exporter& device = *offer.device;
     if (!device.problem.empty()) return false;
     if (row.way.format != s.spec.format && !contains(s.alternatives, row.way.format)) return false;
     if (!s.spec.modifiers.empty() && !contains(s.spec.modifiers, row.way.modifier)) return false;
@@ -217,11 +218,10 @@ std::set<Way> oracle(const Situation& s)
     std::set<Way> out;
     if (!alignments_agree(s.parties)) return out;
     for (std::size_t i = 0; i < s.offers.size(); ++i)
-        for (const FormatSupport& support : s.offers[i].formats) {
+        for (const Capability& support : s.offers[i].rows) {
             const Row row{{i, support.format, support.modifier}, support.usage};
             const auto takes = [&](const Party& party) { return party_takes(s, party, row); };
-            if (support.device == s.offers[i].index && request_takes(s, row) && std::ranges::all_of(s.parties, takes))
-                out.insert(row.way);
+            if (request_takes(s, row) && std::ranges::all_of(s.parties, takes)) out.insert(row.way);
         }
     return out;
 }
@@ -235,8 +235,8 @@ std::set<Way> ways(const Situation& s, const Plan& out)
     for (const Choice& choice : out.choices) {
         for (const Modifier modifier : choice.modifiers) found.insert({choice.offer, choice.format, modifier});
         if (!choice.modifiers.empty()) continue;
-        for (const FormatSupport& row : s.offers[choice.offer].formats)
-            if (row.device == choice.device && row.format == choice.format && row.usage.has(choice.usage))
+        for (const Capability& row : s.offers[choice.offer].rows)
+            if (row.format == choice.format && row.usage.has(choice.usage))
                 found.insert({choice.offer, choice.format, row.modifier});
     }
     return found;
@@ -262,7 +262,7 @@ std::vector<std::string> split(std::string_view text, std::string_view by)
     return out;
 }
 
-void drop(wire::Participant& want, const std::string& what)
+void drop(Participant& want, const std::string& what)
 {
     if (what == "formats") want.formats.clear();
     else if (what == "modifiers") want.modifiers.clear();
@@ -274,7 +274,7 @@ void drop(wire::Participant& want, const std::string& what)
     else ADD_FAILURE() << "a participant cannot drop its " << what;
 }
 
-void drop(wire::AllocateSpec& spec, const std::string& what)
+void drop(AllocateSpec& spec, const std::string& what)
 {
     if (what == "backends") spec.backends = {};
     else if (what == "device") spec.device = {};
@@ -380,11 +380,11 @@ TEST_F(NegotiateProperty, the_exporter_is_asked_for_what_it_can_do)
             for (Who who = 1; who <= s.parties.size(); ++who)
                 if (!contains(out.copied, who)) asked = asked | asked_for(s.parties[who - 1], *s.offers[choice.offer].device);
             EXPECT_EQ(choice.usage, asked);
-            const auto able = [&](const FormatSupport& row) {
-                return row.format == choice.format && row.usage.has(asked) && row.device == choice.device &&
+            const auto able = [&](const Capability& row) {
+                return row.format == choice.format && row.usage.has(asked) &&
                        (choice.modifiers.empty() || row.modifier == choice.modifiers[0]);
             };
-            EXPECT_TRUE(std::ranges::any_of(s.offers[choice.offer].formats, able));
+            EXPECT_TRUE(std::ranges::any_of(s.offers[choice.offer].rows, able));
         }
     });
 }
@@ -428,7 +428,7 @@ TEST_F(NegotiateProperty, the_order_of_participants_does_not_matter)
             for (const Removal& r : out.removals)
                 removals.push_back(std::string(r.who.view()) + ": " + std::string(r.reason.view()));
             add(std::move(removals));
-            for (const wire::Candidate& c : out.refused) text.emplace_back(c.reason.view());
+            for (const Candidate& c : out.refused) text.emplace_back(c.reason.view());
             text.push_back(std::string(split(out.nearest.view(), " -> ").back()));
             return text;
         };
@@ -484,7 +484,7 @@ TEST_F(NegotiateProperty, every_removal_and_every_refused_offer_has_its_reason)
         const Situation& s = world.situation;
         const Plan out = s.negotiate();
         for (const Removal& r : out.removals) EXPECT_FALSE(r.reason.empty()) << r.who.view() << ' ' << name(r.demand);
-        for (const wire::Candidate& c : out.refused) EXPECT_FALSE(c.reason.empty());
+        for (const Candidate& c : out.refused) EXPECT_FALSE(c.reason.empty());
         std::set<std::size_t> chosen;
         for (const Choice& c : out.choices) chosen.insert(c.offer);
         EXPECT_EQ(chosen.size() + out.refused.size(), s.offers.size());

@@ -38,11 +38,11 @@ Situation world(std::uint64_t shared, Rung minimum = Rung::system_dma_buf)
 {
     Situation s;
     s.alternatives.assign(codes.begin() + 1, codes.end());
-    std::vector<FormatSupport> rows;
+    std::vector<Capability> rows;
     for (const FourCC code : codes)
         for (std::uint64_t i = 0; i < modifiers; ++i)
-            rows.push_back({0, code, modifier(1 + i % participants, i, shared), 1, Usage::all()});
-    s.offer(Backend::gbm, DeviceInfo{.node = "/dev/dri/renderD128"}, std::move(rows));
+            rows.push_back({.format = code, .modifier = modifier(1 + i % participants, i, shared), .usage = Usage::all()});
+    s.offer(Backend::gbm, Exporter{{.node = "/dev/dri/renderD128"}, Backend::gbm, {}, {}}, std::move(rows));
     s.offer(Backend::udmabuf);
     for (std::uint64_t who = 1; who <= participants; ++who) {
         Capabilities table;

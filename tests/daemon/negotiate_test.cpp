@@ -13,15 +13,19 @@ constexpr FourCC format = fourcc("XR24");
 class Negotiate : public ::testing::Test {
 protected:
     struct Device {
-        DeviceInfo info;
-        std::vector<FormatSupport> formats;
+        Exporter info;
+        std::vector<Capability> formats;
     };
 
     void add(Backend backend, bool software, std::vector<Modifier> modifiers = {modifier_linear},
              Usage usage = Usage::from_bits(63), const char* problem = "")
     {
-        Device device{{.backend = backend, .name = name(backend), .problem = problem, .software = software}, {}};
-        for (const Modifier modifier : modifiers) device.formats.push_back({0, format, modifier, 1, usage});
+        Device device{{{.software = software}, backend, name(backend), problem}, {}};
+        const MemoryKind kind = backend == Backend::memfd           ? MemoryKind::memfd
+                                : backend == Backend::vulkan_opaque ? MemoryKind::opaque
+                                                                    : MemoryKind::dma_buf;
+        for (const Modifier modifier : modifiers)
+            device.formats.push_back({.kind = kind, .format = format, .modifier = modifier, .usage = usage});
         devices.push_back(std::move(device));
     }
     void add_all(bool software)
@@ -48,7 +52,7 @@ protected:
         return out.refused.empty() ? "" : std::string(out.refused[0].reason.view());
     }
 
-    wire::AllocateSpec spec{.size = {64, 64}, .format = format, .modifiers = {}, .usage = UsageFlag::render};
+    AllocateSpec spec{.size = {64, 64}, .format = format, .modifiers = {}, .usage = UsageFlag::render};
     std::vector<Device> devices;
 };
 

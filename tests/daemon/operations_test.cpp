@@ -16,7 +16,7 @@ protected:
     OperationId waiting(ClientId id, std::uint16_t count = 1)
     {
         gpu.answers.held = true;
-        wire::Allocate what = request();
+        ImageRequest what = request();
         what.spec.usage = UsageFlag::render;
         what.spec.backends = gpu.gbm;
         what.count = count;
@@ -28,7 +28,7 @@ protected:
     Result<std::vector<Got>> allocate_many(ClientId id, std::uint16_t count, Extent size = {64, 64})
     {
         Result<std::vector<Got>> out = fail(Errc::internal, "not answered");
-        wire::Allocate what = request(size);
+        ImageRequest what = request(size);
         what.count = count;
         broker->allocate(next(id), what, {}, now, [&](const OperationAnswer& answer) {
             if (!answer.held) return void(out = std::unexpected(answer.held.error()));
@@ -63,7 +63,7 @@ TEST_F(Numbered, a_join_and_a_refresh_are_cancelled_like_any_other)
     const auto carols = come(carol, token_of(alice, image), party(state(carol, memfd_table), UsageFlag::cpu_read));
     EXPECT_TRUE(broker->cancel(carol, serial));
     EXPECT_EQ(carols->code, Errc::cancelled);
-    broker->refresh(next(bob), {bobs->got.handle}, now, [&](const OperationAnswer& a) { ends.push_back(code(a.held)); });
+    broker->refresh(next(bob), bobs->got.handle, now, [&](const OperationAnswer& a) { ends.push_back(code(a.held)); });
     EXPECT_TRUE(broker->cancel(bob, serial));
     EXPECT_EQ(ends, std::vector{Errc::cancelled});
     gpu.hands.answers.release_all();
@@ -149,7 +149,7 @@ TEST_F(Numbered, several_images_come_together_and_are_charged_together)
     EXPECT_EQ(used(alice).images, 4u);
     EXPECT_EQ(code(allocate_many(alice, 0)), Errc::invalid_argument);
     EXPECT_EQ(code(allocate_many(alice, 61)), Errc::invalid_argument);
-    for (const Got& got : *pool_of) EXPECT_NE(why(alice, {.request = {}, .image = got.image}), "not_found");
+    for (const Got& got : *pool_of) EXPECT_NE(why(alice, {}, got.image), "not_found");
 }
 
 TEST_F(Numbered, several_images_that_wait_are_made_one_after_the_other)
@@ -204,7 +204,7 @@ TEST_F(ComesBack, a_client_goes_on_with_its_key_which_is_good_for_once)
 {
     const Got image = *allocate(alice);
     const Token token = *mint(alice, image.handle);
-    const wire::ResumeKey key = *broker->make_resume_key(alice);
+    const ResumeKey key = *broker->make_resume_key(alice);
     EXPECT_EQ(code(broker->resume(key, peer, false)), Errc::denied) << "it is connected";
     restart();
     const auto resumed = broker->resume(key, peer, false);
@@ -221,14 +221,14 @@ TEST_F(ComesBack, a_client_goes_on_with_its_key_which_is_good_for_once)
 
 TEST_F(ComesBack, a_key_of_somebody_else_is_refused_and_stays_good_for_its_owner)
 {
-    const wire::ResumeKey key = *broker->make_resume_key(alice), managers = *broker->make_resume_key(manager);
+    const ResumeKey key = *broker->make_resume_key(alice), managers = *broker->make_resume_key(manager);
     restart();
     EXPECT_EQ(code(broker->resume(key, {.pid = 1, .uid = 1001}, false)), Errc::denied);
     EXPECT_EQ(code(broker->resume(key, {.pid = 1, .uid = 1000, .unmapped = true}, false)), Errc::denied);
     EXPECT_EQ(code(broker->resume(key, peer, true)), Errc::denied) << "through the manager socket";
     EXPECT_EQ(code(broker->resume(managers, peer, false)), Errc::denied);
-    EXPECT_EQ(code(broker->resume(wire::ResumeKey{1, 2, 3}, peer, false)), Errc::not_found);
-    EXPECT_EQ(code(broker->resume(wire::ResumeKey{}, peer, false)), Errc::not_found) << "of one that never had a key";
+    EXPECT_EQ(code(broker->resume(ResumeKey{1, 2, 3}, peer, false)), Errc::not_found);
+    EXPECT_EQ(code(broker->resume(ResumeKey{}, peer, false)), Errc::not_found) << "of one that never had a key";
     EXPECT_TRUE(broker->resume(key, peer, false));
     EXPECT_TRUE(broker->resume(managers, peer, true));
 }
@@ -236,7 +236,7 @@ TEST_F(ComesBack, a_key_of_somebody_else_is_refused_and_stays_good_for_its_owner
 TEST_F(ComesBack, who_does_not_come_back_in_time_is_gone_with_what_it_held)
 {
     Got image = *allocate(alice);
-    const wire::ResumeKey key = *broker->make_resume_key(alice), bobs = *broker->make_resume_key(bob);
+    const ResumeKey key = *broker->make_resume_key(alice), bobs = *broker->make_resume_key(bob);
     restart();
     ASSERT_TRUE(broker->resume(bobs, peer, false));
     pass(30 * second - 1);
@@ -251,7 +251,7 @@ TEST_F(ComesBack, who_does_not_come_back_in_time_is_gone_with_what_it_held)
 TEST_F(ComesBack, what_was_pending_is_told_to_be_repeated)
 {
     const OperationId number = waiting(alice);
-    const wire::ResumeKey key = *broker->make_resume_key(alice);
+    const ResumeKey key = *broker->make_resume_key(alice);
     restart();
     ASSERT_TRUE(broker->resume(key, peer, false));
     const Begun begun = broker->begin(alice, number.serial, 7);
@@ -307,7 +307,7 @@ TEST_F(Thousands, tokens_of_an_image_that_ends_or_is_revoked_are_dead_before_the
     for (int i = 0; i < 20'000; ++i) gone.push_back(*mint(alice, first->handle));
     for (int i = 0; i < 20'000; ++i) revoked.push_back(*mint(alice, second_image->handle));
     EXPECT_EQ(release(alice, *first), Errc{});
-    ASSERT_TRUE(broker->revoke(alice, wire::RevokeImage{second_image->image}, now));
+    ASSERT_TRUE(broker->revoke(alice, second_image->image, now));
     EXPECT_GT(broker->state().tokens().size(), 30'000u) << "not at once";
     for (const Token& token : {gone.front(), gone.back(), gone[7]}) EXPECT_EQ(code(open(bob, token)), Errc::not_found);
     for (const Token& token : {revoked.front(), revoked.back(), revoked[7]})
@@ -325,7 +325,7 @@ TEST_F(Thousands, what_was_passed_on_through_a_revoked_token_is_dead_before_it_i
     std::vector<Token> passed_on;
     for (int i = 0; i < 20'000; ++i) passed_on.push_back(*mint(bob, at_bob->handle));
     const auto other = mint(alice, made->handle);
-    ASSERT_TRUE(broker->revoke(alice, wire::RevokeToken{*to_bob}));
+    ASSERT_TRUE(broker->revoke(alice, *to_bob));
     for (const std::size_t i : {0u, 10'000u, 19'999u}) EXPECT_EQ(code(open(alice, passed_on[i])), Errc::token_revoked);
     expire_all();
     EXPECT_EQ(broker->state().tokens().size(), 1u);

@@ -161,7 +161,7 @@ TEST_F(Reuse, only_the_same_shape_serves)
     auto first = allocate(alice, request({64, 64}));
     EXPECT_EQ(release(alice, *first), Errc{});
     EXPECT_TRUE(allocate(alice, request({65, 64})));
-    wire::Allocate other = request();
+    ImageRequest other = request();
     other.spec.format = fourcc("XR24");
     EXPECT_TRUE(allocate(alice, other));
     other = request();
@@ -184,7 +184,7 @@ TEST_F(Reuse, the_colour_is_the_new_request_s)
 {
     auto first = allocate(alice);
     EXPECT_EQ(release(alice, *first), Errc{});
-    wire::Allocate other = request();
+    ImageRequest other = request();
     other.spec.colour.alpha = AlphaMode::premultiplied;
     EXPECT_EQ(allocate(alice, other)->desc.colour.alpha, AlphaMode::premultiplied);
     EXPECT_EQ(pool->info(), PoolInfo{});

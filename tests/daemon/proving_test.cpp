@@ -19,7 +19,7 @@ Party make_party(Capabilities table, Usage usage = UsageFlag::sample)
 
 class ProofTable : public FdTest {
 protected:
-    DeviceInfo exporter{.backend = Backend::gbm, .node = "/dev/dri/renderD128", .driver = "fake", .version = "1.0"};
+    Exporter exporter{{.node = "/dev/dri/renderD128", .driver = "fake", .version = "1.0"}, Backend::gbm, {}, {}};
     Party importer = make_party(make_table({tiled}));
     ProofKey key(Extent size = {64, 64}) const { return pair_key(exporter, importer, format, tiled, size); }
     std::string why(const Party* party, Extent size = {64, 64}) const
@@ -158,11 +158,11 @@ protected:
     }
     const Proof* found(const Party& importer, Modifier modifier = tiled) const
     {
-        return proofs.find(pair_key(gpu.known.at(0), importer, format, modifier, {64, 64}));
+        return proofs.find(pair_key(gpu.known.at(0).exporter, importer, format, modifier, {64, 64}));
     }
     const Proof* of_exporter(Modifier modifier = tiled) const
     {
-        return proofs.find(exporter_key(gpu.known.at(0), format, modifier, {64, 64}));
+        return proofs.find(exporter_key(gpu.known.at(0).exporter, format, modifier, {64, 64}));
     }
 
     Instant now{second};
@@ -220,17 +220,17 @@ TEST_F(ProvingTest, it_allocates_fills_and_asks_in_this_order)
 
 TEST_F(ProvingTest, each_outcome_is_noted_as_what_it_was)
 {
-    const auto noted = [&](Result<wire::WorkerProof> answer) -> std::optional<ProofResult> {
+    const auto noted = [&](Result<Proven> answer) -> std::optional<ProofResult> {
         proofs.clear();
         prover.proofs.insert_or_assign(tiled.value, answer);
         run({first});
         if (const Proof* proof = found(first)) return proof->result;
         return std::nullopt;
     };
-    EXPECT_EQ(noted(wire::WorkerProof{ProofResult::works, {}}), ProofResult::works);
-    EXPECT_EQ(noted(wire::WorkerProof{ProofResult::refused, "0x3003"}), ProofResult::refused);
-    EXPECT_EQ(noted(wire::WorkerProof{ProofResult::wrong_pixels, "at 3,4"}), ProofResult::wrong_pixels);
-    EXPECT_EQ(noted(wire::WorkerProof{ProofResult::impossible, "no way"}), ProofResult::impossible);
+    EXPECT_EQ(noted(Proven{ProofResult::works, {}}), ProofResult::works);
+    EXPECT_EQ(noted(Proven{ProofResult::refused, "0x3003"}), ProofResult::refused);
+    EXPECT_EQ(noted(Proven{ProofResult::wrong_pixels, "at 3,4"}), ProofResult::wrong_pixels);
+    EXPECT_EQ(noted(Proven{ProofResult::impossible, "no way"}), ProofResult::impossible);
     EXPECT_EQ(noted(fail(Errc::disconnected, "SIGSEGV")), ProofResult::crashed);
     EXPECT_EQ(noted(fail(Errc::timed_out, "no answer")), ProofResult::hung);
     EXPECT_EQ(noted(fail(Errc::backend_failed, "no")), ProofResult::refused);
@@ -348,13 +348,13 @@ TEST_F(ProvingTest, another_device_in_the_same_place_is_not_taken_for_the_first)
 {
     prover.answers.held = true;
     run({first, other});
-    const DeviceInfo before = gpu.known[0];
-    gpu.known[0].id.device_uuid = {9};
+    const Exports before = gpu.known[0];
+    gpu.known[0].exporter.id.device_uuid = {9};
     prover.answers.release();
     EXPECT_EQ(done, 1);
     EXPECT_EQ(gpu.asked.size(), 1u);
     EXPECT_EQ(proofs.all().size(), 1u);
-    EXPECT_NE(proofs.find(pair_key(before, first, format, tiled, {64, 64})), nullptr);
+    EXPECT_NE(proofs.find(pair_key(before.exporter, first, format, tiled, {64, 64})), nullptr);
 }
 
 TEST_F(ProvingTest, a_trial_that_waited_for_another_device_is_not_run_on_its_successor)
@@ -362,7 +362,7 @@ TEST_F(ProvingTest, a_trial_that_waited_for_another_device_is_not_run_on_its_suc
     prover.answers.held = true;
     run({other});
     run({first});
-    gpu.known[0].id.device_uuid = {9};
+    gpu.known[0].exporter.id.device_uuid = {9};
     prover.answers.release();
     EXPECT_EQ(done, 2);
     EXPECT_EQ(gpu.asked.size(), 1u);
@@ -374,8 +374,8 @@ protected:
     SideBySide()
     {
         for (std::size_t i = 0; i < gpus.size(); ++i) {
-            gpus[i].known[0].id.device_uuid = {static_cast<std::uint8_t>(i + 1)};
-            gpus[i].known[0].node.assign(node(i));
+            gpus[i].known[0].exporter.id.device_uuid = {static_cast<std::uint8_t>(i + 1)};
+            gpus[i].known[0].exporter.node.assign(node(i));
         }
         for (FakeHelper* prover : {&one, &two}) prover->answers.held = true;
     }
@@ -403,7 +403,7 @@ protected:
     }
     const Proof* found(const Allocator& exporter, const Party& importer, Modifier modifier = tiled) const
     {
-        return proofs.find(pair_key(exporter.devices()[0], importer, format, modifier, {64, 64}));
+        return proofs.find(pair_key(exporter.exports()[0].exporter, importer, format, modifier, {64, 64}));
     }
     std::size_t running() const { return one.answers.waiting() + two.answers.waiting(); }
 
@@ -442,7 +442,7 @@ TEST_F(SideBySide, trials_with_a_common_device_do_not)
 
 TEST_F(SideBySide, two_devices_of_one_worker_are_tried_in_turn)
 {
-    gpus[0].known.push_back(gpus[1].known[0]);
+    gpus[0].known.push_back({gpus[1].known[0].exporter, {}});
     run(trial(gpus[0], {on(3)}));
     Trial second = trial(gpus[0], {on(4)});
     second.device = 1;

@@ -16,21 +16,21 @@ protected:
     {
         return std::move(*create_memfd("client", size, seals));
     }
-    static wire::Register describe(std::uint64_t size = 64 * 256)
+    static ImageDesc describe(std::uint64_t size = 64 * 256)
     {
-        wire::Register out;
-        out.desc.kind = MemoryKind::memfd;
-        out.desc.size = {64, 64};
-        out.desc.format = fourcc("AB24");
-        out.desc.planes.push_back({0, 256, 0});
-        out.desc.memories.push_back({size});
+        ImageDesc out;
+        out.kind = MemoryKind::memfd;
+        out.size = {64, 64};
+        out.format = fourcc("AB24");
+        out.planes.push_back({0, 256, 0});
+        out.memories.push_back({size});
         return out;
     }
-    Errc try_register(ClientId id, const wire::Register& what, UniqueFd fd)
+    Errc try_register(ClientId id, const ImageDesc& what, UniqueFd fd, std::string_view label = {})
     {
         ImageFds fds;
         fds.push_back(std::move(fd));
-        const auto held = broker->register_image(id, what, std::move(fds), now);
+        const auto held = broker->register_image(id, what, std::move(fds), {label, 0, now});
         return held ? Errc{} : held.error().code;
     }
 };
@@ -48,11 +48,11 @@ TEST_F(Registration, a_sealed_memfd_becomes_an_image_of_its_client)
 
 TEST_F(Registration, what_a_client_says_of_its_device_is_not_believed)
 {
-    wire::Register lie = describe();
-    lie.desc.backend = Backend::gbm;
-    lie.desc.device.render_node = 226 << 8 | 128;
-    lie.desc.device.device_uuid.fill(7);
-    lie.desc.rung = Rung::tiled;
+    ImageDesc lie = describe();
+    lie.backend = Backend::gbm;
+    lie.device.render_node = 226 << 8 | 128;
+    lie.device.device_uuid.fill(7);
+    lie.rung = Rung::tiled;
     EXPECT_EQ(try_register(alice, lie, memory()), Errc{});
     const ImageInfo image = broker->inspect(alice, {}, now)->images.at(0);
     EXPECT_EQ(image.desc.backend, Backend::client);
@@ -81,30 +81,28 @@ TEST_F(Registration, nothing_but_image_memory_is_taken)
 TEST_F(Registration, the_last_byte_must_be_there)
 {
     constexpr std::uint64_t end = 63 * 512 + 64 * 4;
-    wire::Register what = describe(end);
-    what.desc.planes[0].stride = 512;
+    ImageDesc what = describe(end);
+    what.planes[0].stride = 512;
     EXPECT_EQ(try_register(alice, what, memory(end - 1)), Errc::bad_layout);
     EXPECT_EQ(try_register(alice, what, memory(end)), Errc{});
-    what.desc.memories[0].size = end - 1;
+    what.memories[0].size = end - 1;
     EXPECT_EQ(try_register(alice, what, memory(end)), Errc{}) << "the real size counts";
-    what.desc.memories[0].size = end + 1;
+    what.memories[0].size = end + 1;
     EXPECT_EQ(try_register(alice, what, memory(end)), Errc::bad_layout) << "smaller than stated";
 }
 
 TEST_F(Registration, opaque_memory_and_unknown_modifiers_are_refused)
 {
-    wire::Register what = describe();
-    what.desc.modifier = {0x0100000000000001};
+    ImageDesc what = describe();
+    what.modifier = {0x0100000000000001};
     EXPECT_EQ(try_register(alice, what, memory()), Errc::unknown_modifier);
     what = describe();
-    what.desc.kind = MemoryKind::opaque;
+    what.kind = MemoryKind::opaque;
     EXPECT_EQ(try_register(alice, what, memory()), Errc::bad_descriptor);
     what = describe();
-    what.desc.kind = MemoryKind::dma_buf;
+    what.kind = MemoryKind::dma_buf;
     EXPECT_EQ(try_register(alice, what, memory()), Errc::bad_descriptor);
-    what = describe();
-    what.label = "\x1b";
-    EXPECT_EQ(try_register(alice, what, memory()), Errc::invalid_argument);
+    EXPECT_EQ(try_register(alice, describe(), memory(), "\x1b"), Errc::invalid_argument);
 }
 
 TEST_F(Registration, a_reader_cannot_turn_its_descriptor_into_an_image_of_its_own)

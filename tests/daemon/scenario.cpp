@@ -56,57 +56,60 @@ std::vector<std::string> recorded_names()
     return out;
 }
 
-DeviceInfo& Situation::offer(Backend backend, DeviceInfo device, std::vector<FormatSupport> rows)
+MemoryKind kind_of(Backend backend)
+{
+    if (backend == Backend::memfd) return MemoryKind::memfd;
+    return backend == Backend::vulkan_opaque ? MemoryKind::opaque : MemoryKind::dma_buf;
+}
+
+Exporter& Situation::offer(Backend backend, Exporter device, std::vector<Capability> rows)
 {
     device.backend = backend;
+    for (Capability& row : rows) row.kind = kind_of(backend);
     devices.push_back(std::move(device));
     formats.push_back(std::move(rows));
     offers.push_back({&devices.back(), formats.back(), 0, offers.size()});
     return devices.back();
 }
 
-DeviceInfo& Situation::offer(Backend backend, const std::string& name, const Abilities& able)
+Exporter& Situation::offer(Backend backend, const std::string& name, const Abilities& able)
 {
     const TablePointer table = recorded(name);
-    std::vector<FormatSupport> rows;
+    std::vector<Capability> rows;
     for (const Capability& row : table->rows) {
         const bool wanted = able.implicit || backend == Backend::vulkan_opaque || row.modifier != modifier_invalid;
-        if (row.kind == memory_kind(backend) && wanted)
-            rows.push_back({0, row.format, row.modifier, row.plane_count, usage_of(row, able)});
+        if (row.kind == kind_of(backend) && wanted)
+            rows.push_back({.format = row.format, .modifier = row.modifier, .usage = usage_of(row, able)});
     }
-    std::ranges::stable_sort(rows, std::greater(), [](const FormatSupport& row) {
+    std::ranges::stable_sort(rows, std::greater(), [](const Capability& row) {
         return row.modifier == modifier_invalid ? std::uint64_t{0} : row.modifier.value;
     });
-    const Device& device = table->device;
-    DeviceInfo info{.id = device.id, .node = device.node, .driver = device.driver, .version = device.version};
-    info.name = device.driver.view();
-    info.software = device.software;
-    return offer(backend, std::move(info), std::move(rows));
+    return offer(backend, Exporter{table->device, backend, table->device.driver.view(), {}}, std::move(rows));
 }
 
-DeviceInfo& Situation::offer(Backend backend)
+Exporter& Situation::offer(Backend backend)
 {
-    std::vector<FormatSupport> rows;
+    std::vector<Capability> rows;
     for (const FormatInfo& format : all_formats())
-        rows.push_back({0, format.fourcc, modifier_linear, format.plane_count, Usage::all()});
-    rows.push_back({0, buffer_format, modifier_linear, 1, Usage::all()});
-    return offer(backend, {.name = name(backend), .software = true}, std::move(rows));
+        rows.push_back({.format = format.fourcc, .modifier = modifier_linear, .usage = Usage::all()});
+    rows.push_back({.format = buffer_format, .modifier = modifier_linear, .usage = Usage::all()});
+    return offer(backend, Exporter{{.software = true}, backend, name(backend), {}}, std::move(rows));
 }
 
-wire::Participant& Situation::party(std::string_view name, TablePointer table, Usage usage)
+Participant& Situation::party(std::string_view name, TablePointer table, Usage usage)
 {
     parties.push_back({.demands = {.name = name, .usage = usage}, .table = std::move(table)});
     return parties.back().demands;
 }
 
-wire::Participant& Situation::party(std::string_view name, const std::string& table, Usage usage)
+Participant& Situation::party(std::string_view name, const std::string& table, Usage usage)
 {
     return party(name, table.empty() ? nullptr : recorded(table), usage);
 }
 
-wire::Participant& Situation::strict(std::string_view name, const std::string& table, Usage usage)
+Participant& Situation::strict(std::string_view name, const std::string& table, Usage usage)
 {
-    wire::Participant& out = party(name, table, usage);
+    Participant& out = party(name, table, usage);
     out.minimum_rung = Rung::system_dma_buf;
     return out;
 }

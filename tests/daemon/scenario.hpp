@@ -23,26 +23,29 @@ struct Abilities {
     bool implicit = false;    ///< INVALID is allocated too
 };
 
+/// What the memory of a backend is.
+MemoryKind kind_of(Backend);
+
 struct Situation {
-    wire::AllocateSpec spec{.size = {1920, 1080}, .format = fourcc("XR24")};
+    AllocateSpec spec{.size = {1920, 1080}, .format = fourcc("XR24")};
     std::vector<FourCC> alternatives;
-    std::deque<DeviceInfo> devices;
-    std::deque<std::vector<FormatSupport>> formats;
+    std::deque<Exporter> devices;
+    std::deque<std::vector<Capability>> formats;
     std::vector<Offer> offers;
     std::vector<Party> parties;
     Disproof disproof;
 
     Situation() { parties.reserve(limits::participants); }
     /// An exporter that allocates what the table can import, the most special layouts first.
-    DeviceInfo& offer(Backend, const std::string& table, const Abilities& = {});
+    Exporter& offer(Backend, const std::string& table, const Abilities& = {});
     /// System memory for every format.
-    DeviceInfo& offer(Backend);
-    DeviceInfo& offer(Backend, DeviceInfo, std::vector<FormatSupport>);
+    Exporter& offer(Backend);
+    Exporter& offer(Backend, Exporter, std::vector<Capability>);
     /// A participant; without a table where `table` is empty. It accepts a copy.
-    wire::Participant& party(std::string_view name, const std::string& table, Usage);
-    wire::Participant& party(std::string_view name, TablePointer table, Usage);
+    Participant& party(std::string_view name, const std::string& table, Usage);
+    Participant& party(std::string_view name, TablePointer table, Usage);
     /// One that accepts no copy.
-    wire::Participant& strict(std::string_view name, const std::string& table, Usage);
+    Participant& strict(std::string_view name, const std::string& table, Usage);
     Plan negotiate() const;
     std::vector<std::string> names(const std::vector<Who>&) const;
 };

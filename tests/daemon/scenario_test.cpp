@@ -105,7 +105,8 @@ void a_buffer(Situation& s)
 /// One layout of one format on a GPU that no table knows.
 void strange(Situation& s, Modifier modifier, Usage usage = sample | render)
 {
-    s.offer(gbm, DeviceInfo{.node = third, .name = "strange GPU"}, {{0, fourcc("XR24"), modifier, 1, usage}});
+    s.offer(gbm, Exporter{{.node = third}, gbm, "strange GPU", {}},
+            {{.format = fourcc("XR24"), .modifier = modifier, .usage = usage}});
 }
 TablePointer table_of(std::vector<Capability> rows)
 {
@@ -725,7 +726,7 @@ const Scenario implicit_and_opaque[] = {
      [](Situation& s) {
          s.offer(vulkan_opaque, "nvidia_headless_vulkan");
          s.formats.back().front().usage = Usage::all();
-         for (FormatSupport& row : s.formats.back()) row.usage = Usage::all();
+         for (Capability& row : s.formats.back()) row.usage = Usage::all();
          s.spec.usage = cpu_read;
          s.party("renderer", "nvidia_headless_vulkan", render);
      },
@@ -1044,7 +1045,7 @@ const Scenario strangers[] = {
      [](Situation& s) {
          strange(s, y_tiled);
          s.formats.back().push_back(s.formats.back().front());
-         s.offers.back().formats = s.formats.back();
+         s.offers.back().rows = s.formats.back();
          s.party("a",
                  table_of({{MemoryKind::dma_buf, fourcc("XR24"), y_tiled, 1, false, sample, {4096, 4096}},
                            {MemoryKind::dma_buf, fourcc("XR24"), y_tiled, 1, false, render, {2048, 2048}}}),
@@ -1180,7 +1181,7 @@ protected:
     {
         ASSERT_FALSE(out.choices.empty()) << out.nearest.view();
         const Choice& choice = out.choices.front();
-        const DeviceInfo& device = *situation.offers[choice.offer].device;
+        const Exporter& device = *situation.offers[choice.offer].device;
         EXPECT_EQ(device.backend, expected.backend) << name(device.backend);
         EXPECT_EQ(device.node.view(), expected.node);
         EXPECT_EQ(to_string(choice.format), to_string(expected.format));
@@ -1218,7 +1219,7 @@ TEST_P(ScenarioTest, comes_out_as_stated)
     std::string removals;
     for (const Removal& r : out.removals) removals += std::string(r.who.view()) + ": " + std::string(r.reason.view()) + "\n";
     SCOPED_TRACE(removals);
-    for (const wire::Candidate& refused : out.refused) EXPECT_FALSE(refused.reason.empty()) << "an offer without a reason";
+    for (const Candidate& refused : out.refused) EXPECT_FALSE(refused.reason.empty()) << "an offer without a reason";
     if (expected.rules) {
         EXPECT_EQ(std::max(out.rules.stride_alignment, 1u), expected.rules->stride_alignment);
         EXPECT_EQ(std::max(out.rules.offset_alignment, 1u), expected.rules->offset_alignment);

@@ -108,11 +108,17 @@ Memory memory_from(std::span<const std::byte> bytes)
 
 // --- the world -------------------------------------------------------------------------------------
 
+std::vector<Exports> a_gpu_comes()
+{
+    std::vector<Exports> out = FakeGpu().known;
+    for (Capability& row : out[0].rows)
+        if (row.modifier == modifier_linear) row.usage = row.usage | usage_cpu;
+    return out;
+}
+
 World::World()
 {
     gpu_.known.clear();
-    for (FormatSupport& row : gpu_.rows)
-        if (row.modifier == modifier_linear) row.usage = row.usage | usage_cpu;
     pool_.emplace(64ULL << 20);
     broker_.emplace(quotas, std::vector<Allocator*>{&memfd_, &gpu_}, *pool_, proofs_, Helpers{{&prover_}, &system_}, *this);
     broker_->state().on_change([this](const Change&) { ++changes; });
@@ -138,7 +144,7 @@ Result<> World::go_on(Saved saved, std::vector<UniqueFd> fds, Memory known)
 {
     memory = std::move(known);
     const std::string trace = memory.trace; // what a resume does is not said
-    if (memory.number("gpu is there")) gpu_.known = FakeGpu().known;
+    if (memory.number("gpu is there")) gpu_.known = a_gpu_comes();
     gpu_.answers.held = gpu_.hands.answers.held = memory.number("gpu hangs") != 0;
     broker_->devices_changed(now());
     TRY(broker_->state().load(std::move(saved), std::move(fds), now()));
@@ -236,14 +242,14 @@ void World::disconnect(const std::string& who)
     memory.values.erase("key " + who);
 }
 
-wire::Participant World::participant(const std::string& who, const Capabilities& what, Usage usage, std::string_view name)
+Participant World::participant(const std::string& who, const Capabilities& what, Usage usage, std::string_view name)
 {
     return {.name = name, .capabilities = table(who, what), .usage = usage};
 }
 
-wire::Allocate World::want(const std::string& operation)
+ImageRequest World::want(const std::string& operation)
 {
-    wire::Allocate out;
+    ImageRequest out;
     out.spec.size = {64, 64};
     out.spec.format = fourcc("AB24");
     out.label = std::string_view(operation);
@@ -276,14 +282,10 @@ void World::issue(const std::string& operation)
 {
     const std::string who = operation.substr(0, operation.find(' ')), what = operation.substr(who.size() + 1);
     const OperationId number{id(who), memory.number("pending " + operation)};
-    if (what == "refresh") return broker_->refresh(number, {handle(who + " copy")}, now(), done(operation));
+    if (what == "refresh") return broker_->refresh(number, handle(who + " copy"), now(), done(operation));
     UniqueFd contents;
-    wire::Allocate request = want(operation);
-    if (what == "contents") {
-        contents = *create_memfd("contents", 64 * 64 * 4, F_SEAL_SHRINK);
-        request.has_contents = true;
-    }
-    broker_->allocate(number, request, std::move(contents), now(), done(operation));
+    if (what == "contents") contents = *create_memfd("contents", 64 * 64 * 4, F_SEAL_SHRINK);
+    broker_->allocate(number, want(operation), std::move(contents), now(), done(operation));
 }
 
 OperationDone World::done(const std::string& operation)
@@ -302,24 +304,25 @@ OperationDone World::done(const std::string& operation)
 
 void World::open(const std::string& who, const std::string& what, const std::string& token_name, Rights rights, Usage usage)
 {
-    keep(who + " " + what, broker_->open(id(who), {token(token_name), rights, usage}, now()));
+    keep(who + " " + what, broker_->open(id(who), token(token_name), rights, usage, now()));
 }
 
 void World::mint(const std::string& who, const std::string& hold, const std::string& token_name, Rights rights, bool one_shot,
                  std::uint64_t lifetime_ns, bool enforced)
 {
-    const auto minted = broker_->mint(id(who), {handle(hold), rights, one_shot, enforced, lifetime_ns}, now());
+    const auto minted = broker_->mint(id(who), handle(hold), {rights, one_shot, enforced, lifetime_ns}, now());
     if (!minted) return say(who + " mints " + token_name, minted.error());
-    memory.values["token " + token_name] = minted->token.bytes;
+    memory.values["token " + token_name] = minted->bytes;
 }
 
 void World::keep_joined(const std::string& who, const std::string& token_name, const Capabilities& what, Usage usage)
 {
-    const wire::Join request{token(token_name), Right::read, participant(who, what, usage, who)};
-    broker_->join({id(who), ++memory.number("serial " + who)}, request, now(), [&](const OperationAnswer& answer) {
-        if (answer.held) keep(who + " joined", answer.held->front());
-        else say(who + " joins", answer.held.error());
-    });
+    const Participant joiner = participant(who, what, usage, who);
+    broker_->join({id(who), ++memory.number("serial " + who)}, token(token_name), Right::read, joiner, now(),
+                  [&](const OperationAnswer& answer) {
+                      if (answer.held) keep(who + " joined", answer.held->front());
+                      else say(who + " joins", answer.held.error());
+                  });
 }
 
 void World::release(const std::string& who, const std::string& what)
@@ -329,7 +332,7 @@ void World::release(const std::string& who, const std::string& what)
 
 void World::move(const std::string& who, const std::string& from, const std::string& to)
 {
-    keep(to, broker_->move(id(who), {handle(from)}, now()));
+    keep(to, broker_->move(id(who), handle(from), now()));
 }
 
 void World::pass(std::uint64_t ns)
@@ -365,9 +368,9 @@ void World::repeat(const std::string& who, const std::string& request)
         }
 }
 
-void World::why(const std::string& who, const wire::Why& what)
+void World::why(const std::string& who, RequestId request)
 {
-    const auto decision = broker_->deciding().why(id(who), what, now());
+    const auto decision = broker_->deciding().why(id(who), request, {}, now());
     if (decision) say(in_short(encoded(*decision), [&] { return wire::to_json(*decision); }));
     else say("why", decision.error());
 }
@@ -376,15 +379,14 @@ void World::look(const std::string& who)
 {
     Result<Snapshot> seen = broker_->inspect(id(who), {}, now());
     seen->pool = {};
-    seen->devices.clear();
-    seen->formats.clear();
+    seen->exports.clear();
     seen->proofs.clear();
     say(in_short(wire::encode_snapshot(*seen), [&] { return wire::to_json(*seen); }));
 }
 
 Errc World::allocate_small(const std::string& who)
 {
-    wire::Allocate what = want(who + " small");
+    ImageRequest what = want(who + " small");
     what.spec.size = {16, 16};
     what.spec.usage = usage_cpu;
     Errc out{};
@@ -478,7 +480,8 @@ void World::tables_are_stated()
 
 void World::a_table_begins()
 {
-    if (!broker_->deciding().define_table(id("bob"), part_of_table(0, 3000))) say("a part was refused");
+    const wire::DefineCapabilities p = part_of_table(0, 3000);
+    if (!broker_->deciding().define_table(id("bob"), {p.digest, p.size, p.offset, p.bytes})) say("a part was refused");
     (void)broker_->begin(id("bob"), 900, 1, Way::channel); // its answer is nowhere
     look("bob");
 }
@@ -487,7 +490,8 @@ void World::a_table_ends()
 {
     if (broker_->begin(id("bob"), 900, 1, Way::channel).begin != Begin::refused) say("a request was served twice");
     look("bob");
-    const auto whole = broker_->deciding().define_table(id("bob"), part_of_table(3000, SIZE_MAX));
+    const wire::DefineCapabilities p = part_of_table(3000, SIZE_MAX);
+    const auto whole = broker_->deciding().define_table(id("bob"), {p.digest, p.size, p.offset, p.bytes});
     if (!whole) return say("the table", whole.error());
     say(fmt::format("the table is whole: {}", *whole && **whole == *wire::encode_capabilities(long_table())));
 }
@@ -497,7 +501,7 @@ void World::alice_makes_a_pool()
 {
     start("alice software");
     memory.number("gpu is there") = 1;
-    gpu_.known = FakeGpu().known;
+    gpu_.known = a_gpu_comes();
     broker_->devices_changed(now());
     start("alice pool");
     start("alice contents");
@@ -546,7 +550,7 @@ void World::bob_passes_on()
 /// A used one: its descendants end, its holder cannot pass on any more.
 void World::a_token_is_revoked()
 {
-    const auto revoked = broker_->revoke(id("alice"), wire::RevokeToken{token("once")});
+    const auto revoked = broker_->revoke(id("alice"), token("once"));
     if (!revoked) say("revoking", revoked.error());
     open("carol", "revoked", "from bob", Right::read, UsageFlag::sample);
     mint("bob", "bob once", "none", Right::read);
@@ -555,12 +559,12 @@ void World::a_token_is_revoked()
 
 void World::bob_guesses()
 {
-    for (std::uint8_t i = 0; i < 40; ++i) (void)broker_->open(id("bob"), {Token{{1, 2, 3, i}}, Right::read, {}}, now());
+    for (std::uint8_t i = 0; i < 40; ++i) (void)broker_->open(id("bob"), Token{{1, 2, 3, i}}, Right::read, {}, now());
 }
 
 void World::bob_guesses_more()
 {
-    for (std::uint8_t i = 0; i < 23; ++i) (void)broker_->open(id("bob"), {Token{{1, 2, 4, i}}, Right::read, {}}, now());
+    for (std::uint8_t i = 0; i < 23; ++i) (void)broker_->open(id("bob"), Token{{1, 2, 4, i}}, Right::read, {}, now());
     mint("bob", "bob once", "none", Right::read);
     mint("carol", "carol from bob", "none", Right::read);
     open("bob", "guess", "none", Right::read, {});
@@ -571,9 +575,7 @@ void World::bob_guesses_more()
 /// Her own memory; that of the broker is nobody's to register, and hers not bob's.
 void World::an_image_is_registered()
 {
-    wire::Register what;
-    what.desc = *linear_layout({64, 64}, fourcc("AB24"));
-    what.label = "own";
+    const ImageDesc desc = *linear_layout({64, 64}, fourcc("AB24"));
     const auto memory_of = [&](const std::string& who, const std::string& hold) {
         const auto held = broker_->held(id(who), handle(hold));
         return UniqueFd::adopt(held ? ::fcntl(held->fds[0], F_DUPFD_CLOEXEC, 3) : -1);
@@ -581,9 +583,9 @@ void World::an_image_is_registered()
     const auto try_it = [&](const std::string& who, UniqueFd fd) {
         ImageFds fds;
         fds.push_back(std::move(fd));
-        keep(who + " registered", broker_->register_image(id(who), what, std::move(fds), now()));
+        keep(who + " registered", broker_->register_image(id(who), desc, std::move(fds), {"own", 0, now()}));
     };
-    try_it("alice", *create_memfd("own", what.desc.total_size(), F_SEAL_SHRINK | F_SEAL_GROW));
+    try_it("alice", *create_memfd("own", desc.total_size(), F_SEAL_SHRINK | F_SEAL_GROW));
     try_it("bob", memory_of("alice", "alice registered"));
     try_it("bob", memory_of("bob", "bob writes"));
     mint("alice", "alice registered", "answered", Right::read);
@@ -622,7 +624,7 @@ void World::carol_joins() { keep_joined("carol", "tiled", make_table({modifier_l
 void World::everybody_moves()
 {
     move("alice", "alice tiled", "alice moved");
-    why("carol", {});
+    why("carol");
     release("bob", "bob joined");
 }
 
@@ -631,7 +633,7 @@ void World::erin_joins()
 {
     open("bob", "samples", "tiled", Right::read, UsageFlag::sample);
     keep_joined("erin", "tiled", make_table({}, Api::cpu, true, "cpu"), UsageFlag::cpu_read);
-    why("erin", {});
+    why("erin");
     open("carol", "strict", "strict", Right::read, UsageFlag::cpu_read);
 }
 
@@ -686,7 +688,7 @@ void World::a_lease_is_set()
     mint("alice", "alice shared", "shared", Right::read);
     open("bob", "shared", "shared", Right::read, UsageFlag::cpu_read);
     release("bob", "bob shared");
-    const auto set = broker_->set_lease(id("alice"), {handle("alice pool 2"), 150 * second}, now());
+    const auto set = broker_->set_lease(id("alice"), handle("alice pool 2"), 150 * second, now());
     if (!set) say("lease", set.error());
     release("alice", "alice pool 2");
 }
@@ -720,7 +722,7 @@ void World::memory_changes_hands()
     for (int i = 0; i < 2; ++i) { // one that she made before, and one that she makes now
         release("carol", "carol apart");
         start("bob apart");
-        why("bob", {});
+        why("bob");
         if (i == 0) start("carol apart");
     }
 }
@@ -729,21 +731,21 @@ void World::memory_comes_back()
 {
     const auto copy = broker_->held(id("erin"), handle("erin copy"));
     if (!copy) return say("the copy", copy.error());
-    wire::Allocate same = want("erin same");
+    ImageRequest same = want("erin same");
     same.spec.usage = copy->desc->usage;
     same.spec.backends.add(Backend::memfd);
     release("erin", "erin copy");
     broker_->allocate({id("erin"), ++memory.number("serial erin")}, same, {}, now(), [&](const OperationAnswer& answer) {
         keep("erin same", answer.held ? Result<Held>(answer.held->front()) : std::unexpected(answer.held.error()));
     });
-    why("erin", {});
+    why("erin");
 }
 
 void World::an_image_is_revoked()
 {
     const auto held = broker_->held(id("alice"), handle("alice software"));
     if (!held) return say("software", held.error());
-    const auto revoked = broker_->revoke(id("alice"), wire::RevokeImage{held->image}, now());
+    const auto revoked = broker_->revoke(id("alice"), held->image, now());
     if (!revoked) say("revoking", revoked.error());
 }
 
@@ -757,7 +759,7 @@ void World::a_request_fails()
 void World::alice_leaves_a_leased_image()
 {
     repeat("carol", "impossible");
-    why("carol", {.request = {memory.number("decision carol impossible")}, .image = {}});
+    why("carol", {memory.number("decision carol impossible")});
     disconnect("alice");
 }
 
@@ -772,9 +774,9 @@ void World::everybody_looks()
     for (const auto& [name, _] : std::map(memory.values)) {
         if (!name.starts_with("key ")) continue;
         look(name.substr(4));
-        why(name.substr(4), {});
+        why(name.substr(4));
     }
-    for (std::uint64_t request = 1; request < 40; ++request) why("boss", {.request = {request}, .image = {}});
+    for (std::uint64_t request = 1; request < 40; ++request) why("boss", {request});
 }
 
 /// How much is left tells what is charged to whom.
@@ -783,7 +785,7 @@ void World::all_that_fits_is_taken()
     for (const std::string who : {"bob", "late"}) {
         int count = 0;
         const std::string hold = who == "bob" ? "bob moved" : "late leased";
-        while (count < 50 && broker_->mint(id(who), {handle(hold), Right::read, false, false, 0}, now())) ++count;
+        while (count < 50 && broker_->mint(id(who), handle(hold), {.rights = Right::read}, now())) ++count;
         say(fmt::format("{} could mint {} more", who, count));
     }
     int count = 0;

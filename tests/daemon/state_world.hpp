@@ -75,11 +75,11 @@ private:
     void pass(std::uint64_t ns);
     void note(const std::string& who, const std::string& request, Answer);
     void repeat(const std::string& who, const std::string& request);
-    void why(const std::string& who, const wire::Why&);
+    void why(const std::string& who, RequestId = {});
     void look(const std::string& who);
     Errc allocate_small(const std::string& who);
-    wire::Allocate want(const std::string& operation);
-    wire::Participant participant(const std::string& who, const Capabilities&, Usage, std::string_view name = "");
+    ImageRequest want(const std::string& operation);
+    Participant participant(const std::string& who, const Capabilities&, Usage, std::string_view name = "");
 
     // --- the steps
     void everybody_connects();

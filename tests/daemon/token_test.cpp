@@ -38,7 +38,7 @@ TEST_F(Tokens, rights_only_shrink)
     EXPECT_EQ(code(mint(bob, opened->handle, Right::write)), Errc::denied);
     EXPECT_EQ(code(mint(bob, opened->handle, Rights())), Errc::invalid_argument);
     EXPECT_TRUE(mint(bob, opened->handle, Right::read));
-    EXPECT_EQ(code(broker->set_lease(bob, {opened->handle, second}, now)), Errc::denied);
+    EXPECT_EQ(code(broker->set_lease(bob, opened->handle, second, now)), Errc::denied);
 }
 
 TEST_F(Tokens, no_two_are_alike)
@@ -103,7 +103,7 @@ TEST_F(Tokens, revoking_reaches_what_was_passed_on_and_nothing_else)
     join(carol);
     const auto at_carol = open(carol, *from_bob);
     const auto from_carol = mint(carol, at_carol->handle);
-    ASSERT_TRUE(broker->revoke(alice, wire::RevokeToken{*to_bob}));
+    ASSERT_TRUE(broker->revoke(alice, *to_bob));
     for (const auto& token : {to_bob, from_bob, from_carol}) EXPECT_EQ(code(open(alice, *token)), Errc::token_revoked);
     EXPECT_EQ(code(mint(bob, at_bob->handle)), Errc::token_revoked);
     EXPECT_EQ(code(mint(carol, at_carol->handle)), Errc::token_revoked);
@@ -121,7 +121,7 @@ TEST_F(Tokens, revoking_a_used_token_still_reaches_its_descendants)
     join(carol);
     const auto at_carol = open(carol, *again);
     const auto last = mint(carol, at_carol->handle);
-    ASSERT_TRUE(broker->revoke(alice, wire::RevokeToken{*once}));
+    ASSERT_TRUE(broker->revoke(alice, *once));
     EXPECT_EQ(code(open(bob, *last)), Errc::token_revoked);
     EXPECT_EQ(code(mint(carol, at_carol->handle)), Errc::token_revoked);
 }
@@ -143,15 +143,15 @@ TEST_F(Tokens, revoking_needs_manage_and_tells_nobody_else_whether_it_exists)
     const auto made = allocate(alice);
     const auto token = mint(alice, made->handle);
     ASSERT_TRUE(open(bob, *token));
-    const auto existing = broker->revoke(bob, wire::RevokeToken{*token});
-    const auto invented = broker->revoke(bob, wire::RevokeToken{Token{{1, 2, 3}}});
+    const auto existing = broker->revoke(bob, *token);
+    const auto invented = broker->revoke(bob, Token{{1, 2, 3}});
     ASSERT_FALSE(existing);
     ASSERT_FALSE(invented);
     EXPECT_EQ(existing.error().code, invented.error().code);
     EXPECT_EQ(existing.error().reason, invented.error().reason);
-    const auto image = broker->revoke(bob, wire::RevokeImage{made->image}, now);
+    const auto image = broker->revoke(bob, made->image, now);
     EXPECT_EQ(code(image), Errc::not_found);
-    EXPECT_EQ(code(broker->revoke(bob, wire::RevokeImage{ImageId{999}}, now)), Errc::not_found);
+    EXPECT_EQ(code(broker->revoke(bob, ImageId{999}, now)), Errc::not_found);
     EXPECT_TRUE(open(bob, *token));
 }
 

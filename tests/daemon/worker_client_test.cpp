@@ -35,7 +35,7 @@ protected:
     {
         BackendSet offers;
         offers.add(Backend::gbm);
-        client.emplace("gbm", DeviceInfo{.backend = Backend::gbm, .node = "/dev/dri/card7"}, offers, link,
+        client.emplace("gbm", Exporter{{.node = "/dev/dri/card7"}, Backend::gbm, {}, {}}, offers, link,
                        WorkerTiming{.request_ns = 10 * second, .hello_ns = 30 * second}, [this](Instant) { ++changes; });
         client->start(now);
         spec = {.size = {64, 64}, .format = fourcc("XR24"), .modifiers = {}, .usage = UsageFlag::render};
@@ -43,8 +43,8 @@ protected:
     void greet()
     {
         wire::WorkerHello hello;
-        hello.devices.push_back({.backend = Backend::gbm, .node = "/dev/dri/card7"});
-        hello.formats.push_back({0, fourcc("XR24"), modifier_linear, 1, UsageFlag::render});
+        const Capability row{.format = fourcc("XR24"), .modifier = modifier_linear, .usage = UsageFlag::render};
+        hello.exports.push_back({{{.node = "/dev/dri/card7"}, Backend::gbm, {}, {}}, {row}});
         say(hello, 0);
     }
     template <class Message> void say(const Message& message, std::uint64_t serial, wire::PacketFds fds = {})
@@ -80,7 +80,7 @@ protected:
     Instant now{second};
     FakeLink link;
     std::optional<WorkerClient> client;
-    wire::AllocateSpec spec;
+    AllocateSpec spec;
     std::vector<Errc> answers;
     int changes = 0;
 };
@@ -88,10 +88,10 @@ protected:
 TEST_F(Worker, its_devices_are_known_after_its_hello)
 {
     EXPECT_TRUE(client->starting());
-    EXPECT_FALSE(client->devices()[0].problem.empty());
+    EXPECT_FALSE(client->exports()[0].exporter.problem.empty());
     greet();
     EXPECT_FALSE(client->starting());
-    EXPECT_TRUE(client->devices()[0].problem.empty());
+    EXPECT_TRUE(client->exports()[0].exporter.problem.empty());
     EXPECT_EQ(changes, 1);
     EXPECT_EQ(client->deadline(), never);
 }
@@ -100,7 +100,7 @@ TEST_F(Worker, one_whose_driver_has_no_device_here_ends_and_is_not_listed)
 {
     ask();
     say(wire::WorkerHello{}, 0);
-    EXPECT_TRUE(client->devices().empty());
+    EXPECT_TRUE(client->exports().empty());
     EXPECT_FALSE(client->starting());
     EXPECT_EQ(changes, 1);
     EXPECT_EQ(link.killed, 1);
@@ -125,7 +125,7 @@ TEST_F(Worker, a_refusal_is_passed_on)
 {
     greet();
     ask();
-    say(wire::ErrorReply{.code = Errc::out_of_memory, .reason = "VRAM is full", .candidates = {}}, link.serial);
+    say(wire::ErrorReply{.code = Errc::out_of_memory, .reason = "VRAM is full"}, link.serial);
     EXPECT_EQ(answers, std::vector{Errc::out_of_memory});
     EXPECT_EQ(link.killed, 0);
 }
@@ -177,9 +177,9 @@ TEST_F(Worker, one_that_failed_to_start_is_not_waited_for_and_can_still_come)
     pass(30 * second);
     EXPECT_FALSE(client->starting());
     EXPECT_EQ(changes, 1) << "whoever waited is told";
-    EXPECT_NE(client->devices()[0].problem.view().find("in time"), std::string_view::npos);
+    EXPECT_NE(client->exports()[0].exporter.problem.view().find("in time"), std::string_view::npos);
     revive();
-    EXPECT_TRUE(client->devices()[0].problem.empty());
+    EXPECT_TRUE(client->exports()[0].exporter.problem.empty());
     client->lost("a later crash", WorkerEnd::killed, now);
     EXPECT_TRUE(client->starting());
 }
@@ -197,7 +197,7 @@ TEST_F(Worker, one_that_never_says_hello_is_given_up)
     EXPECT_EQ(answers, std::vector{Errc::shutting_down}) << "the request never got there";
     ask();
     EXPECT_EQ(answers.back(), Errc::shutting_down);
-    EXPECT_FALSE(client->devices()[0].problem.empty());
+    EXPECT_FALSE(client->exports()[0].exporter.problem.empty());
 }
 
 TEST_F(Worker, a_missing_program_is_not_tried_again)
@@ -206,7 +206,7 @@ TEST_F(Worker, a_missing_program_is_not_tried_again)
     pass(30 * second);
     pass(second);
     EXPECT_FALSE(client->starting());
-    EXPECT_NE(client->devices()[0].problem.view().find("no such program"), std::string_view::npos);
+    EXPECT_NE(client->exports()[0].exporter.problem.view().find("no such program"), std::string_view::npos);
 }
 
 TEST_F(Worker, nonsense_is_answered_with_a_restart)
@@ -222,13 +222,6 @@ TEST_F(Worker, nonsense_is_answered_with_a_restart)
     answer(link.serial + 1);
     EXPECT_EQ(link.killed, 3) << "an answer to another request";
     EXPECT_EQ(answers, std::vector{Errc::disconnected});
-    revive();
-    client->lost("again", WorkerEnd::killed, now);
-    pass(10 * second);
-    wire::WorkerHello hello;
-    hello.formats.push_back({3, fourcc("XR24"), modifier_linear, 1, {}});
-    say(hello, 0);
-    EXPECT_EQ(link.killed, 5) << "formats of a device that it does not have";
 }
 
 TEST_F(Worker, an_image_that_does_not_hold_its_pixels_is_refused)
@@ -247,10 +240,10 @@ TEST_F(Worker, an_image_that_does_not_hold_its_pixels_is_refused)
 TEST_F(Worker, names_that_would_harm_a_terminal_are_replaced)
 {
     wire::WorkerHello hello;
-    hello.devices.push_back({.backend = Backend::gbm, .node = "/dev/dri/card7", .driver = "\x1b[2J", .name = "\xff"});
+    hello.exports.push_back({{{.node = "/dev/dri/card7", .driver = "\x1b[2J"}, Backend::gbm, "\xff", {}}, {}});
     say(hello, 0);
-    EXPECT_TRUE(is_printable(client->devices()[0].driver));
-    EXPECT_TRUE(is_printable(client->devices()[0].name));
+    EXPECT_TRUE(is_printable(client->exports()[0].exporter.driver));
+    EXPECT_TRUE(is_printable(client->exports()[0].exporter.name));
 }
 
 TEST_F(Worker, a_worker_that_does_not_read_is_killed_and_the_request_is_not_to_blame)
@@ -289,7 +282,7 @@ TEST_F(Worker, a_crash_while_serving_is_told_from_any_other_end)
     EXPECT_EQ(answers.back(), Errc::shutting_down);
     revive();
     ask();
-    say(wire::ErrorReply{.code = Errc::disconnected, .reason = "I crashed", .candidates = {}}, link.serial);
+    say(wire::ErrorReply{.code = Errc::disconnected, .reason = "I crashed"}, link.serial);
     EXPECT_EQ(answers.back(), Errc::backend_failed) << "a worker that can say so did not";
 }
 
@@ -308,7 +301,7 @@ class IdleWorker : public Worker {
 protected:
     void SetUp() override
     {
-        client.emplace("prove", DeviceInfo{}, BackendSet{}, link,
+        client.emplace("prove", Exporter{}, BackendSet{}, link,
                        WorkerTiming{.request_ns = 10 * second, .hello_ns = 30 * second, .idle_ns = 5 * second},
                        [this](Instant) { ++changes; });
         client->start(now);
@@ -318,9 +311,8 @@ protected:
     void prove()
     {
         const int fd = memory.get();
-        client->prove({}, {&fd, 1}, now, [this](Result<wire::WorkerProof> proof, Instant) {
-            answers.push_back(proof ? Errc{} : proof.error().code);
-        });
+        client->prove({}, {}, {&fd, 1}, now,
+                      [this](Result<Proven> proof, Instant) { answers.push_back(proof ? Errc{} : proof.error().code); });
     }
     void greet() { say(wire::WorkerHello{}, 0); }
 

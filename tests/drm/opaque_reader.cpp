@@ -140,7 +140,7 @@ OpaqueReader::OpaqueReader()
 {
     const auto count = caught([] { return gpu::VulkanContext::count(); });
     for (unsigned i = 0; count && i < *count; ++i) {
-        DeviceInfo info;
+        Exporter info;
         if (auto device = VulkanDevice::create(i, info)) devices_.push_back(std::move(*device));
     }
 }

@@ -44,8 +44,6 @@ struct Importer {
     Device device;
 };
 
-Device device_of(const DeviceInfo& info) { return {info.id, info.node, info.driver, info.version, info.software}; }
-
 bool is_interesting(FourCC format)
 {
     for (const char* code : {"XR24", "AB24", "XR30", "RG16", "R8", "AB4H", "NV12", "P010", "YUYV"})
@@ -95,7 +93,7 @@ protected:
     {
         prefer_lavapipe();
         for (const auto& arguments : all_workers()) workers_.push_back(std::make_unique<WorkerProcess>(arguments));
-        std::erase_if(workers_, [](const auto& worker) { return worker->hello().devices.empty(); });
+        std::erase_if(workers_, [](const auto& worker) { return worker->hello().exports.empty(); });
         prover_ = std::make_unique<WorkerProcess>(std::vector<std::string>{"prove"});
         system_ = std::make_unique<WorkerProcess>(std::vector<std::string>{"system"});
     }
@@ -107,7 +105,7 @@ protected:
     }
 
     /// An image from that worker; none where an odd size or the driver forbids it.
-    static std::optional<Subject> allocate(WorkerProcess& worker, const FormatSupport& support, const Bytes& contents)
+    static std::optional<Subject> allocate(WorkerProcess& worker, const Support& support, const Bytes& contents)
     {
         const UniqueFd memfd = memfd_with(contents);
         WorkerAnswer answer = worker.allocate(support.device, spec_for(support, size, support.usage), memfd.get());
@@ -126,14 +124,14 @@ protected:
     template <class Visit> static void each_support(Visit visit)
     {
         for (const auto& worker : workers_)
-            for (const FormatSupport& support : worker->hello().formats)
+            for (const Support& support : worker->formats())
                 if (is_interesting(support.format)) visit(*worker, support);
     }
 
     static std::vector<Subject> subjects(ProofPattern pattern)
     {
         std::vector<Subject> out;
-        each_support([&](WorkerProcess& worker, const FormatSupport& support) {
+        each_support([&](WorkerProcess& worker, const Support& support) {
             auto made = allocate(worker, support, proof_contents(*find_format(support.format), size, pattern));
             if (made) out.push_back(std::move(*made));
         });
@@ -150,14 +148,14 @@ protected:
     {
         std::vector<Importer> out{{"cpu", Api::cpu, {}}, {"egl software", Api::egl, {.software = true}}};
         for (const auto& worker : workers_)
-            for (const DeviceInfo& info : worker->hello().devices) {
+            for (const auto& [info, _] : worker->hello().exports) {
                 if (info.backend == Backend::vulkan) {
-                    out.push_back({"vulkan", Api::vulkan, device_of(info)});
-                    out.push_back({"gl_memory", Api::gl_memory, device_of(info)});
+                    out.push_back({"vulkan", Api::vulkan, info});
+                    out.push_back({"gl_memory", Api::gl_memory, info});
                 }
                 if (info.backend != Backend::gbm || !info.problem.empty()) continue;
-                out.push_back({fmt::format("egl {}", info.driver.view()), Api::egl, device_of(info)});
-                out.push_back({fmt::format("gbm {}", info.driver.view()), Api::gbm, device_of(info)});
+                out.push_back({fmt::format("egl {}", info.driver.view()), Api::egl, info});
+                out.push_back({fmt::format("gbm {}", info.driver.view()), Api::gbm, info});
             }
         return out;
     }
@@ -222,7 +220,7 @@ TEST_F(ProveTest, the_workers_without_devices_load_no_driver_to_greet)
     for (const char* kind : {"prove", "system"}) {
         WorkerProcess worker({kind});
         const wire::WorkerHello& hello = worker.hello();
-        EXPECT_TRUE(hello.devices.empty() && hello.formats.empty());
+        EXPECT_TRUE(hello.exports.empty());
         std::ifstream maps(fmt::format("/proc/{}/maps", worker.pid()));
         const std::string mapped(std::istreambuf_iterator<char>(maps), {});
         EXPECT_NE(mapped.find("libdmabroker.so"), std::string::npos) << "not the worker's mappings: " << mapped;
@@ -253,8 +251,8 @@ TEST_F(ProveTest, every_exporter_meets_every_importer)
     }
     EXPECT_GT(worked["memfd cpu"], 0u);
     for (const auto& worker : workers_)
-        for (const FormatSupport& support : worker->hello().formats) {
-            const Backend backend = worker->hello().devices[support.device].backend;
+        for (const Support& support : worker->formats()) {
+            const Backend backend = worker->hello().exports[support.device].exporter.backend;
             const Api own = backend == Backend::gbm ? Api::gbm : Api::vulkan;
             EXPECT_GT(worked[fmt::format("{} {}", name(backend), name(own))], 0u);
         }
@@ -319,7 +317,7 @@ TEST_F(ProveTest, what_cannot_be_tried_is_impossible)
 TEST_F(ProveTest, what_was_written_is_read)
 {
     std::size_t compared = 0;
-    each_support([&](WorkerProcess& worker, const FormatSupport& support) {
+    each_support([&](WorkerProcess& worker, const Support& support) {
         SCOPED_TRACE(fmt::format("{} {} {}", worker.name(), support.device, to_string(support.format)));
         const FormatInfo& format = *find_format(support.format);
         const Bytes before(packed_bytes(format, size));
@@ -381,7 +379,7 @@ TEST_F(ProveTest, the_system_worker_refuses_what_it_must_not_map)
 TEST_F(ProveTest, a_blit_copies_every_plane)
 {
     std::size_t copied = 0;
-    each_support([&](WorkerProcess& worker, const FormatSupport& support) {
+    each_support([&](WorkerProcess& worker, const Support& support) {
         SCOPED_TRACE(fmt::format("{} {} {}", worker.name(), support.device, to_string(support.format)));
         const FormatInfo& format = *find_format(support.format);
         const auto from = allocate(worker, support, proof_contents(format, size));

@@ -58,9 +58,9 @@ UniqueFd memfd_with(std::span<const std::byte> bytes, unsigned seals)
 
 Extent shaped(FourCC format, Extent size) { return format == buffer_format ? Extent{size.width * size.height, 1} : size; }
 
-wire::AllocateSpec spec_for(const FormatSupport& support, Extent size, Usage usage)
+AllocateSpec spec_for(const Capability& support, Extent size, Usage usage)
 {
-    wire::AllocateSpec spec;
+    AllocateSpec spec;
     spec.size = size;
     spec.format = support.format;
     spec.modifiers = {support.modifier};

@@ -24,7 +24,7 @@ UniqueFd memfd_with(std::span<const std::byte> bytes, unsigned seals = F_SEAL_SH
 
 /// A size for that format: a buffer has as many bytes as a picture of that size has pixels.
 Extent shaped(FourCC, Extent);
-wire::AllocateSpec spec_for(const FormatSupport&, Extent, Usage);
+AllocateSpec spec_for(const Capability&, Extent, Usage);
 /// A driver may refuse an odd size of a subsampled format; nothing else.
 bool may_refuse(const FormatInfo&, Extent);
 

@@ -79,6 +79,15 @@ const wire::WorkerHello& WorkerProcess::hello()
     return hello_;
 }
 
+std::vector<Support> WorkerProcess::formats()
+{
+    std::vector<Support> out;
+    const std::vector<Exports>& all = hello().exports;
+    for (std::size_t i = 0; i < all.size(); ++i)
+        for (const Capability& row : all[i].rows) out.push_back({row, static_cast<std::uint8_t>(i)});
+    return out;
+}
+
 template <class Message> WorkerAnswer WorkerProcess::ask(const Message& request, std::span<const int> fds)
 {
     hello();
@@ -94,8 +103,7 @@ template WorkerAnswer WorkerProcess::ask(const wire::WorkerRead&, std::span<cons
 template WorkerAnswer WorkerProcess::ask(const wire::WorkerWrite&, std::span<const int>);
 template WorkerAnswer WorkerProcess::ask(const wire::WorkerBlit&, std::span<const int>);
 
-WorkerAnswer WorkerProcess::allocate(std::uint8_t device, const wire::AllocateSpec& spec, int contents,
-                                     const LayoutRules& rules)
+WorkerAnswer WorkerProcess::allocate(std::uint8_t device, const AllocateSpec& spec, int contents, const LayoutRules& rules)
 {
     const bool has_contents = contents >= 0;
     return ask(wire::WorkerAllocate{device, spec, rules, has_contents}, {&contents, has_contents ? 1u : 0u});

@@ -20,6 +20,11 @@ struct WorkerAnswer {
     const wire::WorkerDone* done() const { return std::get_if<wire::WorkerDone>(&message); }
 };
 
+/// Of one device of a worker.
+struct Support : Capability {
+    std::uint8_t device = 0; ///< index into WorkerHello::exports
+};
+
 class WorkerProcess {
 public:
     /// {"vulkan", MANIFEST} or {"gbm", "/dev/dri/card0"}. The binary is $DMABROKER_WORKER, or the one of this build.
@@ -32,9 +37,10 @@ public:
     pid_t pid() const { return pid_; }
     /// Waits for it on the first call.
     const wire::WorkerHello& hello();
+    /// All that it says to make, device by device.
+    std::vector<Support> formats();
     /// Throws when the worker went away or sent nonsense.
-    WorkerAnswer allocate(std::uint8_t device, const wire::AllocateSpec& spec, int contents = -1,
-                          const LayoutRules& rules = {});
+    WorkerAnswer allocate(std::uint8_t device, const AllocateSpec& spec, int contents = -1, const LayoutRules& rules = {});
     /// Any request; `fds` are borrowed.
     template <class Message> WorkerAnswer ask(const Message& request, std::span<const int> fds);
     /// Any bytes at all.

@@ -19,8 +19,6 @@
 namespace dmb::test {
 namespace {
 
-using wire::AllocateSpec;
-
 Bytes read_mapped(const ImageDesc& desc, const wire::PacketFds& fds)
 {
     const FormatInfo& format = *find_format(desc.format);
@@ -38,7 +36,7 @@ Bytes read_mapped(const ImageDesc& desc, const wire::PacketFds& fds)
     return out;
 }
 
-std::string describe(const DeviceInfo& device, const FormatSupport& support)
+std::string describe(const Exporter& device, const Support& support)
 {
     return fmt::format("{} {} {} {}", name(device.backend), device.driver.view(), to_string(support.format),
                        to_string(support.modifier));
@@ -60,7 +58,7 @@ protected:
     {
         prefer_lavapipe();
         for (const auto& arguments : all_workers()) workers_.push_back(std::make_unique<WorkerProcess>(arguments));
-        std::erase_if(workers_, [](const auto& worker) { return worker->hello().devices.empty(); });
+        std::erase_if(workers_, [](const auto& worker) { return worker->hello().exports.empty(); });
         reader_ = std::make_unique<OpaqueReader>();
         gbm_reader_ = std::make_unique<GbmReader>();
         for (const auto& worker : workers_) warm_up(*worker);
@@ -76,23 +74,23 @@ protected:
     static void warm_up(WorkerProcess& worker)
     {
         const wire::WorkerHello& hello = worker.hello();
-        if (hello.formats.empty()) return;
-        const FormatSupport& support = hello.formats.front();
+        if (worker.formats().empty()) return;
+        const Support support = worker.formats().front();
         WorkerAnswer answer = worker.allocate(support.device, spec_for(support, {64, 64}, support.usage));
-        if (answer.image()) read(hello.devices[support.device], answer.image()->desc, std::move(answer.fds));
+        if (answer.image()) read(hello.exports[support.device].exporter, answer.image()->desc, std::move(answer.fds));
     }
 
     template <class Visit> void each_format(Visit visit)
     {
         for (const auto& worker : workers_)
-            for (const FormatSupport& support : worker->hello().formats) {
-                const DeviceInfo& device = worker->hello().devices[support.device];
+            for (const Support& support : worker->formats()) {
+                const Exporter& device = worker->hello().exports[support.device].exporter;
                 SCOPED_TRACE(worker->name() + ": " + describe(device, support));
                 visit(*worker, device, support);
             }
     }
     /// Empty when nothing here can look into such an image.
-    static std::optional<Bytes> read(const DeviceInfo& device, const ImageDesc& desc, wire::PacketFds fds)
+    static std::optional<Bytes> read(const Exporter& device, const ImageDesc& desc, wire::PacketFds fds)
     {
         if (desc.usage.has(UsageFlag::cpu_read)) return read_mapped(desc, fds);
         const bool by_gbm = desc.backend == Backend::gbm && find_format(desc.format)->plane_count == 1;
@@ -102,14 +100,14 @@ protected:
         EXPECT_TRUE(bytes) << bytes.error().reason.view();
         return bytes ? *bytes : Bytes{};
     }
-    static void expect_pixels(WorkerProcess&, const FormatSupport&, Extent size, const Bytes* contents);
+    static void expect_pixels(WorkerProcess&, const Support&, Extent size, const Bytes* contents);
 
     static inline std::vector<std::unique_ptr<WorkerProcess>> workers_;
     static inline std::unique_ptr<OpaqueReader> reader_;
     static inline std::unique_ptr<GbmReader> gbm_reader_;
 };
 
-void WorkerTest::expect_pixels(WorkerProcess& worker, const FormatSupport& support, Extent size, const Bytes* contents)
+void WorkerTest::expect_pixels(WorkerProcess& worker, const Support& support, Extent size, const Bytes* contents)
 {
     const FormatInfo& format = *find_format(support.format);
     const UniqueFd memfd = contents ? memfd_with(*contents) : UniqueFd();
@@ -117,7 +115,7 @@ void WorkerTest::expect_pixels(WorkerProcess& worker, const FormatSupport& suppo
     if (answer.error() && may_refuse(format, size)) return;
     ASSERT_TRUE(answer.image()) << answer.error()->reason.view();
     EXPECT_EQ(answer.image()->contents_written, contents != nullptr);
-    const auto seen = read(worker.hello().devices[support.device], answer.image()->desc, std::move(answer.fds));
+    const auto seen = read(worker.hello().exports[support.device].exporter, answer.image()->desc, std::move(answer.fds));
     if (!seen) return;
     const Bytes expected = contents ? *contents : Bytes(packed_bytes(format, size));
     ASSERT_EQ(seen->size(), expected.size());
@@ -130,15 +128,14 @@ TEST_F(WorkerTest, every_device_has_formats_or_a_problem)
 {
     for (const auto& worker : workers_) {
         const wire::WorkerHello& hello = worker->hello();
-        EXPECT_FALSE(hello.devices.empty()) << worker->name();
+        EXPECT_FALSE(hello.exports.empty()) << worker->name();
         std::map<std::size_t, std::map<std::uint64_t, std::string>> words;
-        for (const FormatSupport& f : hello.formats) {
-            ASSERT_LT(f.device, hello.devices.size());
+        for (const Support& f : worker->formats()) {
             EXPECT_FALSE(f.usage.empty());
             words[f.device][f.modifier.value] += fmt::format(" {}({:x})", to_string(f.format), f.usage.bits);
         }
-        for (std::size_t i = 0; i < hello.devices.size(); ++i) {
-            const DeviceInfo& device = hello.devices[i];
+        for (std::size_t i = 0; i < hello.exports.size(); ++i) {
+            const Exporter& device = hello.exports[i].exporter;
             fmt::print("{} [{}]: {} | {} | {} | {}{} | {}\n", worker->name(), i, name(device.backend), device.node.view(),
                        device.driver.view(), device.name.view(), device.software ? "software" : "hardware",
                        device.problem.view());
@@ -150,7 +147,7 @@ TEST_F(WorkerTest, every_device_has_formats_or_a_problem)
 
 TEST_F(WorkerTest, what_the_hello_promises_is_allocated)
 {
-    each_format([](WorkerProcess& worker, const DeviceInfo& device, const FormatSupport& support) {
+    each_format([](WorkerProcess& worker, const Exporter& device, const Support& support) {
         for (const Extent picture : {Extent{64, 64}, Extent{1, 1}, Extent{99, 17}}) {
             const Extent size = shaped(support.format, picture);
             WorkerAnswer answer = worker.allocate(support.device, spec_for(support, size, support.usage));
@@ -178,7 +175,7 @@ TEST_F(WorkerTest, what_the_hello_promises_is_allocated)
 
 TEST_F(WorkerTest, initial_contents_arrive_in_every_plane)
 {
-    each_format([](WorkerProcess& worker, const DeviceInfo&, const FormatSupport& support) {
+    each_format([](WorkerProcess& worker, const Exporter&, const Support& support) {
         for (const Extent picture : {Extent{33, 17}, Extent{130, 66}}) {
             const Extent size = shaped(support.format, picture);
             const Bytes contents = random_bytes(packed_bytes(*find_format(support.format), size));
@@ -190,8 +187,8 @@ TEST_F(WorkerTest, initial_contents_arrive_in_every_plane)
 TEST_F(WorkerTest, contents_larger_than_the_staging_buffer_arrive)
 {
     for (const auto& worker : workers_)
-        for (const FormatSupport& support : worker->hello().formats) {
-            const Backend backend = worker->hello().devices[support.device].backend;
+        for (const Support& support : worker->formats()) {
+            const Backend backend = worker->hello().exports[support.device].exporter.backend;
             if (support.format != fourcc("AB48") || backend == Backend::gbm) continue;
             const Extent size = shaped(support.format, {4099, 1031});
             const Bytes contents = random_bytes(packed_bytes(*find_format(support.format), size));
@@ -201,7 +198,7 @@ TEST_F(WorkerTest, contents_larger_than_the_staging_buffer_arrive)
 
 TEST_F(WorkerTest, memory_without_contents_is_zero)
 {
-    each_format([](WorkerProcess& worker, const DeviceInfo&, const FormatSupport& support) {
+    each_format([](WorkerProcess& worker, const Exporter&, const Support& support) {
         const Extent size = shaped(support.format, {66, 34});
         const Bytes contents = random_bytes(packed_bytes(*find_format(support.format), size));
         expect_pixels(worker, support, size, &contents); // dirties what the driver might hand out again
@@ -212,8 +209,8 @@ TEST_F(WorkerTest, memory_without_contents_is_zero)
 TEST_F(WorkerTest, a_hundred_allocations_leave_no_descriptor_in_the_worker)
 {
     for (const auto& worker : workers_) {
-        if (worker->hello().formats.empty()) continue;
-        const FormatSupport& support = worker->hello().formats.front();
+        if (worker->formats().empty()) continue;
+        const Support support = worker->formats().front();
         const Bytes contents(packed_bytes(*find_format(support.format), {64, 64}));
         const UniqueFd memfd = memfd_with(contents);
         const AllocateSpec spec = spec_for(support, {64, 64}, support.usage);
@@ -229,7 +226,7 @@ TEST_F(WorkerTest, a_hundred_allocations_leave_no_descriptor_in_the_worker)
 
 TEST_F(WorkerTest, contents_that_are_too_short_are_refused)
 {
-    each_format([](WorkerProcess& worker, const DeviceInfo&, const FormatSupport& support) {
+    each_format([](WorkerProcess& worker, const Exporter&, const Support& support) {
         const Extent size = shaped(support.format, {64, 64});
         const Bytes contents(packed_bytes(*find_format(support.format), size) - 1);
         const UniqueFd memfd = memfd_with(contents);
@@ -287,7 +284,7 @@ TEST_F(WorkerTest, impossible_requests_get_a_typed_error)
 TEST_F(WorkerTest, rules_of_a_layout_are_kept_or_the_request_is_refused)
 {
     std::size_t kept = 0;
-    each_format([&](WorkerProcess& worker, const DeviceInfo& device, const FormatSupport& support) {
+    each_format([&](WorkerProcess& worker, const Exporter& device, const Support& support) {
         const Extent size = shaped(support.format, {99, 17});
         const Bytes contents = random_bytes(packed_bytes(*find_format(support.format), size));
         const UniqueFd memfd = memfd_with(contents);
@@ -315,7 +312,7 @@ TEST_F(WorkerTest, rules_of_a_layout_are_kept_or_the_request_is_refused)
 TEST_F(WorkerTest, a_device_says_which_build_of_its_driver_it_is)
 {
     for (const auto& worker : workers_)
-        for (const DeviceInfo& device : worker->hello().devices) {
+        for (const auto& [device, _] : worker->hello().exports) {
             if (!device.problem.empty() && device.driver.empty()) continue; // no driver at all
             fmt::print("{}: driver \"{}\", version \"{}\", pci {:#x}, node {:#x}\n", worker->name(), device.driver.view(),
                        device.version.view(), device.id.pci, device.id.render_node);
@@ -337,7 +334,7 @@ TEST_F(WorkerTest, unknown_messages_are_answered_and_the_worker_lives)
 TEST_F(WorkerTest, a_driver_that_is_none_has_no_device)
 {
     WorkerProcess worker({"vulkan", "/dev/null"});
-    EXPECT_TRUE(worker.hello().devices.empty());
+    EXPECT_TRUE(worker.hello().exports.empty());
     const auto answer = worker.allocate(0, spec_for({.format = fourcc("AB24")}, {64, 64}, {}));
     ASSERT_TRUE(answer.error());
     EXPECT_EQ(answer.error()->code, Errc::invalid_argument);
@@ -364,8 +361,8 @@ TEST_F(WorkerTest, a_node_that_is_no_gpu_is_a_problem_and_not_a_crash)
 {
     for (const char* node : {"/dev/null", "/nonexistent", "/dev/zero"}) {
         WorkerProcess worker({"gbm", node});
-        ASSERT_EQ(worker.hello().devices.size(), 1u);
-        EXPECT_FALSE(worker.hello().devices[0].problem.empty());
+        ASSERT_EQ(worker.hello().exports.size(), 1u);
+        EXPECT_FALSE(worker.hello().exports[0].exporter.problem.empty());
         AllocateSpec spec;
         spec.size = {64, 64};
         spec.format = fourcc("AR24");

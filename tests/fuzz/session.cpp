@@ -50,13 +50,13 @@ using Later = std::deque<std::move_only_function<void(Errc)>>;
 class LateHelper : public Helper {
 public:
     explicit LateHelper(Later& later) : later_(later) {}
-    void prove(const wire::WorkerProve&, std::span<const int>, Instant now, Done<wire::WorkerProof> done) override
+    void prove(const Importer&, const ImageDesc&, std::span<const int>, Instant now, Done<Proven> done) override
     {
-        proving_ = std::make_shared<Done<wire::WorkerProof>>(std::move(done));
-        const auto once = [proving = proving_](Result<wire::WorkerProof> proof, Instant at) {
+        proving_ = std::make_shared<Done<Proven>>(std::move(done));
+        const auto once = [proving = proving_](Result<Proven> proof, Instant at) {
             if (*proving) std::exchange(*proving, nullptr)(std::move(proof), at);
         };
-        add<wire::WorkerProof>(now, once, [] { return wire::WorkerProof{ProofResult::works, {}}; });
+        add<Proven>(now, once, [] { return Proven{ProofResult::works, {}}; });
     }
     void abandon(Instant now) override
     {
@@ -70,7 +70,7 @@ public:
     {
         add<std::uint64_t>(now, std::move(done), [] { return 1; });
     }
-    void blit(const wire::WorkerBlit&, std::span<const int>, Instant now, Done<std::uint64_t> done) override
+    void blit(const ImageDesc&, const ImageDesc&, std::span<const int>, Instant now, Done<std::uint64_t> done) override
     {
         add<std::uint64_t>(now, std::move(done), [] { return 1; });
     }
@@ -84,20 +84,19 @@ private:
         });
     }
     Later& later_;
-    std::shared_ptr<Done<wire::WorkerProof>> proving_; ///< the last one; null inside when it has its answer
+    std::shared_ptr<Done<Proven>> proving_; ///< the last one; null inside when it has its answer
 };
 
 /// A device whose memory comes late, or not at all.
 class LateAllocator : public Allocator {
 public:
-    LateAllocator() : device_{.backend = Backend::gbm, .node = "/dev/dri/late"}
+    LateAllocator() : exports_{{{.node = "/dev/dri/late"}, Backend::gbm, {}, {}}, {}}
     {
         for (const FormatInfo& format : all_formats())
             for (const Modifier modifier : {modifier_linear, tiled})
-                formats_.push_back({0, format.fourcc, modifier, format.plane_count, Usage::all()});
+                exports_.rows.push_back({.format = format.fourcc, .modifier = modifier, .usage = Usage::all()});
     }
-    std::span<const DeviceInfo> devices() const override { return {&device_, 1}; }
-    std::span<const FormatSupport> formats() const override { return formats_; }
+    std::span<const Exports> exports() const override { return {&exports_, 1}; }
     BackendSet offers() const override
     {
         BackendSet set;
@@ -105,7 +104,7 @@ public:
         return set;
     }
     Helper* helper() override { return &helper_; }
-    void allocate(std::uint8_t, const wire::AllocateSpec& spec, const LayoutRules&, int contents, Instant now,
+    void allocate(std::uint8_t, const AllocateSpec& spec, const LayoutRules&, int contents, Instant now,
                   Completion done) override
     {
         later_.push_back([this, spec, filled = contents >= 0, now, done = std::move(done)](Errc error) mutable {
@@ -123,7 +122,7 @@ public:
     bool idle() const { return later_.empty(); }
 
 private:
-    Result<Allocated> make(const wire::AllocateSpec& spec, bool filled) const
+    Result<Allocated> make(const AllocateSpec& spec, bool filled) const
     {
         Allocated out;
         out.desc = TRY(linear_layout(spec.size, spec.format));
@@ -135,8 +134,7 @@ private:
         out.contents_written = filled;
         return out;
     }
-    DeviceInfo device_;
-    std::vector<FormatSupport> formats_;
+    Exports exports_;
     Later later_;
     LateHelper helper_{later_};
 };
@@ -230,7 +228,7 @@ private:
         case 24: return say(who, wire::Move{handle()});
         case 25: return say(who, wire::Refresh{handle()});
         case 26: return say(who, wire::Why{{in_.ConsumeIntegralInRange<std::uint64_t>(0, 40)}, image()});
-        case 27: return say(who, wire::ManageProofs{in_.ConsumeBool() ? wire::ProofAction::clear : wire::ProofAction::warm});
+        case 27: return say(who, wire::ManageProofs{in_.ConsumeBool() ? ProofAction::clear : ProofAction::warm});
         }
     }
 
@@ -408,9 +406,9 @@ private:
         const std::size_t which = in_.ConsumeIntegralInRange<std::size_t>(0, tables().size());
         return which == tables().size() ? Digest{} : tables()[which].digest;
     }
-    wire::Participant participant()
+    Participant participant()
     {
-        wire::Participant out{.name = in_.ConsumeBool() ? "one" : "", .capabilities = digest(), .usage = usage()};
+        Participant out{.name = in_.ConsumeBool() ? "one" : "", .capabilities = digest(), .usage = usage()};
         if (in_.ConsumeIntegralInRange(0, 3) == 0) out.minimum_rung = static_cast<Rung>(in_.ConsumeIntegralInRange(1, 5));
         if (in_.ConsumeIntegralInRange(0, 7) == 0) out.modifiers.push_back(modifier());
         if (in_.ConsumeIntegralInRange(0, 7) == 0) out.rules.stride_alignment = in_.ConsumeIntegral<std::uint16_t>();
@@ -463,7 +461,7 @@ private:
         require(state.has_value());
         for (const ImageInfo& info : state->images) {
             require(info.holders.empty() && info.owner == ClientId{} && info.lease_left_ns > 0);
-            require(broker_.revoke(judge, wire::RevokeImage{info.id}, {}).has_value());
+            require(broker_.revoke(judge, info.id, {}).has_value());
         }
         broker_.disconnect(judge, {});
     }

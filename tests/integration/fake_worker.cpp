@@ -58,11 +58,11 @@ private:
     void answer(const wire::WorkerWrite&, std::uint64_t serial) { say(wire::WorkerDone{1}, serial); }
     void answer(const wire::WorkerBlit&, std::uint64_t serial)
     {
-        say(wire::ErrorReply{Errc::backend_failed, "no GPU", {}, {}}, serial);
+        say(wire::ErrorReply{Errc::backend_failed, "no GPU", {}}, serial);
     }
 
     std::string kind_, folder_;
-    DeviceInfo device_;
+    Exporter device_;
     std::vector<std::byte> buffer_ = std::vector<std::byte>(limits::packet_bytes);
 };
 
@@ -77,10 +77,10 @@ void Worker::greet()
         device_.version = "1";
         device_.name = std::string_view(name);
         device_.id.device_uuid[0] = static_cast<std::uint8_t>(name.back());
-        hello.devices.push_back(device_);
+        Exports& exports = hello.exports.emplace_back(device_);
         const Usage usage = Usage(UsageFlag::render) | UsageFlag::sample | UsageFlag::scanout;
         for (std::uint64_t modifier; file >> std::hex >> modifier;)
-            hello.formats.push_back({0, fourcc("AB24"), {modifier}, 1, usage});
+            exports.rows.push_back({.format = fourcc("AB24"), .modifier = {modifier}, .plane_count = 1, .usage = usage});
     }
     say(hello, 0);
 }
@@ -105,7 +105,7 @@ std::string Worker::meet(Modifier modifier) const
 void Worker::answer(const wire::WorkerAllocate& request, std::uint64_t serial)
 {
     const Modifier modifier = request.spec.modifiers.empty() ? modifier_linear : request.spec.modifiers[0];
-    if (meet(modifier) == "refuse") return say(wire::ErrorReply{Errc::backend_failed, "not today", {}, {}}, serial);
+    if (meet(modifier) == "refuse") return say(wire::ErrorReply{Errc::backend_failed, "not today", {}}, serial);
     wire::WorkerImage image{.desc = linear_layout(request.spec.size, request.spec.format).value(), .contents_written = true};
     image.contents_written = request.has_contents;
     image.desc.backend = Backend::vulkan;

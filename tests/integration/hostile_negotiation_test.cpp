@@ -160,7 +160,7 @@ TEST_F(HostileNegotiation, demands_that_contradict_themselves_are_refused_and_ex
         wire::Allocate request = make_allocate({16, 16});
         if (random() % 2) request.spec.backends = {};
         request.participants.resize(1 + random() % 16);
-        for (wire::Participant& p : request.participants) {
+        for (Participant& p : request.participants) {
             p.usage = Usage::from_bits(random() & 63);
             p.minimum_rung = static_cast<Rung>(1 + random() % 5);
             p.rules.stride_alignment = random() % 2 ? 0 : static_cast<std::uint32_t>(random());

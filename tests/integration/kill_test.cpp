@@ -134,7 +134,7 @@ void one_round(RawClient& client, Fate& fate, Random& random, const Token& token
     make_canonical(table);
     const Digest digest = *wire::digest_of(table);
     converse<wire::CapabilitiesReply>(client, fate, make_definition(table, digest));
-    const wire::Participant self{.name = "self", .capabilities = digest, .usage = UsageFlag::cpu_read};
+    const Participant self{.name = "self", .capabilities = digest, .usage = UsageFlag::cpu_read};
     const auto joined = converse<wire::ImageReply>(client, fate, wire::Join{token, Right::read, self});
     converse<wire::WhyReply>(client, fate, wire::Why{});
     if (joined.handle != HandleId{} && random() % 2) client.say(wire::Release{joined.handle});
@@ -231,9 +231,9 @@ protected:
     KillWorker() : Kill({"--log-level", "warning"}) {}
 
     /// A device of a worker that can be asked for memory now.
-    std::optional<DeviceInfo> ready()
+    std::optional<Exporter> ready()
     {
-        for (const DeviceInfo& device : snapshot().devices)
+        for (const auto& [device, _] : snapshot().exports)
             if ((device.backend == Backend::vulkan_opaque || device.backend == Backend::vulkan ||
                  device.backend == Backend::gbm) &&
                 device.problem.empty())
@@ -241,7 +241,7 @@ protected:
         return std::nullopt;
     }
     /// From this device only: with two GPUs the broker would go on to the other one.
-    static wire::Allocate request_from(const DeviceInfo& device, Extent size)
+    static wire::Allocate request_from(const Exporter& device, Extent size)
     {
         wire::Allocate request = make_allocate(size, fourcc("AB24"));
         request.spec.usage = UsageFlag::sample;

@@ -150,10 +150,6 @@ def write_desc(w, desc):
     return w.record(r)
 
 
-def read_candidates(r, count="H"):
-    return r.list(lambda c: (c.get("B"), c.text(), c.get("B"), c.text()), count)
-
-
 # --- a connection ---------------------------------------------------------------------------------
 
 class Image:
@@ -253,7 +249,6 @@ class Client:
                 raise ValueError(f"serial {serial} instead of {wanted}")
             if got == ERROR_REPLY:
                 code, reason, self.last_request = reader.get("H"), reader.text(), reader.get("Q")
-                self.candidates = read_candidates(reader)
                 reader.end()
                 raise BrokerError(code, reason)
             if got != expect:
@@ -271,7 +266,7 @@ class Client:
     def image_request(self, opcode, body, fds=()):
         reader, received = self.request(opcode, body, fds, IMAGE_REPLY)
         image = Image(reader, received)
-        image.request, image.candidates = reader.get("Q"), read_candidates(reader)
+        image.request = reader.get("Q")
         image.others = [Image(reader, received) for _ in range(reader.get("I"))]
         reader.end()
         return image
@@ -366,7 +361,7 @@ def read_decision(r):
     decision["removals"] = r.list(lambda removal: (removal.text(), removal.get("BBIQ"), removal.text()))
     decision["culprits"] = [r.text() for _ in range(r.get("I"))]
     decision["nearest"] = r.text()
-    decision["candidates"] = read_candidates(r, "I")
+    decision["candidates"] = r.list(lambda c: (c.get("B"), c.text(), c.get("B"), c.text()))
     message.end()
     return decision
 
@@ -375,6 +370,13 @@ def read_image_info(r):
     return {"id": r.get("Q"), "owner": r.get("Q"), "uid": r.get("I"), "label": r.text(), "desc": read_desc(r),
             "holders": r.list(lambda h: h.get("QII")), "tokens": r.get("I"), "lease": r.get("Q"), "age": r.get("Q"),
             "request": r.get("Q"), "source": r.get("Q"), "copying": r.record().get("QQQ")}
+
+
+def read_exporter(r):
+    r = r.record()
+    device = r.record()
+    device = read_device_id(device), device.text(), device.text(), device.text(), device.get("B")
+    return device, r.get("B"), r.text(), r.text()
 
 
 def read_proof(r):
@@ -387,8 +389,7 @@ def read_snapshot(r):
     snapshot["clients"] = r.list(lambda c: {"id": c.get("Q"), "pid": c.get("I"), "uid": c.get("I"), "name": c.text(),
                                             "manager": c.get("B"), "bytes": c.get("Q"), "images": c.get("I"), "fds": c.get("I")})
     snapshot["images"] = r.list(read_image_info)
-    snapshot["devices"] = r.list(lambda d: (read_device_id(d), d.get("B"), d.text(), d.text(), d.text(), d.text(), d.text(), d.get("B")))
-    snapshot["formats"] = r.list(lambda f: f.get("BIQBI"))
+    snapshot["exports"] = r.list(lambda e: (read_exporter(e), e.list(lambda row: row.get("BIQBBIII"))))
     snapshot["proofs"] = r.list(read_proof)
     r.end()
     return snapshot

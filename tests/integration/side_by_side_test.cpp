@@ -184,7 +184,7 @@ TEST_F(SideBySide, the_next_life_of_the_broker_repeats_no_number_and_knows_old_t
 
 TEST_F(SideBySide, a_resume_key_that_is_not_good_ends_the_connection_with_the_reason)
 {
-    const auto connect = [&](const wire::ResumeKey& key) {
+    const auto connect = [&](const ResumeKey& key) {
         RawClient& who = *clients.emplace_back(std::make_unique<RawClient>(broker->socket(), RawClient::Greeting::no));
         wire::Hello hello;
         hello.resume = key;
@@ -196,7 +196,7 @@ TEST_F(SideBySide, a_resume_key_that_is_not_good_ends_the_connection_with_the_re
     };
     const wire::HelloReply first = connect({});
     ASSERT_NE(first.client, ClientId{});
-    EXPECT_NE(first.resume, wire::ResumeKey{});
+    EXPECT_NE(first.resume, ResumeKey{});
     EXPECT_FALSE(first.resumed);
     const wire::HelloReply taken = connect(first.resume), unknown = connect({1, 2, 3});
     EXPECT_EQ(taken.client, ClientId{});

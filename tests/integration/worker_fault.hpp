@@ -100,8 +100,8 @@ protected:
     bool is_ready(std::string_view name)
     {
         const Snapshot now = manager->snapshot();
-        return std::ranges::any_of(now.devices,
-                                   [&](const DeviceInfo& d) { return d.name.view() == name && d.problem.empty(); });
+        return std::ranges::any_of(
+            now.exports, [&](const Exports& e) { return e.exporter.name.view() == name && e.exporter.problem.empty(); });
     }
     /// Without the one socket of each worker: helpers come and go.
     std::size_t fds() const

@@ -40,7 +40,7 @@ TEST_P(OnceOnly, what_a_layout_did_is_remembered_beyond_the_broker_until_it_is_c
     EXPECT_EQ(layout_for(client(), fault.api), swizzled);
     EXPECT_EQ(orders.asked(fault.kind, tiled), 1) << "not after a restart";
     orders.no_rules();
-    manager->get<wire::Done>(wire::ManageProofs{wire::ProofAction::clear});
+    manager->get<wire::Done>(wire::ManageProofs{ProofAction::clear});
     EXPECT_EQ(layout_for(client(), fault.api), tiled) << "a new driver might do better";
     EXPECT_GE(orders.asked(fault.kind, tiled), 2);
     stop();
@@ -63,7 +63,8 @@ TEST_F(WorkerFault, a_driver_that_crashes_when_it_is_loaded_takes_no_other_with_
     EXPECT_EQ(layout_for(client(), Api::kms), tiled);
     const auto broken_is_gone = [&] {
         const Snapshot now = manager->snapshot();
-        return std::ranges::any_of(now.devices, [](const DeviceInfo& d) {
+        return std::ranges::any_of(now.exports, [](const Exports& e) {
+            const Exporter& d = e.exporter;
             return d.name.view() == "Vulkan, broken" && d.problem.view().find("is gone") != std::string_view::npos;
         });
     };

@@ -240,7 +240,7 @@ TEST_F(BrokerTest, what_nothing_can_serve_is_explained)
                       {.size = {4, 4}, .format = ab24, .backends = DMABROKER_BACKEND_BIT(DMABROKER_BACKEND_VULKAN_OPAQUE)});
               }),
               DMABROKER_NO_BACKEND);
-    EXPECT_NE(client.explanation().find("reason"), std::string::npos) << client.explanation();
+    EXPECT_NE(client.why(client.last_request()).find("reason"), std::string::npos);
     EXPECT_EQ(code_of([&] { client.allocate({.size = {0, 4}, .format = ab24}); }), DMABROKER_BAD_SIZE);
     EXPECT_EQ(code_of([&] { client.allocate({.size = {4, 4}, .format = 0x12345678}); }), DMABROKER_UNKNOWN_FORMAT);
 }

@@ -20,7 +20,7 @@ protected:
     {
         EXPECT_EQ(peer.expect<wire::Cancel>().request, serial);
         peer.reply(wire::Done{});
-        peer.send(wire::ErrorReply{Errc::cancelled, "cancelled by the client", {}, {}}, serial);
+        peer.send(wire::ErrorReply{Errc::cancelled, "cancelled by the client", {}}, serial);
     }
 };
 
@@ -31,7 +31,7 @@ TEST_F(CancelTest, a_cancelled_operation_completes_at_once)
         const std::uint64_t serial = serial_of<wire::Allocate>(peer);
         expect_cancel(peer, serial);
         peer.expect<wire::Open>();
-        peer.reply(wire::ErrorReply{Errc::not_found, "no such token", {}, {}});
+        peer.reply(wire::ErrorReply{Errc::not_found, "no such token", {}});
         EXPECT_TRUE(peer.wait_for_end());
     });
     Client client = broker.connect();
@@ -60,7 +60,7 @@ TEST_F(CancelTest, a_result_that_overtook_its_cancel_is_given_back)
         cancelled.get_future().wait();
         give(peer, serial, 9);
         peer.expect<wire::Cancel>();
-        peer.reply(wire::ErrorReply{Errc::not_found, "it is done", {}, {}});
+        peer.reply(wire::ErrorReply{Errc::not_found, "it is done", {}});
         answered.set_value();
         EXPECT_EQ(peer.expect<wire::Release>().handle, HandleId{9});
         EXPECT_TRUE(peer.wait_for_end());
@@ -180,16 +180,16 @@ private:
     }
     void answer(const wire::Cancel& cancel, std::uint64_t serial)
     {
-        if (pending_.erase(cancel.request) == 0) return peer_.send(wire::ErrorReply{Errc::not_found, "done", {}, {}}, serial);
+        if (pending_.erase(cancel.request) == 0) return peer_.send(wire::ErrorReply{Errc::not_found, "done", {}}, serial);
         const bool before = coin();
         if (before) peer_.send(wire::Done{}, serial);
-        peer_.send(wire::ErrorReply{Errc::cancelled, "cancelled", {}, {}}, cancel.request);
+        peer_.send(wire::ErrorReply{Errc::cancelled, "cancelled", {}}, cancel.request);
         if (!before) peer_.send(wire::Done{}, serial);
     }
     void answer(std::uint64_t serial)
     {
         pending_.erase(serial);
-        if (random_() % 4 == 0) return peer_.send(wire::ErrorReply{Errc::no_backend, "no", {}, {}}, serial);
+        if (random_() % 4 == 0) return peer_.send(wire::ErrorReply{Errc::no_backend, "no", {}}, serial);
         const int fd = memory_.get();
         held.insert(++handle_);
         peer_.send(image_reply(small_desc, handle_), serial, {&fd, 1});

@@ -36,7 +36,7 @@ protected:
         const int fd = memory.get();
         peer.send(image_reply(small_desc, handle), serial, {&fd, 1});
     }
-    static void deny(Peer& peer) { peer.reply(wire::ErrorReply{Errc::not_found, "no such token", {}, {}}); }
+    static void deny(Peer& peer) { peer.reply(wire::ErrorReply{Errc::not_found, "no such token", {}}); }
     /// Of the next request, which must be a T.
     template <class T> static std::uint64_t serial_of(Peer& peer)
     {

@@ -58,9 +58,9 @@ void Peer::greet(bool manager)
     reply(wire::HelloReply{.client = ClientId{7}, .manager = manager, .server = "fake"});
 }
 
-wire::ResumeKey Peer::greet_with_key(std::uint8_t key, bool resumed, std::uint64_t last_serial)
+ResumeKey Peer::greet_with_key(std::uint8_t key, bool resumed, std::uint64_t last_serial)
 {
-    const wire::ResumeKey shown = expect<wire::Hello>().resume;
+    const ResumeKey shown = expect<wire::Hello>().resume;
     wire::HelloReply hello{.features = wire::known_features, .client = ClientId{7}, .server = "fake"};
     hello.resume.fill(key);
     hello.resumed = resumed;

@@ -46,7 +46,7 @@ public:
     /// Answers the hello.
     void greet(bool manager = false);
     /// Answers the hello with a key to resume with, and returns the one that it showed.
-    wire::ResumeKey greet_with_key(std::uint8_t key, bool resumed = false, std::uint64_t last_serial = 0);
+    ResumeKey greet_with_key(std::uint8_t key, bool resumed = false, std::uint64_t last_serial = 0);
     /// Until the client closes; true when nothing more came.
     bool wait_for_end();
     /// Until the client closes, whatever it still sends.

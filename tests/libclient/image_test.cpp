@@ -325,23 +325,7 @@ TEST_F(ImageTest, contents_need_a_pointer_and_a_long_enough_row_for_every_plane)
     EXPECT_EQ(code(nv12.pixels, 0x12345678), DMABROKER_UNKNOWN_FORMAT);
 }
 
-// ---- explanation, registration, inspection -----------------------------------------------------------------
-
-TEST_F(ImageTest, the_explanation_lists_what_became_of_each_candidate)
-{
-    FakeBroker broker([](Peer& peer) {
-        peer.greet();
-        peer.expect<wire::Allocate>();
-        wire::ErrorReply error{Errc::no_backend, "nothing serves it", {}};
-        error.candidates.push_back({Backend::gbm, "/dev/dri/card0", wire::Verdict::failed, "the driver said no"});
-        peer.reply(error);
-    });
-    auto client = broker.connect();
-    EXPECT_NE(client.explanation(), "");
-    EXPECT_THROW(client.allocate({.size = {5, 3}, .format = ab24.value}), dmabroker::Error);
-    EXPECT_NE(client.explanation().find("the driver said no"), std::string::npos);
-    EXPECT_NE(client.explanation().find("/dev/dri/card0"), std::string::npos);
-}
+// ---- registration, inspection -----------------------------------------------------------------
 
 dmabroker_image_info info_of(const ImageDesc& desc)
 {

@@ -95,9 +95,9 @@ TEST_F(LaterBrokerTest, an_error_code_of_a_later_broker_is_passed_on_as_a_number
     FakeBroker broker([](Peer& peer) {
         peer.greet();
         peer.expect<wire::Allocate>();
-        peer.reply(wire::ErrorReply{static_cast<Errc>(999), "the moon is full", {}, {}});
+        peer.reply(wire::ErrorReply{static_cast<Errc>(999), "the moon is full", {}});
         peer.expect<wire::Open>();
-        peer.reply(wire::ErrorReply{static_cast<Errc>(999), "the moon is full", {}, {}});
+        peer.reply(wire::ErrorReply{static_cast<Errc>(999), "the moon is full", {}});
     });
     Client client = broker.connect();
     const Operation operation = client.allocate_start(small_image);

@@ -160,7 +160,7 @@ Participant full_participant()
             .is_protected = true};
 }
 
-void expect_full(const wire::Participant& seen)
+void expect_full(const dmb::Participant& seen)
 {
     EXPECT_EQ(seen.name, "encoder");
     EXPECT_EQ(seen.capabilities[31], 0x1f);
@@ -467,9 +467,9 @@ TEST_F(NegotiationTest, proofs_are_managed_by_managers)
 {
     FakeBroker broker([](Peer& peer) {
         peer.greet();
-        EXPECT_EQ(peer.expect<wire::ManageProofs>().action, wire::ProofAction::clear);
+        EXPECT_EQ(peer.expect<wire::ManageProofs>().action, ProofAction::clear);
         peer.reply(wire::Done{});
-        EXPECT_EQ(peer.expect<wire::ManageProofs>().action, wire::ProofAction::warm);
+        EXPECT_EQ(peer.expect<wire::ManageProofs>().action, ProofAction::warm);
         peer.reply(wire::ErrorReply{.code = Errc::denied, .reason = "use the manager socket"});
     });
     Client client = broker.connect();

@@ -137,7 +137,7 @@ protected:
         try {
             for (;;) {
                 const std::uint64_t serial = peer.next().serial;
-                peer.send(wire::ErrorReply{Errc::denied, "refused", {}, {}}, serial);
+                peer.send(wire::ErrorReply{Errc::denied, "refused", {}}, serial);
             }
         } catch (const std::exception&) {
             // the client is gone

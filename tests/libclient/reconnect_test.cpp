@@ -25,9 +25,9 @@ protected:
         do EXPECT_TRUE(readable(client, 10'000));
         while (code_of([&] { client.dispatch(); }) != DMABROKER_DISCONNECTED);
     }
-    static wire::ResumeKey key(std::uint8_t byte)
+    static ResumeKey key(std::uint8_t byte)
     {
-        wire::ResumeKey out;
+        ResumeKey out;
         out.fill(byte);
         return out;
     }
@@ -77,7 +77,7 @@ TEST_F(ReconnectTest, what_was_outstanding_is_asked_again_under_its_number_and_c
                            peer.greet_with_key(2, true, first);
                            EXPECT_EQ(serial_of<wire::Allocate>(peer), first);
                            EXPECT_EQ(serial_of<wire::Join>(peer), second);
-                           peer.reply(wire::ErrorReply{Errc::interrupted, "ask again", {}, {}});
+                           peer.reply(wire::ErrorReply{Errc::interrupted, "ask again", {}});
                            give(peer, first, 1);
                            peer.drain();
                        }});

@@ -91,7 +91,7 @@ TEST_F(ThreadsTest, an_image_closes_while_another_thread_waits_for_the_broker)
         peer.expect<wire::Inspect>();
         asked.set_value();
         closed.get_future().wait();
-        peer.reply(wire::ErrorReply{Errc::not_found, "nothing to show", {}, {}});
+        peer.reply(wire::ErrorReply{Errc::not_found, "nothing to show", {}});
         EXPECT_EQ(peer.expect<wire::Release>().handle, HandleId{1}) << "when the call had ended";
     });
     Client client = broker.connect();

@@ -84,7 +84,6 @@ TEST(Golden, descriptions_and_snapshots_have_the_json_they_always_had)
     expect_golden("image_desc.json", to_json(test::sample_desc()));
     expect_golden("image_desc_opaque.json", to_json(test::sample_opaque_desc()));
     expect_golden("snapshot.json", to_json(test::sample_snapshot()));
-    expect_golden("candidates.json", to_json(test::sample_candidates()));
     EXPECT_EQ(image_desc_from_json(read(folder / "image_desc.json")).value(), test::sample_desc());
     EXPECT_EQ(image_desc_from_json(read(folder / "image_desc_opaque.json")).value(), test::sample_opaque_desc());
 }
@@ -119,8 +118,7 @@ TEST(Golden, protocol_md_names_every_error_code_and_limit)
     for (std::uint16_t i = 1; is_valid(static_cast<Errc>(i)); ++i)
         EXPECT_NE(text.find(fmt::format("| {} | `{}` |", i, name(static_cast<Errc>(i)))), std::string::npos)
             << name(static_cast<Errc>(i));
-    for (const std::size_t limit :
-         {limits::packet_bytes, limits::snapshot_bytes, limits::modifiers, limits::wrong_tokens, limits::candidates})
+    for (const std::size_t limit : {limits::packet_bytes, limits::snapshot_bytes, limits::modifiers, limits::wrong_tokens})
         EXPECT_NE(text.find(fmt::format(" {} |", limit)), std::string::npos) << limit;
 }
 

@@ -60,16 +60,9 @@ inline ImageDesc sample_opaque_desc()
     return desc;
 }
 
-inline wire::Candidates sample_candidates()
+inline AllocateSpec sample_spec()
 {
-    return {{Backend::gbm, "/dev/dri/renderD128", wire::Verdict::refused, "format NV12 is not among those it proved"},
-            {Backend::udmabuf, "", wire::Verdict::failed, "create: Cannot allocate memory"},
-            {Backend::memfd, "", wire::Verdict::chosen, "works everywhere"}};
-}
-
-inline wire::AllocateSpec sample_spec()
-{
-    wire::AllocateSpec spec;
+    AllocateSpec spec;
     spec.size = {1920, 1080};
     spec.format = fourcc("XR24");
     spec.modifiers = {modifier_linear, {0x0100'0000'0000'0002}};
@@ -82,16 +75,13 @@ inline wire::AllocateSpec sample_spec()
     return spec;
 }
 
-inline DeviceInfo sample_device()
+inline Exports sample_exports()
 {
-    return {{0xe280, sample_uuid(0x10), sample_uuid(0x80), 0x0300},
-            Backend::vulkan,
-            "/dev/dri/renderD128",
-            "radv",
-            "Mesa 25.0.7",
-            "A graphics card",
-            "no modifiers",
-            true};
+    const Device device{
+        {0xe280, sample_uuid(0x10), sample_uuid(0x80), 0x0300}, "/dev/dri/renderD128", "radv", "Mesa 25.0.7", true};
+    const Modifier modifier{0x0100'0000'0000'0002};
+    return {{device, Backend::vulkan, "A graphics card", "no modifiers"},
+            {{MemoryKind::dma_buf, fourcc("XR24"), modifier, 2, false, UsageFlag::sample | UsageFlag::render, {}}}};
 }
 
 inline Proof sample_proof()
@@ -120,9 +110,9 @@ inline Capabilities sample_capabilities()
          {MemoryKind::dma_buf, fourcc("XR24"), {0x0200'0000'0000'0901}, 1, false, UsageFlag::sample | UsageFlag::render, {}}}};
 }
 
-inline wire::ResumeKey sample_key()
+inline ResumeKey sample_key()
 {
-    wire::ResumeKey key;
+    ResumeKey key;
     for (std::size_t i = 0; i < key.size(); ++i) key[i] = static_cast<std::uint8_t>(0xc0 + i);
     return key;
 }
@@ -134,7 +124,7 @@ inline Digest sample_digest()
     return digest;
 }
 
-inline wire::Participant sample_participant()
+inline Participant sample_participant()
 {
     return {"encoder",
             sample_digest(),
@@ -169,7 +159,6 @@ inline wire::ImageReply sample_reply()
     wire::ImageReply reply;
     static_cast<wire::HeldImage&>(reply) = sample_held();
     reply.request = {17};
-    reply.candidates = sample_candidates();
     reply.more = {{.handle = {4}, .image = {42}, .source = {}, .rights = Right::read, .desc = sample_desc(), .twins = {}}};
     return reply;
 }
@@ -193,7 +182,9 @@ inline Decision sample_decision()
     d.removals = {{"renderer", Demand::rung, Backend::gbm, fourcc("XR24"), modifier_linear, "rung linear, below tiled"}};
     d.culprits = {"renderer"};
     d.nearest = "drop the renderer's minimum rung: gbm on renderD129, LINEAR";
-    for (const Candidate& candidate : sample_candidates()) d.candidates.push_back(candidate);
+    d.candidates = {{Backend::gbm, "/dev/dri/renderD128", Verdict::refused, "format NV12 is not among those it proved"},
+                    {Backend::udmabuf, "", Verdict::failed, "create: Cannot allocate memory"},
+                    {Backend::memfd, "", Verdict::chosen, "works everywhere"}};
     return d;
 }
 
@@ -218,8 +209,7 @@ inline Snapshot sample_snapshot()
                  {17},
                  {40},
                  {3, 1'500'000, 4'600'000}}};
-    s.devices = {sample_device()};
-    s.formats = {{0, fourcc("XR24"), {0x0100'0000'0000'0002}, 2, UsageFlag::sample | UsageFlag::render}};
+    s.exports = {sample_exports()};
     s.proofs = {sample_proof()};
     return s;
 }
@@ -229,7 +219,7 @@ template <class Visit> void for_each_sample(Visit visit)
 {
     using namespace wire;
     visit("hello", Hello{magic, 1, 1, known_features, sample_key(), "painter"});
-    visit("allocate", Allocate{sample_spec(), 3, "wall", 600'000'000'000, true, {fourcc("AR24")}, {sample_participant()}});
+    visit("allocate", Allocate{{sample_spec(), 3, "wall", 600'000'000'000, {fourcc("AR24")}, {sample_participant()}}, true});
     visit("open", Open{sample_token(), Right::read | Right::write, UsageFlag::sample});
     visit("register", Register{sample_desc(), "camera", forever});
     visit("mint_token", MintToken{{3}, Right::read, true, true, 60'000'000'000});
@@ -248,7 +238,7 @@ template <class Visit> void for_each_sample(Visit visit)
     visit("cancel", Cancel{12});
     visit("open_channel", OpenChannel{});
     visit("hello_reply", HelloReply{1, known_features, {7}, true, sample_key(), true, 12, "dmabrokerd 0.1.0"});
-    visit("error_reply", ErrorReply{Errc::no_backend, "nothing can serve NV12 6x4", {17}, sample_candidates()});
+    visit("error_reply", ErrorReply{Errc::no_backend, "nothing can serve NV12 6x4", {17}});
     visit("image_reply", sample_reply());
     visit("token_reply", TokenReply{sample_token(), Right::read});
     visit("snapshot_reply", SnapshotReply{1234});
@@ -261,7 +251,7 @@ template <class Visit> void for_each_sample(Visit visit)
     visit("image_replaced", ImageReplaced{{3}, {42}, {18}});
     visit("channel_reply", ChannelReply{});
     visit("channel_lost", ChannelLost{Errc::interrupted, "the receiver process ended", {11, 12}});
-    visit("worker_hello", WorkerHello{{sample_device()}, {{0, fourcc("XR24"), modifier_linear, 1, UsageFlag::render}}});
+    visit("worker_hello", WorkerHello{{sample_exports()}});
     visit("worker_allocate", WorkerAllocate{2, sample_spec(), {64, 4096, true}, true});
     visit("worker_image", WorkerImage{sample_opaque_desc(), true});
     visit("worker_prove", WorkerProve{Api::egl, sample_capabilities().device, UsageFlag::sample, sample_desc()});

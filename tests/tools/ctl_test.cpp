@@ -335,8 +335,8 @@ TEST_F(CtlTest, json_is_valid_for_every_command)
               (Json{{"file", path("out.bin")}, {"id", 3}, {"width", 5}, {"height", 1}, {"format", "BLOB"}}));
     EXPECT_TRUE(json({"revoke", buffer}).contains("revoked"));
     EXPECT_EQ(json({"show", token}).at("image").at("desc").at("size").at("width"), 3);
-    EXPECT_FALSE(json({"devices"}).at("snapshot").at("devices").empty());
-    EXPECT_FALSE(json({"formats"}).at("snapshot").at("formats").empty());
+    EXPECT_FALSE(json({"devices"}).at("snapshot").at("exports").empty());
+    EXPECT_FALSE(json({"formats"}).at("snapshot").at("exports").at(0).at("rows").empty());
     EXPECT_EQ(json({"list"}).at("snapshot").at("images").size(), 3u);
     EXPECT_TRUE(json({"revoke", token}).contains("revoked"));
     EXPECT_EQ(json({"get", token, path("out.png")}).at("error").at("code"), "token_revoked");

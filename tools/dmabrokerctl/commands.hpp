@@ -24,6 +24,8 @@ struct Subjects {
 };
 Result<> why(const Global&, const Subjects&);
 std::string decision_text(const Json& decision);
+/// What became of each allocator, best first.
+std::string candidates_text(const Json& decision);
 /// Of this client's last allocation.
 Result<Json> last_decision(dmabroker_client*);
 

@@ -11,16 +11,12 @@
 
 #include <algorithm>
 #include <fmt/core.h>
+#include <utility>
 
 namespace dmb::ctl {
 namespace {
 
-void print_parts(const Json& snapshot, std::initializer_list<const char*> keys)
-{
-    Json out = Json::object();
-    for (const char* key : keys) out[key] = part(snapshot, key);
-    print_json(Json{{"snapshot", out}});
-}
+void print_exports(const Json& snapshot) { print_json(Json{{"snapshot", Json{{"exports", part(snapshot, "exports")}}}}); }
 
 std::uint64_t bytes_of(const Json& desc)
 {
@@ -35,11 +31,12 @@ std::string owner_text(const Clients& clients, const Json& image)
     return owner ? client_text(clients, owner) : fmt::format("uid {}", number(image, "owner_uid"));
 }
 
-std::string device_text(const Json& device)
+std::string exporter_text(const Json& exporter)
 {
-    for (const char* key : {"node", "name", "driver"})
-        if (const std::string word = safe(device, key); !word.empty()) return word;
-    return text(device, "backend");
+    const Json& device = part(exporter, "device");
+    for (const std::string& word : {safe(device, "node"), safe(exporter, "name"), safe(device, "driver")})
+        if (!word.empty()) return word;
+    return text(exporter, "backend");
 }
 
 std::string name_of_format(const std::string& code)
@@ -62,11 +59,12 @@ Result<> devices(const Global& global)
 {
     const ClientHandle client = TRY(connect(global, ConnectAs::manager_if_possible));
     const Json snapshot = TRY(inspect(client.get()));
-    if (global.json) return print_parts(snapshot, {"devices"}), Result<>{};
+    if (global.json) return print_exports(snapshot), Result<>{};
     Table table({"BACKEND", "NODE", "DRIVER", "NAME", "UUID", "MEMORY", "STATE"});
-    for (const Json& d : part(snapshot, "devices")) {
-        const std::string problem = safe(d, "problem");
-        table.add({text(d, "backend"), or_dash(safe(d, "node")), or_dash(safe(d, "driver")), or_dash(safe(d, "name")), uuid(d),
+    for (const Json& one : part(snapshot, "exports")) {
+        const Json &e = part(one, "exporter"), &d = part(e, "device");
+        const std::string problem = safe(e, "problem");
+        table.add({text(e, "backend"), or_dash(safe(d, "node")), or_dash(safe(d, "driver")), or_dash(safe(e, "name")), uuid(d),
                    part(d, "software") == Json(true) ? "system" : "device", problem.empty() ? "works" : problem});
     }
     print(table.text());
@@ -82,11 +80,10 @@ struct FormatLine {
     std::string usage;
 };
 
-void print_formats(const Json& snapshot, std::uint64_t device)
+void print_formats(const Json& rows)
 {
     std::vector<std::pair<std::string, FormatLine>> lines;
-    for (const Json& f : part(snapshot, "formats")) {
-        if (number(f, "device") != device) continue;
+    for (const Json& f : rows) {
         const std::string code = safe(f, "format");
         auto line = std::ranges::find(lines, code, &std::pair<std::string, FormatLine>::first);
         if (line == lines.end()) line = lines.insert(lines.end(), {code, {{}, number(f, "plane_count"), text(f, "usage")}});
@@ -104,13 +101,13 @@ Result<> formats(const Global& global)
 {
     const ClientHandle client = TRY(connect(global, ConnectAs::manager_if_possible));
     const Json snapshot = TRY(inspect(client.get()));
-    if (global.json) return print_parts(snapshot, {"devices", "formats"}), Result<>{};
-    std::uint64_t index = 0;
-    for (const Json& device : part(snapshot, "devices")) {
-        fmt::print("{}{} ({})\n", index ? "\n" : "", device_text(device), text(device, "backend"));
-        if (const std::string problem = safe(device, "problem"); !problem.empty()) print("  " + problem + "\n");
-        else print_formats(snapshot, index);
-        ++index;
+    if (global.json) return print_exports(snapshot), Result<>{};
+    bool first = true;
+    for (const Json& one : part(snapshot, "exports")) {
+        const Json& exporter = part(one, "exporter");
+        fmt::print("{}{} ({})\n", std::exchange(first, false) ? "" : "\n", exporter_text(exporter), text(exporter, "backend"));
+        if (const std::string problem = safe(exporter, "problem"); !problem.empty()) print("  " + problem + "\n");
+        else print_formats(part(one, "rows"));
     }
     return {};
 }

@@ -26,24 +26,6 @@
 namespace dmb::ctl {
 namespace {
 
-Json explanation(dmabroker_client* client)
-{
-    Json json = Json::parse(dmabroker_explanation(client), nullptr, false);
-    if (json.is_object() && json.contains("candidates")) return std::move(json["candidates"]);
-    return json.is_array() ? json : Json::array();
-}
-
-std::string candidates_text(const Json& candidates)
-{
-    Table table({"  VERDICT", "BACKEND", "DEVICE", "REASON"});
-    for (const Json& c : candidates) {
-        const std::string device = escaped(c.value("device", ""));
-        table.add({"  " + c.value("verdict", ""), c.value("backend", ""), device.empty() ? "-" : device,
-                   escaped(c.value("reason", ""))});
-    }
-    return candidates.empty() ? std::string() : table.text();
-}
-
 struct Made {
     const Global& global;
     dmabroker_client* client;
@@ -82,17 +64,17 @@ std::string one_line(const dmabroker_image_info& info)
 Result<> report(const Made& made)
 {
     const dmabroker_image_info& info = *dmabroker_image_get_info(made.image);
-    const Json candidates = explanation(made.client);
+    const Json decision = TRY(last_decision(made.client));
     if (made.global.json) {
         const Json image = TRY(image_json(info));
         print_json(Json{{"id", info.id},
                         {"image", image},
-                        {"candidates", candidates},
+                        {"candidates", decision.value("candidates", Json::array())},
                         {"lease", lease_json(made.lease_ns)},
                         {"token", made.token}});
         return {};
     }
-    print(one_line(info) + "\n" + candidates_text(candidates));
+    print(one_line(info) + "\n" + candidates_text(decision));
     fmt::print("lease {}, token\n{}\n", human_lease(made.lease_ns), made.token);
     return {};
 }

@@ -59,14 +59,6 @@ void line(std::string& out, const char* title, const std::string& text)
     if (!text.empty()) out += fmt::format("  {:<10}{}\n", title, text);
 }
 
-std::string candidates_text(const Json& decision)
-{
-    Table table({"  ALLOCATOR", "DEVICE", "VERDICT", "REASON"});
-    for (const Json& c : part(decision, "candidates"))
-        table.add({"  " + text(c, "backend"), or_dash(safe(c, "device")), text(c, "verdict"), safe(c, "reason")});
-    return part(decision, "candidates").empty() ? std::string() : table.text();
-}
-
 /// "41", "image:41", "request:17" or nothing.
 struct Subject {
     std::uint64_t request = 0, image = 0;
@@ -96,6 +88,14 @@ Result<Json> ask(dmabroker_client* client, const Subject& subject)
 }
 
 } // namespace
+
+std::string candidates_text(const Json& decision)
+{
+    Table table({"  ALLOCATOR", "DEVICE", "VERDICT", "REASON"});
+    for (const Json& c : part(decision, "candidates"))
+        table.add({"  " + text(c, "backend"), or_dash(safe(c, "device")), text(c, "verdict"), safe(c, "reason")});
+    return part(decision, "candidates").empty() ? std::string() : table.text();
+}
 
 std::string decision_text(const Json& decision)
 {

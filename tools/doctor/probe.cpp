@@ -41,12 +41,13 @@ void wait_for_workers(dmabroker::Client& client)
     }
 }
 
-Origin origin_of(const Json& device, dmabroker_backend backend, const char* name)
+Origin origin_of(const Json& exporter, dmabroker_backend backend, const char* name)
 {
     if (backend < DMABROKER_BACKEND_GBM) return {backend, "", name};
+    const Json& device = exporter.at("device");
     const std::string node = device.value("node", "");
     if (!node.empty()) return {backend, node, std::string(name) + " " + node};
-    return {backend, device.at("id").value("device_uuid", ""), std::string(name) + " " + device.value("name", "")};
+    return {backend, device.at("id").value("device_uuid", ""), std::string(name) + " " + exporter.value("name", "")};
 }
 
 void print(const Finding& finding)
@@ -61,12 +62,12 @@ void announce(const std::string& text) { print({.level = "trying", .text = text}
 std::vector<Origin> origins(dmabroker::Client& client)
 {
     wait_for_workers(client);
-    const Json devices = Json::parse(client.inspect()).at("snapshot").at("devices");
+    const Json exports = Json::parse(client.inspect()).at("snapshot").at("exports");
     std::vector<Origin> out;
-    for (const Json& device : devices)
-        for (const auto& [backend, name] : backends)
-            if (device.value("backend", "") == name && device.value("problem", "").empty())
-                out.push_back(origin_of(device, backend, name));
+    for (const Json& one : exports)
+        for (const Json& exporter = one.at("exporter"); const auto& [backend, name] : backends)
+            if (exporter.value("backend", "") == name && exporter.value("problem", "").empty())
+                out.push_back(origin_of(exporter, backend, name));
     return out;
 }
 

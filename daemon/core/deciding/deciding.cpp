@@ -12,7 +12,7 @@
 namespace dmb {
 namespace {
 
-Error unknown_table(const wire::Participant& participant)
+Error unknown_table(const Participant& participant)
 {
     const std::string_view name = participant.name.empty() ? "a participant" : participant.name.view();
     return {Errc::invalid_argument,
@@ -33,7 +33,7 @@ Result<bool> Deciding::find_table(ClientId id, const Digest& digest)
     return true;
 }
 
-Result<std::optional<std::vector<std::byte>>> Deciding::define_table(ClientId id, const wire::DefineCapabilities& part)
+Result<std::optional<std::vector<std::byte>>> Deciding::define_table(ClientId id, const TablePart& part)
 {
     PartialTable partial = state_.at(id).partial;
     const Result<> good = add_part(partial, part);
@@ -73,7 +73,7 @@ Result<> Deciding::check_count(ClientId id) const
 
 // --- wishes ----------------------------------------------------------------------------------------
 
-Result<Party> Deciding::party_of(const wire::Participant& participant, const ClientState* speaker) const
+Result<Party> Deciding::party_of(const Participant& participant, const ClientState* speaker) const
 {
     if (!is_printable(participant.name))
         return fail(Errc::invalid_argument, "names must be printable UTF-8 without control or direction characters");
@@ -89,23 +89,20 @@ Result<Party> Deciding::party_of(const wire::Participant& participant, const Cli
     return party;
 }
 
-Result<Wish> Deciding::wish_of(const wire::Allocate& request) const
+Result<Wish> Deciding::wish_of(const ImageRequest& request) const
 {
     if (request.participants.size() > limits::participants)
         return fail(Errc::invalid_argument, "an image has at most {} participants, this request names {}", limits::participants,
                     request.participants.size());
-    if (request.has_contents && !request.alternatives.empty())
-        return fail(Errc::invalid_argument, "initial contents are in one format; leave the alternative formats out");
     Wish wish{.spec = request.spec, .alternatives = {}, .parties = {}};
     wish.alternatives.assign(request.alternatives.begin(), request.alternatives.end());
-    for (const wire::Participant& participant : request.participants)
-        wish.parties.push_back(TRY(party_of(participant, nullptr)));
+    for (const Participant& participant : request.participants) wish.parties.push_back(TRY(party_of(participant, nullptr)));
     return wish;
 }
 
 // --- decisions -------------------------------------------------------------------------------------
 
-DecisionPointer Deciding::note(ClientId asker, DecisionRecord decision, Outcome outcome, const wire::Name& label, Instant now)
+DecisionPointer Deciding::note(ClientId asker, DecisionRecord decision, Outcome outcome, const Name& label, Instant now)
 {
     const ClientState& client = state_.at(asker);
     decision.asker = asker;
@@ -124,28 +121,28 @@ DecisionPointer Deciding::note(ClientId asker, DecisionRecord decision, Outcome 
     return made;
 }
 
-DecisionPointer Deciding::find(const wire::Why& request) const
+DecisionPointer Deciding::find(RequestId request, ImageId asked) const
 {
-    const ImageRecord* image = state_.find(request.image);
-    if (request.request == RequestId{}) return image ? image->decided : nullptr;
-    if (DecisionPointer recent = state_.history().find(request.request)) return recent;
+    const ImageRecord* image = state_.find(asked);
+    if (request == RequestId{}) return image ? image->decided : nullptr;
+    if (DecisionPointer recent = state_.history().find(request)) return recent;
     for (const auto& [_, other] : state_.images()) // an image keeps its own for longer
-        if (other.decision == request.request) return other.decided;
+        if (other.decision == request) return other.decided;
     return nullptr;
 }
 
-Result<Decision> Deciding::why(ClientId id, const wire::Why& request, Instant now) const
+Result<Decision> Deciding::why(ClientId id, RequestId request, ImageId image, Instant now) const
 {
     const ClientRecord& asking = state_.at(id);
     const auto may_see = [&](const DecisionRecord& d) {
         const auto holds = [&](const auto& entry) {
-            const ImageRecord* image = state_.find(image_of(entry.second.object));
-            return image && image->decision == d.id;
+            const ImageRecord* held = state_.find(image_of(entry.second.object));
+            return held && held->decision == d.id;
         };
         return asking.manager || d.asker == id || std::ranges::any_of(asking.holds, holds);
     };
-    DecisionPointer found = find(request);
-    if (request.request == RequestId{} && request.image == ImageId{})
+    DecisionPointer found = find(request, image);
+    if (request == RequestId{} && image == ImageId{})
         for (const DecisionPointer& d : state_.history().all())
             if (may_see(*d)) found = d;
     if (!found || !may_see(*found))

@@ -36,7 +36,7 @@ Sentence chosen(const Wish& wish, const Plan& plan, const ImageDesc& image)
 
 Sentence refused(const Wish& wish, const Plan& plan)
 {
-    const wire::AllocateSpec& spec = wish.spec;
+    const AllocateSpec& spec = wish.spec;
     const std::string shape = fmt::format("{} {}x{}", to_string(spec.format), spec.size.width, spec.size.height);
     if (!plan.choices.empty()) return std::string_view(fmt::format("{}: every allocation that could serve failed", shape));
     const bool alone = wish.parties.empty();

@@ -14,11 +14,11 @@ struct DecisionRecord {
     RequestId id;
     ClientId asker;
     std::uint32_t pid = 0; ///< of the asker
-    wire::Name label;
+    Name label;
     Instant made;
     Wish wish;
     std::shared_ptr<const Plan> plan; ///< null: it did not come to that, see `note`
-    std::vector<wire::Candidate> candidates;
+    std::vector<Candidate> candidates;
     ImageId image; ///< the first that was made; 0: refused
     std::optional<ImageDesc> memory;
     BoundedText<240> note;        ///< instead of, or besides, what the plan says

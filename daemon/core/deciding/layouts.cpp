@@ -97,7 +97,7 @@ Usage needed_of_exporter(const Party& party, bool foreign)
 
 Broken broken_without_table(const Party& party, const Properties& p, bool foreign)
 {
-    const wire::Participant& want = party.demands;
+    const Participant& want = party.demands;
     Broken out;
     if (lacks(want.formats, p.format)) out.stated |= demand_bit(Demand::format);
     if (lacks(want.modifiers, p.modifier)) out.stated |= demand_bit(Demand::modifier);
@@ -113,12 +113,12 @@ Broken broken_without_table(const Party& party, const Properties& p, bool foreig
 
 Properties properties(const Question& question, const Layout& layout)
 {
-    const DeviceInfo& device = *question.offers[layout.offer].device;
-    return {memory_kind(device.backend), device.backend,     device.id,   layout.row->format,
-            layout.row->modifier,        question.spec.size, layout.rung, layout.row->usage};
+    const Exporter& device = *question.offers[layout.offer].device;
+    return {layout.row->kind,     device.backend,     device.id,   layout.row->format,
+            layout.row->modifier, question.spec.size, layout.rung, layout.row->usage};
 }
 
-Demands broken_by_request(const wire::AllocateSpec& spec, const Properties& p)
+Demands broken_by_request(const AllocateSpec& spec, const Properties& p)
 {
     Demands out = 0;
     if (lacks(spec.modifiers, p.modifier)) out |= demand_bit(Demand::modifier);
@@ -129,7 +129,7 @@ Demands broken_by_request(const wire::AllocateSpec& spec, const Properties& p)
 }
 
 /// GPUs of one model share a name, and those without a DRM node have no other word but the UUID.
-bool is_called(const DeviceInfo& device, std::string_view wanted)
+bool is_called(const Exporter& device, std::string_view wanted)
 {
     if (wanted == device.node.view() || wanted == device.name.view()) return true;
     const auto uuid = parse_uuid(wanted);
@@ -138,7 +138,7 @@ bool is_called(const DeviceInfo& device, std::string_view wanted)
 
 } // namespace
 
-Demands unwanted(const wire::AllocateSpec& spec, const DeviceInfo& device)
+Demands unwanted(const AllocateSpec& spec, const Exporter& device)
 {
     Demands out = 0;
     if (!spec.backends.empty() && !spec.backends.has(device.backend)) out |= demand_bit(Demand::backend);
@@ -153,13 +153,7 @@ bool is_system(Backend backend)
     return backend == Backend::udmabuf || backend == Backend::dma_heap || backend == Backend::memfd;
 }
 
-MemoryKind memory_kind(Backend backend)
-{
-    if (backend == Backend::memfd) return MemoryKind::memfd;
-    return backend == Backend::vulkan_opaque ? MemoryKind::opaque : MemoryKind::dma_buf;
-}
-
-Usage exporter_usage(const Question& question, const DeviceInfo& device, std::uint32_t without)
+Usage exporter_usage(const Question& question, const Exporter& device, std::uint32_t without)
 {
     Usage usage = question.spec.usage;
     for (std::size_t i = 0; i < question.parties.size(); ++i)
@@ -173,7 +167,7 @@ std::optional<LayoutRules> own_rules(const Party& party)
     return combine(party.demands.rules, party.table ? party.table->rules : LayoutRules{});
 }
 
-Rung best_rung(const DeviceInfo& device, FourCC format, Modifier modifier)
+Rung best_rung(const Exporter& device, FourCC format, Modifier modifier)
 {
     if (is_system(device.backend)) return Rung::system_dma_buf;
     if (format == buffer_format) return Rung::linear;
@@ -215,9 +209,8 @@ void Layouts::collect(const Question& question)
     for (std::size_t i = 0; i < question.offers.size(); ++i) {
         const Offer& offer = question.offers[i];
         if (!offer.device->problem.empty()) continue;
-        for (const FormatSupport& row : offer.formats)
-            if (row.device == offer.index && wanted(row.format))
-                layouts_.push_back({i, &row, best_rung(*offer.device, row.format, row.modifier)});
+        for (const Capability& row : offer.rows)
+            if (wanted(row.format)) layouts_.push_back({i, &row, best_rung(*offer.device, row.format, row.modifier)});
     }
 }
 

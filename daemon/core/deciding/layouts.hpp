@@ -3,7 +3,7 @@
 // with it, and by which demand. What negotiate() picks from and explains with.
 #pragma once
 #include "daemon/core/deciding/party.hpp"
-#include "proto/inspect/snapshot.hpp"
+#include "proto/inspect/decision.hpp"
 
 #include <functional>
 #include <span>
@@ -13,10 +13,10 @@ namespace dmb {
 
 /// One (device, backend) that might serve.
 struct Offer {
-    const DeviceInfo* device = nullptr;
-    std::span<const FormatSupport> formats; ///< of all devices of its allocator
-    std::uint8_t index = 0;                 ///< of this device among them
-    std::size_t allocator = 0;              ///< position in the broker's list
+    const Exporter* device = nullptr;
+    std::span<const Capability> rows; ///< that it has proven
+    std::uint8_t index = 0;           ///< of this device among those of its allocator
+    std::size_t allocator = 0;        ///< position in the broker's list
 };
 
 /// Text when images of the offer were tried by that participant (null: when allocating them was) and did not work.
@@ -25,7 +25,7 @@ using Disproof = std::function<BoundedText<160>(const Offer&, const Party*, Four
 
 /// What negotiate() is asked. Everything is borrowed for the call.
 struct Question {
-    const wire::AllocateSpec& spec;
+    const AllocateSpec& spec;
     std::span<const FourCC> alternatives; ///< to the spec's format, best first
     std::span<const Party> parties;       ///< at most limits::participants
     std::span<const Offer> offers;
@@ -42,7 +42,7 @@ Demand first_of(Demands);
 
 struct Layout {
     std::size_t offer = 0;
-    const FormatSupport* row = nullptr; ///< of the offer
+    const Capability* row = nullptr; ///< of the offer
     Rung rung = Rung::copy;
     std::uint32_t blockers = 0; ///< bit per Who
     std::uint32_t unable = 0;   ///< those of them whose driver, not only what they state, is in the way
@@ -72,17 +72,15 @@ private:
     std::vector<Demands> demands_;
 };
 
-/// What the memory of this backend is.
-MemoryKind memory_kind(Backend);
 bool is_system(Backend);
 /// The best an image in this layout can be; the allocator tells what it became.
-Rung best_rung(const DeviceInfo&, FourCC, Modifier);
+Rung best_rung(const Exporter&, FourCC, Modifier);
 /// What the request itself rules out: another backend, another device.
-Demands unwanted(const wire::AllocateSpec&, const DeviceInfo&);
+Demands unwanted(const AllocateSpec&, const Exporter&);
 /// What an allocator must make the image for. Another device brings its own proof that it can use the layout; that the
 /// CPU can map it, and what this very device does with it, only the allocator can provide. `without`: bit per Who that
 /// does not count.
-Usage exporter_usage(const Question&, const DeviceInfo&, std::uint32_t without = 0);
+Usage exporter_usage(const Question&, const Exporter&, std::uint32_t without = 0);
 /// Its own and its table's; nothing when they contradict each other.
 std::optional<LayoutRules> own_rules(const Party&);
 /// All demands of one participant that an image with these properties breaks. For images that exist, too.

@@ -233,7 +233,7 @@ void judge_offers(const Question& question, const Layouts& layouts, bool cpu_onl
         const bool wanted = unfit == 0;
         Reason reason = unfit ? unwanted_reason(question.spec, first_of(unfit)) : offer.device->problem;
         if (reason.empty()) reason = layouts_reason(question, layouts, i);
-        out.refused.push_back(candidate(*offer.device, wire::Verdict::refused, reason.view()));
+        out.refused.push_back(candidate(*offer.device, Verdict::refused, reason.view()));
         if (wanted && !chosen) out.passed_over.push_back(out.refused.back());
     }
 }
@@ -401,9 +401,9 @@ void explain(const Question& question, const Layouts& layouts, std::span<const s
 
 } // namespace
 
-wire::Candidate candidate(const DeviceInfo& device, wire::Verdict verdict, std::string_view reason)
+Candidate candidate(const Exporter& device, Verdict verdict, std::string_view reason)
 {
-    wire::Candidate out{.backend = device.backend, .device = {}, .verdict = verdict, .reason = reason};
+    Candidate out{.backend = device.backend, .device = {}, .verdict = verdict, .reason = reason};
     out.device = device.node.empty() && !is_system(device.backend) ? device.name.view() : device.node.view();
     return out;
 }

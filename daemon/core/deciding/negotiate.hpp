@@ -18,13 +18,13 @@ struct Choice {
 };
 
 struct Plan {
-    std::vector<Choice> choices;          ///< best first
-    LayoutRules rules;                    ///< of all whom the choices serve, as far as they can be combined
-    Usage usage;                          ///< of the same
-    std::vector<wire::Candidate> refused; ///< offers that are no choice, in the same order of preference
+    std::vector<Choice> choices;    ///< best first
+    LayoutRules rules;              ///< of all whom the choices serve, as far as they can be combined
+    Usage usage;                    ///< of the same
+    std::vector<Candidate> refused; ///< offers that are no choice, in the same order of preference
     /// Those of them that the request would have accepted and that come before the first choice: why it
     /// was not something better.
-    std::vector<wire::Candidate> passed_over;
+    std::vector<Candidate> passed_over;
 
     std::vector<Modifier> common;  ///< layouts in every table, demands aside
     std::vector<Removal> removals; ///< of what would be better than the first choice, or came nearest to one
@@ -37,6 +37,6 @@ struct Plan {
 
 Plan negotiate(const Question&);
 
-wire::Candidate candidate(const DeviceInfo&, wire::Verdict, std::string_view reason);
+Candidate candidate(const Exporter&, Verdict, std::string_view reason);
 
 } // namespace dmb

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // A participant of a negotiation with its table at hand, and what all of them want together.
 #pragma once
-#include "proto/wire/messages.hpp"
+#include "proto/request/request.hpp"
 
 #include <memory>
 #include <vector>
@@ -12,7 +12,7 @@ namespace dmb {
 using TablePointer = std::shared_ptr<const Capabilities>;
 
 struct Party {
-    wire::Participant demands;
+    Participant demands;
     TablePointer table;    ///< null: none stated; it takes what its demands allow
     std::uint32_t pid = 0; ///< 0: named by somebody else
     ClientId client;       ///< 0: named by somebody else
@@ -21,7 +21,7 @@ struct Party {
 
 /// What is wanted, and by whom.
 struct Wish {
-    wire::AllocateSpec spec;
+    AllocateSpec spec;
     std::vector<FourCC> alternatives;
     std::vector<Party> parties;
     friend bool operator==(const Wish&, const Wish&) = default;

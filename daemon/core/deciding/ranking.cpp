@@ -57,7 +57,7 @@ struct Rank {
 
 Rank rank(const Question& question, const Layout& layout, std::size_t row, bool cpu_only)
 {
-    const DeviceInfo& device = *question.offers[layout.offer].device;
+    const Exporter& device = *question.offers[layout.offer].device;
     const int preferred = preference(device, cpu_only);
     const bool hardware = !device.software && !is_system(device.backend);
     return {.format = format_rank(question, layout.row->format),
@@ -76,7 +76,7 @@ Rank rank(const Question& question, const Layout& layout, std::size_t row, bool 
 
 bool is_cpu_only(Usage usage) { return !usage.empty() && usage_cpu.has(usage); }
 
-int preference(const DeviceInfo& device, bool cpu_only)
+int preference(const Exporter& device, bool cpu_only)
 {
     const int gpu = gpu_preference(device.backend);
     if (cpu_only && device.backend == Backend::memfd) return -20;

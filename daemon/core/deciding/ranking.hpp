@@ -9,7 +9,7 @@ namespace dmb {
 /// Only the CPU will touch it: nothing is to be gained from waiting for a GPU.
 bool is_cpu_only(Usage);
 /// Of allocators; smaller is better.
-int preference(const DeviceInfo&, bool cpu_only);
+int preference(const Exporter&, bool cpu_only);
 /// All layouts, best first.
 std::vector<std::size_t> ranked(const Question&, const Layouts&, bool cpu_only);
 

@@ -17,7 +17,7 @@ template <class... Args> Reason text(fmt::format_string<Args...> format, Args&&.
     return std::string_view(fmt::format(format, std::forward<Args>(args)...));
 }
 
-std::string place(const DeviceInfo& device)
+std::string place(const Exporter& device)
 {
     if (is_system(device.backend)) return std::string(name(device.backend));
     const std::string_view where = device.node.empty() ? device.name.view() : device.node.view();
@@ -55,7 +55,7 @@ Extent smallest(Extent a, Extent b)
 
 Reason request_reason(const Question& question, const Layout& layout, Demand demand)
 {
-    const wire::AllocateSpec& spec = question.spec;
+    const AllocateSpec& spec = question.spec;
     const std::string format = to_string(layout.row->format);
     switch (demand) {
     case Demand::modifier: return text("has {}, with none of the {} modifiers asked for", format, spec.modifiers.size());
@@ -86,29 +86,28 @@ std::string what_it_has(const Party& party, MemoryKind kind, FourCC format)
     return more == 0 ? out : fmt::format("{} and {} more", out, more);
 }
 
-Reason device_reason(const Party& party, const DeviceInfo& device)
+Reason device_reason(const Party& party, const Layout& layout, const Exporter& device)
 {
-    const bool opaque = memory_kind(device.backend) == MemoryKind::opaque;
+    const bool opaque = layout.row->kind == MemoryKind::opaque;
     return text("{} is known to its own driver only; that is {}, not {}{}",
                 opaque ? "opaque memory" : "the implicit layout (INVALID)", place(device), title(party.table->device).view(),
                 opaque ? " (their UUIDs differ)" : "");
 }
 
-Reason usage_reason(const Party& party, const Layout& layout, const DeviceInfo& device)
+Reason usage_reason(const Party& party, const Layout& layout, const Exporter& device)
 {
     const Capability* row =
-        party.table ? find_row(*party.table, memory_kind(device.backend), layout.row->format, layout.row->modifier) : nullptr;
+        party.table ? find_row(*party.table, layout.row->kind, layout.row->format, layout.row->modifier) : nullptr;
     const bool importer = row && !row->usage.empty() && !row->usage.has(party.demands.usage);
     return text("{} {} cannot be {} for {}", to_string(layout.row->format), brief(layout.row->modifier),
                 importer ? "imported" : fmt::format("allocated by {}", place(device)), to_string(party.demands.usage));
 }
 
-Reason size_reason(const Question& question, const Party& party, const Layout& layout, const DeviceInfo& device)
+Reason size_reason(const Question& question, const Party& party, const Layout& layout)
 {
     Extent most = party.demands.max_size;
     if (party.table)
-        if (const Capability* row =
-                find_row(*party.table, memory_kind(device.backend), layout.row->format, layout.row->modifier))
+        if (const Capability* row = find_row(*party.table, layout.row->kind, layout.row->format, layout.row->modifier))
             most = smallest(most, row->max_size);
     return text("takes {} at most, the image has {}", extent_text(most), extent_text(question.spec.size));
 }
@@ -123,8 +122,8 @@ Reason rules_reason(const Party& party)
 Reason party_reason(const Question& question, const Layout& layout, const Party& party, Demand demand)
 {
     const Offer& offer = question.offers[layout.offer];
-    const DeviceInfo& device = *offer.device;
-    const MemoryKind kind = memory_kind(device.backend);
+    const Exporter& device = *offer.device;
+    const MemoryKind kind = layout.row->kind;
     const std::string format = to_string(layout.row->format);
     const auto modifier = [&] { return brief(layout.row->modifier); };
     switch (demand) {
@@ -135,12 +134,12 @@ Reason party_reason(const Question& question, const Layout& layout, const Party&
             return text("{} is not among its {} acceptable modifiers", modifier(), list.size());
         return text("cannot import {} {}; it can: {}", format, modifier(), what_it_has(party, kind, layout.row->format));
     case Demand::memory_kind: return text("cannot import {} memory", name(kind));
-    case Demand::device: return device_reason(party, device);
+    case Demand::device: return device_reason(party, layout, device);
     case Demand::usage: return usage_reason(party, layout, device);
     case Demand::external_only:
         return text("{} {} can only be sampled as GL_TEXTURE_EXTERNAL_OES there, it wants {}", format, modifier(),
                     party.demands.no_external_only ? "sampler2D" : to_string(party.demands.usage));
-    case Demand::size: return size_reason(question, party, layout, device);
+    case Demand::size: return size_reason(question, party, layout);
     case Demand::rules: return rules_reason(party);
     case Demand::protection: return "needs protected memory, which no allocator here makes";
     case Demand::rung: return text("rung {}, it demands {} or better", name(layout.rung), name(party.demands.minimum_rung));
@@ -187,11 +186,11 @@ std::string change_for(const Question& question, const Layouts& layouts, std::si
 BoundedText<64> who_is(const Question& question, Who who)
 {
     if (who == 0) return {};
-    const wire::Name& own = question.parties[who - 1].demands.name;
+    const Name& own = question.parties[who - 1].demands.name;
     return own.empty() ? BoundedText<64>(std::string_view(fmt::format("participant {}", who))) : BoundedText<64>(own.view());
 }
 
-Reason unwanted_reason(const wire::AllocateSpec& spec, Demand demand)
+Reason unwanted_reason(const AllocateSpec& spec, Demand demand)
 {
     if (demand == Demand::backend) return "not among the backends asked for";
     return text("not the device asked for ({})", spec.device.view());
@@ -215,7 +214,7 @@ Removal removal(const Question& question, const Layouts& layouts, std::size_t in
             reason_for(question, layout, who, demand)};
 }
 
-std::string describe(const DeviceInfo& device, FourCC format, Modifier modifier)
+std::string describe(const Exporter& device, FourCC format, Modifier modifier)
 {
     return fmt::format("{} {} from {}", to_string(format), brief(modifier), place(device));
 }
@@ -238,7 +237,7 @@ BoundedText<240> nearest_change(const Question& question, const Layouts& layouts
 
 Reason wants(const Party& party)
 {
-    const wire::Participant& want = party.demands;
+    const Participant& want = party.demands;
     std::string out = to_string(want.usage);
     const auto add = [&](const std::string& more) { out += ", " + more; };
     const LayoutRules rules = own_rules(party).value_or(want.rules);

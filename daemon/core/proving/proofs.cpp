@@ -77,7 +77,7 @@ std::vector<Proof> Proofs::all() const
     return out;
 }
 
-BoundedText<160> identity(const DeviceInfo& device)
+BoundedText<160> identity(const Exporter& device)
 {
     return identity(device.driver.empty() ? name(device.backend) : device.driver.view(), device.version.view(),
                     device.node.view(), device.id);
@@ -103,13 +103,13 @@ Extent trial_size(FourCC format, std::uint8_t size_class)
     return {side - 4, side - 4}; // whole samples of every subsampled plane
 }
 
-ProofKey pair_key(const DeviceInfo& exporter, const Party& importer, FourCC format, Modifier modifier, Extent size)
+ProofKey pair_key(const Exporter& exporter, const Party& importer, FourCC format, Modifier modifier, Extent size)
 {
     return {exporter.backend, identity(exporter), importer.table->api,    identity(importer.table->device),
             format,           modifier,           importer.demands.usage, size_class(size)};
 }
 
-ProofKey exporter_key(const DeviceInfo& exporter, FourCC format, Modifier modifier, Extent size)
+ProofKey exporter_key(const Exporter& exporter, FourCC format, Modifier modifier, Extent size)
 {
     return {exporter.backend, identity(exporter), Api::other, {}, format, modifier, {}, size_class(size)};
 }
@@ -127,7 +127,7 @@ bool can_be_tried(const Party& party)
     }
 }
 
-BoundedText<160> disproof(const Proofs& proofs, const DeviceInfo& exporter, const Party* importer, FourCC format,
+BoundedText<160> disproof(const Proofs& proofs, const Exporter& exporter, const Party* importer, FourCC format,
                           Modifier modifier, Extent size)
 {
     const auto sentence = [](const Proof* proof) -> BoundedText<160> {

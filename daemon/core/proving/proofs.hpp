@@ -32,7 +32,7 @@ private:
 };
 
 /// Driver, version and device: what a result is good for.
-BoundedText<160> identity(const DeviceInfo&);
+BoundedText<160> identity(const Exporter&);
 BoundedText<160> identity(const Device&);
 /// Sides up to 64 pixels are class 0, up to 128 class 1; all beyond 256 are class 3.
 std::uint8_t size_class(Extent);
@@ -42,13 +42,13 @@ std::uint8_t size_class(Extent);
 Extent trial_size(FourCC, std::uint8_t size_class);
 
 /// Images of that exporter in that importer.
-ProofKey pair_key(const DeviceInfo& exporter, const Party& importer, FourCC, Modifier, Extent);
+ProofKey pair_key(const Exporter& exporter, const Party& importer, FourCC, Modifier, Extent);
 /// Allocating such images at all. Recorded when it went wrong.
-ProofKey exporter_key(const DeviceInfo& exporter, FourCC, Modifier, Extent);
+ProofKey exporter_key(const Exporter& exporter, FourCC, Modifier, Extent);
 /// Through its API and device something here can try it.
 bool can_be_tried(const Party&);
 /// A sentence when it did not work; empty when it did, or is not known.
 /// `importer`: null for what is known of allocating them.
-BoundedText<160> disproof(const Proofs&, const DeviceInfo& exporter, const Party* importer, FourCC, Modifier, Extent);
+BoundedText<160> disproof(const Proofs&, const Exporter& exporter, const Party* importer, FourCC, Modifier, Extent);
 
 } // namespace dmb

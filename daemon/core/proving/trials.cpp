@@ -39,9 +39,9 @@ Result<UniqueFd> pattern(FourCC code, Extent size)
     return sealed_copy("dmabroker-proof", proof_contents(*format, size));
 }
 
-BoundedVector<int, limits::packet_fds> borrow(const ImageFds& fds)
+BoundedVector<int, max_planes> borrow(const ImageFds& fds)
 {
-    BoundedVector<int, limits::packet_fds> out;
+    BoundedVector<int, max_planes> out;
     for (const UniqueFd& fd : fds) out.push_back(fd.get());
     return out;
 }
@@ -65,7 +65,7 @@ bool is_one(const Place& a, const Place& b)
 }
 
 /// System memory and the CPU are nobody's device.
-Places places(const DeviceInfo& exporter, const Capabilities& importer)
+Places places(const Exporter& exporter, const Capabilities& importer)
 {
     Places out;
     if (!is_system(exporter.backend)) out.push_back({&exporter.id, exporter.node.view(), exporter.driver.view()});
@@ -79,8 +79,8 @@ Places places(const DeviceInfo& exporter, const Capabilities& importer)
 std::vector<Party> Trials::untried(const Trial& trial) const
 {
     std::vector<Party> out;
-    if (helpers_.provers.empty() || trial.device >= trial.allocator->devices().size()) return out;
-    const DeviceInfo& exporter = trial.allocator->devices()[trial.device];
+    if (helpers_.provers.empty() || trial.device >= trial.allocator->exports().size()) return out;
+    const Exporter& exporter = trial.allocator->exports()[trial.device].exporter;
     if (proofs_.find(exporter_key(exporter, trial.format, trial.modifier, trial.size))) return out;
     for (const Party& party : trial.importers)
         if (can_be_tried(party) && !proofs_.find(pair_key(exporter, party, trial.format, trial.modifier, trial.size)))
@@ -100,7 +100,7 @@ Batch Trials::run(std::vector<Trial> trials, Instant now, Done done, Urgency urg
             job->trial = trial;
             job->trial.importers.clear();
             job->importer = std::move(importer);
-            job->exporter = trial.allocator->devices()[trial.device];
+            job->exporter = trial.allocator->exports()[trial.device].exporter;
             (urgency == Urgency::now ? waiting_ : background_).push_back(std::move(job));
             ++waiting.left;
         }
@@ -146,8 +146,8 @@ bool Trials::may_begin(const Job& job) const
 bool Trials::is_open(const Job& job) const
 {
     const Trial& trial = job.trial;
-    const auto devices = trial.allocator->devices();
-    return trial.device < devices.size() && devices[trial.device] == job.exporter &&
+    const auto exports = trial.allocator->exports();
+    return trial.device < exports.size() && exports[trial.device].exporter == job.exporter &&
            !proofs_.find(exporter_key(job.exporter, trial.format, trial.modifier, trial.size)) &&
            !proofs_.find(pair_key(job.exporter, job.importer, trial.format, trial.modifier, trial.size));
 }
@@ -235,10 +235,10 @@ void Trials::allocate(JobPointer job, Instant now)
 {
     const Trial& trial = job->trial;
     job->began = now;
-    const wire::AllocateSpec spec{.size = trial_size(trial.format, size_class(trial.size)),
-                                  .format = trial.format,
-                                  .modifiers = {trial.modifier},
-                                  .usage = trial.usage};
+    const AllocateSpec spec{.size = trial_size(trial.format, size_class(trial.size)),
+                            .format = trial.format,
+                            .modifiers = {trial.modifier},
+                            .usage = trial.usage};
     Result<UniqueFd> contents = pattern(trial.format, spec.size);
     if (!contents) return finish(std::move(job), now);
     Allocator& allocator = *trial.allocator;
@@ -282,18 +282,17 @@ void Trials::fill(JobPointer job, Instant now)
 void Trials::ask(JobPointer job, Instant now)
 {
     if (job->gave_way) return begin_again(std::move(job), now);
-    const wire::WorkerProve request{job->importer.table->api, job->importer.table->device, job->importer.demands.usage,
-                                    job->desc};
+    const Importer importer{job->importer.table->api, job->importer.table->device, job->importer.demands.usage};
+    const ImageDesc desc = job->desc;
     const auto fds = borrow(job->fds);
     job->began = now;
     job->asking = true;
-    job->prover->prove(request, {fds.data(), fds.size()}, now,
-                       [this, job = std::move(job)](Result<wire::WorkerProof> proof, Instant at) mutable {
-                           answered(std::move(job), proof, at);
-                       });
+    job->prover->prove(
+        importer, desc, {fds.data(), fds.size()}, now,
+        [this, job = std::move(job)](Result<Proven> proof, Instant at) mutable { answered(std::move(job), proof, at); });
 }
 
-void Trials::answered(JobPointer job, const Result<wire::WorkerProof>& proof, Instant now)
+void Trials::answered(JobPointer job, const Result<Proven>& proof, Instant now)
 {
     if (!proof && (job->gave_way || job->doubtful)) return begin_again(std::move(job), now);
     if (proof) note(*job, proof->result, proof->reason.view(), now);

@@ -55,7 +55,7 @@ private:
         Urgency urgency;
         Trial trial; ///< without importers
         Party importer;
-        DeviceInfo exporter;      ///< as it was when the trial was wanted
+        Exporter exporter;        ///< as it was when the trial was wanted
         Helper* prover = nullptr; ///< nobody else's while this runs
         bool asking = false;      ///< the prover has it
         bool gave_way = false;    ///< to a client's; it begins anew later
@@ -85,7 +85,7 @@ private:
     void allocated(JobPointer, Result<Allocated>, Instant now);
     void fill(JobPointer, Instant now);
     void ask(JobPointer, Instant now);
-    void answered(JobPointer, const Result<wire::WorkerProof>&, Instant now);
+    void answered(JobPointer, const Result<Proven>&, Instant now);
     void finish(JobPointer, Instant now);
     void note_exporter(const Job&, const Error&, Instant now);
     void note(const Job&, ProofResult, std::string_view reason, Instant now);

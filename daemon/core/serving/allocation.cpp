@@ -21,9 +21,9 @@ constexpr std::uint64_t proving_ns = 15'000'000'000;
 /// So often one request is planned anew because of what happened meanwhile.
 constexpr std::uint32_t most_replans = 4;
 
-wire::AllocateSpec spec_for(const Wish& wish, const Choice& choice)
+AllocateSpec spec_for(const Wish& wish, const Choice& choice)
 {
-    wire::AllocateSpec spec = wish.spec;
+    AllocateSpec spec = wish.spec;
     spec.format = choice.format;
     spec.colour = adapted(wish.spec.colour, wish.spec.format, choice.format);
     spec.usage = choice.usage;
@@ -33,8 +33,7 @@ wire::AllocateSpec spec_for(const Wish& wish, const Choice& choice)
 }
 
 /// What came back must be what was asked for: a worker is a driver's host and may answer nonsense.
-Result<> check_answer(const wire::AllocateSpec& spec, const LayoutRules& rules, const DeviceInfo& device,
-                      const Allocated& memory)
+Result<> check_answer(const AllocateSpec& spec, const LayoutRules& rules, const Exporter& device, const Allocated& memory)
 {
     const ImageDesc& desc = memory.desc;
     if (desc.size != spec.size || desc.format != spec.format || desc.backend != device.backend)
@@ -52,12 +51,11 @@ Result<> check_answer(const wire::AllocateSpec& spec, const LayoutRules& rules, 
 }
 
 /// What the driver was asked for; INVALID: its own choice among several.
-Modifier asked_layout(const wire::AllocateSpec& spec, std::uint8_t device, std::span<const FormatSupport> formats)
+Modifier asked_layout(const AllocateSpec& spec, const Exports& exports)
 {
     BoundedVector<Modifier, limits::modifiers> asked = spec.modifiers;
-    for (const FormatSupport& row : formats)
-        if (spec.modifiers.empty() && row.device == device && row.format == spec.format && !asked.full())
-            asked.push_back(row.modifier);
+    for (const Capability& row : exports.rows)
+        if (spec.modifiers.empty() && row.format == spec.format && !asked.full()) asked.push_back(row.modifier);
     return asked.size() == 1 ? asked[0] : modifier_invalid;
 }
 
@@ -79,11 +77,11 @@ void Allocations::devices_changed(Instant now)
     offers_.clear();
     last_plan_.reset();
     for (std::size_t a = 0; a < allocators_.size(); ++a) {
-        const auto devices = allocators_[a]->devices();
-        for (std::size_t i = 0; i < devices.size(); ++i)
-            offers_.push_back({&devices[i], allocators_[a]->formats(), static_cast<std::uint8_t>(i), a});
+        const auto exports = allocators_[a]->exports();
+        for (std::size_t i = 0; i < exports.size(); ++i)
+            offers_.push_back({&exports[i].exporter, exports[i].rows, static_cast<std::uint8_t>(i), a});
     }
-    const auto is_known = [](const Offer& offer, const DeviceInfo& device) { return *offer.device == device; };
+    const auto is_known = [](const Offer& offer, const Exporter& device) { return *offer.device == device; };
     if (!std::ranges::equal(offers_, known_, is_known)) {
         ++generation_;
         known_.clear();
@@ -116,7 +114,7 @@ bool Allocations::forget(const OperationId& operation)
     return std::erase_if(waiting_, [&](const JobPointer& job) { return job->operation == operation; }) > 0;
 }
 
-bool Allocations::must_wait(const wire::AllocateSpec& spec) const
+bool Allocations::must_wait(const AllocateSpec& spec) const
 {
     if (is_cpu_only(spec.usage) && spec.backends.empty() && spec.device.empty()) return false;
     return std::ranges::any_of(allocators_, [&](const Allocator* a) {
@@ -154,7 +152,7 @@ std::shared_ptr<const Plan> Allocations::negotiated(const Wish& wish)
 
 std::optional<Allocated> Allocations::take_pooled(ClientId client, const Plan& plan, const Choice& choice, const Wish& wish)
 {
-    const DeviceInfo& device = allocators_[choice.allocator]->devices()[choice.device];
+    const Exporter& device = allocators_[choice.allocator]->exports()[choice.device].exporter;
     auto pooled = pool_.take(client, device, spec_for(wish, choice));
     if (pooled && !broken_rule(plan.rules, pooled->desc).empty()) return std::nullopt;
     return pooled;
@@ -170,8 +168,8 @@ bool Allocations::serve_from_pool(ClientId client, Wish& wish, Instant now, Done
     auto pooled = take_pooled(client, *plan, choice, wish);
     if (!pooled) return false;
     Outcome out{std::move(*pooled), plan->passed_over, plan, std::move(wish)};
-    const DeviceInfo& device = allocators_[choice.allocator]->devices()[choice.device];
-    out.candidates.push_back(candidate(device, wire::Verdict::chosen, "first choice that works; reused memory"));
+    const Exporter& device = allocators_[choice.allocator]->exports()[choice.device].exporter;
+    out.candidates.push_back(candidate(device, Verdict::chosen, "first choice that works; reused memory"));
     done(std::move(out), now);
     return true;
 }
@@ -206,12 +204,12 @@ void Allocations::attempt(JobPointer job, Instant now)
     if (job->next >= job->plan->choices.size() || job->generation != generation_) return give_up(std::move(job), now);
     const Choice& choice = job->plan->choices[job->next];
     Allocator& allocator = *allocators_[choice.allocator];
-    job->device = allocator.devices()[choice.device];
+    job->device = allocator.exports()[choice.device].exporter;
     if (prove_first(job, now)) return;
     if (!job->contents)
         if (auto pooled = take_pooled(job->operation.client, *job->plan, choice, job->wish))
             return succeed(std::move(job), std::move(*pooled), "first choice that works; reused memory", now);
-    const wire::AllocateSpec spec = spec_for(job->wish, choice);
+    const AllocateSpec spec = spec_for(job->wish, choice);
     const LayoutRules rules = job->plan->rules;
     const int contents = job->contents.get();
     const std::uint8_t device = choice.device;
@@ -223,14 +221,14 @@ void Allocations::attempt(JobPointer job, Instant now)
 
 void Allocations::attempted(JobPointer job, Result<Allocated> made, Instant now)
 {
-    const wire::AllocateSpec spec = spec_for(job->wish, job->plan->choices[job->next]);
+    const AllocateSpec spec = spec_for(job->wish, job->plan->choices[job->next]);
     Result<> good = made ? check_answer(spec, job->plan->rules, job->device, *made) : Result<>(std::unexpected(made.error()));
     if (good) made->desc.colour = spec.colour; // the meaning of the numbers is no matter of drivers
     if (good) return succeed(std::move(job), std::move(*made), "first choice that works", now);
     const bool noted = note_crash(*job, good.error().code);
     last_plan_.reset(); // what failed may be refused from now on
     job->last_error = good.error().code;
-    job->failed.push_back(candidate(job->device, wire::Verdict::failed, good.error().reason.view()));
+    job->failed.push_back(candidate(job->device, Verdict::failed, good.error().reason.view()));
     ++job->next;
     if (noted && job->replans++ < most_replans) return plan(std::move(job), now); // it may have another layout
     attempt(std::move(job), now);
@@ -242,8 +240,8 @@ bool Allocations::note_crash(const Job& job, Errc code)
 {
     if (code != Errc::disconnected && code != Errc::timed_out) return false;
     const Choice& choice = job.plan->choices[job.next];
-    const wire::AllocateSpec spec = spec_for(job.wish, choice);
-    const Modifier asked = asked_layout(spec, choice.device, allocators_[choice.allocator]->formats());
+    const AllocateSpec spec = spec_for(job.wish, choice);
+    const Modifier asked = asked_layout(spec, allocators_[choice.allocator]->exports()[choice.device]);
     const bool crashed = code == Errc::disconnected;
     proofs_.add({.key = exporter_key(job.device, choice.format, asked, spec.size),
                  .result = crashed ? ProofResult::crashed : ProofResult::hung,
@@ -255,7 +253,7 @@ void Allocations::succeed(JobPointer job, Allocated memory, const char* reason, 
 {
     Outcome out{std::move(memory), job->plan->passed_over, job->plan, std::move(job->wish)};
     out.candidates.insert(out.candidates.end(), job->failed.begin(), job->failed.end());
-    out.candidates.push_back(candidate(job->device, wire::Verdict::chosen, reason));
+    out.candidates.push_back(candidate(job->device, Verdict::chosen, reason));
     job->done(std::move(out), now);
 }
 
@@ -263,7 +261,7 @@ void Allocations::give_up(JobPointer job, Instant now)
 {
     Outcome out{std::unexpected(Error{}), job->failed, job->plan, {}};
     out.candidates.insert(out.candidates.end(), job->plan->refused.begin(), job->plan->refused.end());
-    const wire::AllocateSpec& spec = job->wish.spec;
+    const AllocateSpec& spec = job->wish.spec;
     const std::string shape =
         fmt::format("{} {}x{} for {}", to_string(spec.format), spec.size.width, spec.size.height, to_string(job->plan->usage));
     if (!job->failed.empty())
@@ -274,7 +272,9 @@ void Allocations::give_up(JobPointer job, Instant now)
             fail(Errc::no_backend, "{} ({}); nearest: {}",
                  job->wish.parties.empty() ? "nothing on this machine can serve that" : "no image that everyone can use", shape,
                  job->plan->nearest.view());
-    else out.memory = fail(Errc::no_backend, "nothing on this machine can serve {}; the candidates say why", shape);
+    else
+        out.memory =
+            fail(Errc::no_backend, "nothing on this machine can serve {}; `dmabrokerctl why` says what was tried", shape);
     out.wish = std::move(job->wish);
     job->done(std::move(out), now);
 }
@@ -284,16 +284,16 @@ Batch Allocations::warm_up(Instant now, std::vector<Party> importers, Trials::Do
 {
     constexpr Extent size = {256, 256};
     std::vector<Trial> trials;
-    for (const Offer& offer : offers_)
-        for (const FormatSupport& row : offer.formats) {
-            if (row.device != offer.index || !offer.device->problem.empty()) continue;
+    for (const Offer& offer : offers_) {
+        if (!offer.device->problem.empty()) continue;
+        for (const Capability& row : offer.rows) {
             Trial trial{.allocator = allocators_[offer.allocator],
                         .device = offer.index,
                         .format = row.format,
                         .modifier = row.modifier,
                         .usage = row.usage & UsageFlag::sample,
                         .size = size};
-            const Properties made{memory_kind(offer.device->backend),
+            const Properties made{row.kind,
                                   offer.device->backend,
                                   offer.device->id,
                                   row.format,
@@ -305,6 +305,7 @@ Batch Allocations::warm_up(Instant now, std::vector<Party> importers, Trials::Do
                 if (broken_demands(party, made) == 0) trial.importers.push_back(party);
             if (!trial.importers.empty()) trials.push_back(std::move(trial));
         }
+    }
     return trials_.run(std::move(trials), now, std::move(done), Urgency::background);
 }
 

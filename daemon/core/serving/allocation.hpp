@@ -17,7 +17,7 @@ namespace dmb {
 /// was tried and failed, and last the one that served; on failure those tried, then all refused.
 struct Outcome {
     Result<Allocated> memory;
-    std::vector<wire::Candidate> candidates;
+    std::vector<Candidate> candidates;
     std::shared_ptr<const Plan> plan;
     Wish wish; ///< as it was given
 };
@@ -59,14 +59,14 @@ private:
         std::uint64_t generation = 0; ///< of the devices that it was made with
         std::size_t next = 0;         ///< in plan.choices
         std::uint32_t replans = 0;
-        DeviceInfo device; ///< of the choice that is being tried
-        std::vector<wire::Candidate> failed;
+        Exporter device; ///< of the choice that is being tried
+        std::vector<Candidate> failed;
         Errc last_error = Errc::no_backend;
         std::set<std::pair<std::size_t, Modifier>> tried; ///< by proving: offer and modifier
     };
     using JobPointer = std::unique_ptr<Job>;
 
-    bool must_wait(const wire::AllocateSpec&) const;
+    bool must_wait(const AllocateSpec&) const;
     std::shared_ptr<const Plan> negotiated(const Wish&);
     /// Takes the wish if it can.
     bool serve_from_pool(ClientId, Wish&, Instant now, Done&);
@@ -84,8 +84,8 @@ private:
     Proofs& proofs_;
     Trials trials_;
     std::vector<Offer> offers_;
-    std::vector<DeviceInfo> known_; ///< the devices of offers_, as they were last
-    std::uint64_t generation_ = 0;  ///< of them
+    std::vector<Exporter> known_;  ///< the devices of offers_, as they were last
+    std::uint64_t generation_ = 0; ///< of them
     std::vector<JobPointer> waiting_;
     /// The last request's plan: clients ask for the same again and again.
     Wish last_wish_;

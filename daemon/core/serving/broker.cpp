@@ -37,23 +37,23 @@ Broker::Broker(const Limits& limits, std::vector<Allocator*> allocators, Pool& p
 
 // --- clients ---------------------------------------------------------------------------------------
 
-Result<> Broker::connect(ClientId id, const Peer& peer, bool manager, const wire::Name& name)
+Result<> Broker::connect(ClientId id, const Peer& peer, bool manager, const Name& name)
 {
     TRY(check_label(name));
     state_.add_client({.id = id, .peer = peer, .name = name, .manager = manager});
     return {};
 }
 
-Result<wire::ResumeKey> Broker::make_resume_key(ClientId id)
+Result<ResumeKey> Broker::make_resume_key(ClientId id)
 {
     std::array<std::uint64_t, 2> random;
     for (std::uint64_t& part : random) part = TRY(make_key());
-    const auto key = std::bit_cast<wire::ResumeKey>(random);
+    const auto key = std::bit_cast<ResumeKey>(random);
     state_.set_resume_key(id, sha256(key));
     return key;
 }
 
-Result<Resumed> Broker::resume(const wire::ResumeKey& key, const Peer& peer, bool manager)
+Result<Resumed> Broker::resume(const ResumeKey& key, const Peer& peer, bool manager)
 {
     const Digest hash = sha256(key);
     const auto is_it = [&](const auto& entry) { return entry.second.resume_key == hash; };
@@ -65,7 +65,7 @@ Result<Resumed> Broker::resume(const wire::ResumeKey& key, const Peer& peer, boo
         return fail(Errc::denied, "the resume key is another user's");
     if (client.manager != manager) return fail(Errc::denied, "the resume key is for the other kind of socket");
     if (!client.dormant) return fail(Errc::denied, "the client of this resume key is connected");
-    const wire::ResumeKey next = TRY(make_resume_key(client.id));
+    const ResumeKey next = TRY(make_resume_key(client.id));
     state_.wake(client.id);
     return Resumed{client.id, next};
 }
@@ -128,7 +128,7 @@ void Broker::let_go(const OperationId& id)
 {
     const auto trials = warming_up_.extract(id);
     if (trials) allocations_.trials().cancel(trials.mapped());
-    if (trials || allocations_.forget(id)) operations_.finish(id, {std::unexpected(Error{}), {}, {}});
+    if (trials || allocations_.forget(id)) operations_.finish(id, {std::unexpected(Error{}), {}});
 }
 
 /// False: it has been refused. Those that were cancelled count as long as a worker has them.
@@ -137,7 +137,6 @@ bool Broker::begin_operation(const OperationId& id, OperationKind kind, Operatio
     if (operations_.count(id.client) >= most_operations) {
         done({fail(Errc::quota_exceeded, "{} requests of this client are not done, cancelled ones among them; wait for them",
                    most_operations),
-              {},
               {}});
         return false;
     }
@@ -146,14 +145,15 @@ bool Broker::begin_operation(const OperationId& id, OperationKind kind, Operatio
     return true;
 }
 
-void Broker::join(const OperationId& id, const wire::Join& request, Instant now, OperationDone done)
+void Broker::join(const OperationId& id, const Token& token, Rights rights, const Participant& participant, Instant now,
+                  OperationDone done)
 {
-    if (begin_operation(id, OperationKind::join, std::move(done))) joining_.join(id, request, now);
+    if (begin_operation(id, OperationKind::join, std::move(done))) joining_.join(id, token, rights, participant, now);
 }
 
-void Broker::refresh(const OperationId& id, const wire::Refresh& request, Instant now, OperationDone done)
+void Broker::refresh(const OperationId& id, HandleId handle, Instant now, OperationDone done)
 {
-    if (begin_operation(id, OperationKind::refresh, std::move(done))) joining_.refresh(id, request, now);
+    if (begin_operation(id, OperationKind::refresh, std::move(done))) joining_.refresh(id, handle, now);
 }
 
 void Broker::clear_proofs(Instant now)
@@ -162,12 +162,12 @@ void Broker::clear_proofs(Instant now)
     allocations_.devices_changed(now);
 }
 
-void Broker::manage_proofs(const OperationId& id, const wire::ManageProofs& request, Instant now, OperationDone done)
+void Broker::manage_proofs(const OperationId& id, ProofAction action, Instant now, OperationDone done)
 {
     if (!begin_operation(id, OperationKind::warm_up, std::move(done))) return;
     if (!state_.at(id.client).manager)
-        return operations_.finish(id, {fail(Errc::denied, "only a manager connection may clear or warm proofs"), {}, {}});
-    if (request.action == wire::ProofAction::clear) {
+        return operations_.finish(id, {fail(Errc::denied, "only a manager connection may clear or warm proofs"), {}});
+    if (action == ProofAction::clear) {
         clear_proofs(now);
         return operations_.finish(id, {});
     }
@@ -184,12 +184,12 @@ void Broker::manage_proofs(const OperationId& id, const wire::ManageProofs& requ
 
 // --- images ----------------------------------------------------------------------------------------
 
-Result<Held> Broker::open(ClientId id, const wire::Open& request, Instant now)
+Result<Held> Broker::open(ClientId id, const Token& name, Rights rights, Usage usage, Instant now)
 {
-    const TokenRecord* token = TRY(images_.find_token(id, request.token, now));
+    const TokenRecord* token = TRY(images_.find_token(id, name, now));
     const ImageId image = image_of(token->object);
-    TRY(Images::check_token(*token, request, state_.at(image).desc));
-    Held held = TRY(images_.hold_as(id, image, {request.rights, request.usage, token->enforced, token->lineage}));
+    TRY(Images::check_token(*token, rights, usage, state_.at(image).desc));
+    Held held = TRY(images_.hold_as(id, image, {rights, usage, token->enforced, token->lineage}));
     images_.use_up(*token);
     return held;
 }
@@ -202,49 +202,49 @@ Result<> Broker::release(ClientId id, HandleId handle, Instant now)
     return {};
 }
 
-Result<> Broker::set_lease(ClientId id, const wire::SetLease& request, Instant now)
+Result<> Broker::set_lease(ClientId id, HandleId handle, std::uint64_t lease_ns, Instant now)
 {
-    const Hold* hold = TRY(images_.find_hold(id, request.handle));
+    const Hold* hold = TRY(images_.find_hold(id, handle));
     if (!hold->rights.has(Right::manage)) return fail(Errc::denied, "setting the lease needs the right to manage the image");
     const ImageRecord& image = state_.at(image_of(hold->object));
     if (image.revoked) return fail(Errc::token_revoked, "the image was revoked; it ends with its last holder");
-    state_.set_lease(image.id, lease_end(now, request.lease_ns));
+    state_.set_lease(image.id, lease_end(now, lease_ns));
     return {};
 }
 
-Result<> Broker::revoke(ClientId id, const wire::RevokeImage& request, Instant now)
+Result<> Broker::revoke(ClientId id, ImageId image, Instant now)
 {
-    if (!images_.find(request.image, now) || !images_.may_manage(id, request.image))
-        return fail(Errc::not_found, "no image {} that this client may manage", request.image.value);
-    images_.revoke(request.image, now);
+    if (!images_.find(image, now) || !images_.may_manage(id, image))
+        return fail(Errc::not_found, "no image {} that this client may manage", image.value);
+    images_.revoke(image, now);
     return {};
 }
 
 // --- tokens ----------------------------------------------------------------------------------------
 
-Result<wire::TokenReply> Broker::mint(ClientId id, const wire::MintToken& request, Instant now)
+Result<Token> Broker::mint(ClientId id, HandleId handle, const TokenTerms& terms, Instant now)
 {
-    const Hold& hold = *TRY(images_.find_hold(id, request.handle));
+    const Hold& hold = *TRY(images_.find_hold(id, handle));
     if (state_.at(image_of(hold.object)).revoked || state_.is_revoked(hold.origin))
         return fail(Errc::token_revoked, "the image, or the token it was opened with, was revoked; it cannot be passed on");
-    if (request.rights.empty()) return fail(Errc::invalid_argument, "a token needs at least one right");
-    if (!hold.rights.has(request.rights))
-        return fail(Errc::denied, "this hold has {}; it cannot pass on {}", to_string(hold.rights), to_string(request.rights));
+    if (terms.rights.empty()) return fail(Errc::invalid_argument, "a token needs at least one right");
+    if (!hold.rights.has(terms.rights))
+        return fail(Errc::denied, "this hold has {}; it cannot pass on {}", to_string(hold.rights), to_string(terms.rights));
     if (hold.origin != LineageId{} && state_.depth(hold.origin) >= most_depth)
         return fail(Errc::denied, "this right was passed on {} times already; ask nearer to its owner", most_depth);
     TokenRecord token{.object = hold.object,
-                      .rights = request.rights,
-                      .one_shot = request.one_shot,
-                      .enforced = request.enforced,
+                      .rights = terms.rights,
+                      .one_shot = terms.one_shot,
+                      .enforced = terms.enforced,
                       .payer = state_.at(id).payer()};
-    if (request.lifetime_ns != 0) token.expires = after(now, request.lifetime_ns);
-    return wire::TokenReply{TRY(state_.add_token(token, hold.origin)), request.rights};
+    if (terms.lifetime_ns != 0) token.expires = after(now, terms.lifetime_ns);
+    return state_.add_token(token, hold.origin);
 }
 
-Result<> Broker::revoke(ClientId id, const wire::RevokeToken& request)
+Result<> Broker::revoke(ClientId id, const Token& name)
 {
-    const TokenRecord* token = state_.live(request.token, {});
-    const EndedToken* ended = token ? nullptr : state_.tokens().find_ended(request.token);
+    const TokenRecord* token = state_.live(name, {});
+    const EndedToken* ended = token ? nullptr : state_.tokens().find_ended(name);
     const ImageId image = token ? image_of(token->object) : ended ? image_of(ended->object) : ImageId{};
     // One answer and one price, whether the token exists or this client may not know it.
     if (!state_.find(image) || !images_.may_manage(id, image)) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The broker: every request, as rules over the State. It knows no socket, no event loop and no clock: requests come as
-// messages with the time, answers are values.
+// The broker: every request, as rules over the State. It knows no socket, no event loop and no clock: requests come
+// as values with the time, and so do answers.
 #pragma once
 #include "daemon/core/serving/joining.hpp"
 
@@ -9,7 +9,7 @@ namespace dmb {
 /// A client that came back.
 struct Resumed {
     ClientId client;
-    wire::ResumeKey key; ///< for the next time; the one that was shown is used up
+    ResumeKey key; ///< for the next time; the one that was shown is used up
 };
 
 /// What to do with a request by its number.
@@ -36,11 +36,11 @@ public:
     // --- clients
     ClientId new_client_id() { return state_.new_client_id(); }
     /// After its hello. `id` is never reused.
-    Result<> connect(ClientId id, const Peer&, bool manager, const wire::Name& name);
+    Result<> connect(ClientId id, const Peer&, bool manager, const Name& name);
     /// With it the client can come back after a restart; one it got before is void.
-    Result<wire::ResumeKey> make_resume_key(ClientId);
+    Result<ResumeKey> make_resume_key(ClientId);
     /// Of a client of an earlier life of the broker, through the same kind of socket.
-    Result<Resumed> resume(const wire::ResumeKey&, const Peer&, bool manager);
+    Result<Resumed> resume(const ResumeKey&, const Peer&, bool manager);
     /// Everything it held is given back. Unknown ids are ignored.
     void disconnect(ClientId, Instant now);
 
@@ -54,20 +54,20 @@ public:
     Result<> cancel(ClientId, std::uint64_t serial);
 
     // --- operations: `done` is called once, before this returns or later; never after the client disconnected
-    void allocate(const OperationId&, const wire::Allocate&, UniqueFd contents, Instant now, OperationDone done);
-    void join(const OperationId&, const wire::Join&, Instant now, OperationDone done);
-    void refresh(const OperationId&, const wire::Refresh&, Instant now, OperationDone done);
-    void manage_proofs(const OperationId&, const wire::ManageProofs&, Instant now, OperationDone done);
+    void allocate(const OperationId&, const ImageRequest&, UniqueFd contents, Instant now, OperationDone done);
+    void join(const OperationId&, const Token&, Rights, const Participant&, Instant now, OperationDone done);
+    void refresh(const OperationId&, HandleId, Instant now, OperationDone done);
+    void manage_proofs(const OperationId&, ProofAction, Instant now, OperationDone done);
 
     // --- requests
     /// Errc::too_many_requests: the client guesses tokens and must be cut.
-    Result<Held> open(ClientId, const wire::Open&, Instant now);
-    Result<Held> move(ClientId id, const wire::Move& request, Instant now) { return joining_.move(id, request, now); }
-    Result<Held> register_image(ClientId, const wire::Register&, ImageFds, Instant now);
-    Result<wire::TokenReply> mint(ClientId, const wire::MintToken&, Instant now);
-    Result<> revoke(ClientId, const wire::RevokeToken&);
-    Result<> revoke(ClientId, const wire::RevokeImage&, Instant now);
-    Result<> set_lease(ClientId, const wire::SetLease&, Instant now);
+    Result<Held> open(ClientId, const Token&, Rights, Usage, Instant now);
+    Result<Held> move(ClientId id, HandleId handle, Instant now) { return joining_.move(id, handle, now); }
+    Result<Held> register_image(ClientId, const ImageDesc&, ImageFds, const Order&);
+    Result<Token> mint(ClientId, HandleId, const TokenTerms&, Instant now);
+    Result<> revoke(ClientId, const Token&);
+    Result<> revoke(ClientId, ImageId, Instant now);
+    Result<> set_lease(ClientId, HandleId, std::uint64_t lease_ns, Instant now);
     /// Errc::protocol_violation for a handle the client does not have.
     Result<> release(ClientId, HandleId, Instant now);
     /// The process's own facts (pid, uptime, descriptors) are left to the caller.
@@ -87,13 +87,13 @@ private:
     void let_go(const OperationId&);
     void clear_proofs(Instant now);
     bool begin_operation(const OperationId&, OperationKind, OperationDone);
-    Result<> check_allocation(const OperationId&, const wire::Allocate&, const UniqueFd& contents);
+    Result<> check_allocation(const OperationId&, const ImageRequest&, const UniqueFd& contents);
     void make_next(MakingPointer, Instant now);
     void made(MakingPointer, Outcome, Instant now);
     void finish(MakingPointer);
     Result<std::vector<Held>> add_all(Making&, DecisionRecord&);
     Result<std::vector<ImageId>> add_images(Making&);
-    Result<Image> check_registration(ClientId, const wire::Register&, ImageFds, MemoryKeys&) const;
+    Result<Image> check_registration(ClientId, ImageDesc, ImageFds, MemoryKeys&) const;
     ImageInfo describe(const ImageRecord&, Instant now) const;
     ClientInfo describe(const ClientRecord&) const;
 

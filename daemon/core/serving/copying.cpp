@@ -12,7 +12,7 @@
 namespace dmb {
 
 struct Copying::Job {
-    wire::WorkerBlit ends; ///< the descriptions
+    ImageDesc source, destination;
     ImageFds from, to;
     std::vector<Helper*> blitters, readers, writers; ///< to be tried, the next one last
     CopyRoute route;
@@ -23,7 +23,7 @@ struct Copying::Job {
 
 namespace {
 
-using Borrowed = BoundedVector<int, limits::packet_fds>;
+using Borrowed = BoundedVector<int, 2 * max_planes>;
 
 Result<ImageFds> duplicate(const ImageFds& fds)
 {
@@ -75,7 +75,8 @@ std::vector<Helper*> Copying::drivers_for(const CopyEnd& end) const
 void Copying::run(const CopyEnd& from, const CopyEnd& to, const CopyRoute& known, Instant now, Done done)
 {
     auto job = std::make_unique<Job>();
-    job->ends = {*from.desc, *to.desc};
+    job->source = *from.desc;
+    job->destination = *to.desc;
     Result<ImageFds> source = duplicate(*from.fds), destination = duplicate(*to.fds);
     if (!source || !destination) return done(std::unexpected((source ? destination : source).error()), now);
     job->from = std::move(*source);
@@ -96,14 +97,13 @@ void Copying::run(const CopyEnd& from, const CopyEnd& to, const CopyRoute& known
 
 void Copying::blit(JobPointer job, Instant now)
 {
-    const bool fits = job->from.size() + job->to.size() <= limits::packet_fds;
-    if (job->blitters.empty() || !fits) return read(std::move(job), now);
+    if (job->blitters.empty()) return read(std::move(job), now);
     Helper* helper = take_next(job->blitters);
     Borrowed fds;
     borrow(fds, job->from);
     borrow(fds, job->to);
-    const wire::WorkerBlit request = job->ends;
-    helper->blit(request, {fds.data(), fds.size()}, now,
+    const ImageDesc source = job->source, destination = job->destination;
+    helper->blit(source, destination, {fds.data(), fds.size()}, now,
                  [this, helper, job = std::move(job)](Result<std::uint64_t> cost, Instant at) mutable {
                      if (cost) return job->done(Copied{{.blitter = helper}, *cost}, at);
                      job->last = cost.error();
@@ -118,7 +118,7 @@ void Copying::read(JobPointer job, Instant now)
     Helper* helper = take_next(job->readers);
     Borrowed fds;
     borrow(fds, job->from);
-    const ImageDesc desc = job->ends.source;
+    const ImageDesc desc = job->source;
     helper->read(desc, {fds.data(), fds.size()}, now,
                  [this, helper, job = std::move(job)](Result<Pixels> got, Instant at) mutable {
                      if (!got) {
@@ -139,7 +139,7 @@ void Copying::write(JobPointer job, Instant now)
     Borrowed fds;
     borrow(fds, job->to);
     fds.push_back(job->pixels.memory.get());
-    const ImageDesc desc = job->ends.destination;
+    const ImageDesc desc = job->destination;
     helper->write(desc, {fds.data(), fds.size()}, now,
                   [this, helper, job = std::move(job)](Result<std::uint64_t> cost, Instant at) mutable {
                       if (!cost) {

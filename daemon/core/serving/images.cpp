@@ -181,18 +181,18 @@ Result<const TokenRecord*> Images::find_token(ClientId id, const Token& token, I
     return std::unexpected(guessed(id, {Errc::not_found, "no image has this token; check that it was copied whole"}));
 }
 
-Result<> Images::check_token(const TokenRecord& token, const wire::Open& request, const ImageDesc& desc)
+Result<> Images::check_token(const TokenRecord& token, Rights wanted, Usage usage, const ImageDesc& desc)
 {
-    if (request.rights.empty()) return fail(Errc::invalid_argument, "ask for at least one right");
-    if (!token.rights.has(request.rights))
+    if (wanted.empty()) return fail(Errc::invalid_argument, "ask for at least one right");
+    if (!token.rights.has(wanted))
         return fail(Errc::denied, "the token gives {}, not {}; ask its owner for one that does", to_string(token.rights),
-                    to_string(request.rights));
-    const bool reader = !request.rights.has(Right::write);
-    if (token.enforced && reader && !may_be_read_only(request.rights, request.usage, desc))
+                    to_string(wanted));
+    const bool reader = !wanted.has(Right::write);
+    if (token.enforced && reader && !may_be_read_only(wanted, usage, desc))
         return fail(Errc::denied,
                     "the token wants readers kept from writing, which the kernel can do only for the broker's memfds used by "
                     "the CPU, not for {} used for {}",
-                    name(desc.kind), to_string(request.usage));
+                    name(desc.kind), to_string(usage));
     return {};
 }
 

@@ -31,7 +31,7 @@ struct Grant {
 
 /// What is asked of a new image besides its memory.
 struct Order {
-    wire::Name label;
+    Name label;
     std::uint64_t lease_ns = 0;
     Instant now;
 };
@@ -58,7 +58,7 @@ public:
 
     /// Errc::too_many_requests: the client guesses tokens and must be cut.
     Result<const TokenRecord*> find_token(ClientId, const Token&, Instant now);
-    static Result<> check_token(const TokenRecord&, const wire::Open&, const ImageDesc&);
+    static Result<> check_token(const TokenRecord&, Rights wanted, Usage, const ImageDesc&);
     /// Ends it if it was for one use.
     void use_up(const TokenRecord&);
     /// Counts one more token that does not exist. The error, or Errc::too_many_requests if there were too many.

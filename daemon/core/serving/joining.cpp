@@ -84,10 +84,10 @@ BoundedText<160> Joining::misfit(const ImageRecord& image, const Party& party) c
     const Demands demands = broken_demands(party, properties(desc));
     if (demands == 0)
         return offer ? disproof(allocations_.proofs(), *offer->device, &party, desc.format, desc.modifier, desc.size) : "";
-    const DeviceInfo stranger{.id = desc.device, .backend = desc.backend, .name = "a client"};
-    const FormatSupport row{0, desc.format, desc.modifier, static_cast<std::uint8_t>(desc.planes.size()), usable(desc)};
+    const Exporter stranger{{.id = desc.device}, desc.backend, "a client", {}};
+    const Capability row{.kind = desc.kind, .format = desc.format, .modifier = desc.modifier, .usage = usable(desc)};
     const Offer shown{offer ? offer->device : &stranger, {&row, 1}, 0, 0};
-    const wire::AllocateSpec spec{.size = desc.size, .format = desc.format};
+    const AllocateSpec spec{.size = desc.size, .format = desc.format};
     return reason_for({spec, {}, {&party, 1}, {&shown, 1}, {}}, {0, &row, desc.rung, 2}, 1, first_of(demands));
 }
 
@@ -113,25 +113,26 @@ bool Joining::prove_for(JoinerPointer& joiner, const ImageRecord& image, Instant
 
 // --- the steps -------------------------------------------------------------------------------------
 
-Result<Joining::JoinerPointer> Joining::begin(const OperationId& operation, const wire::Join& request, Instant now)
+Result<Joining::JoinerPointer> Joining::begin(const OperationId& operation, const Token& name, Rights rights,
+                                              const Participant& participant, Instant now)
 {
-    const TokenRecord* token = TRY(images_.find_token(operation.client, request.token, now));
+    const TokenRecord* token = TRY(images_.find_token(operation.client, name, now));
     const ImageRecord& image = state_.at(image_of(token->object));
-    TRY(Images::check_token(*token, {request.token, request.rights, request.participant.usage}, image.desc));
+    TRY(Images::check_token(*token, rights, participant.usage, image.desc));
     auto joiner = std::make_unique<Joiner>();
     joiner->operation = operation;
-    joiner->token = request.token;
-    joiner->rights = request.rights;
-    joiner->party = TRY(deciding_.party_of(request.participant, &state_.at(operation.client)));
+    joiner->token = name;
+    joiner->rights = rights;
+    joiner->party = TRY(deciding_.party_of(participant, &state_.at(operation.client)));
     joiner->image = image.id;
     return joiner;
 }
 
-void Joining::join(const OperationId& operation, const wire::Join& request, Instant now)
+void Joining::join(const OperationId& operation, const Token& token, Rights rights, const Participant& participant, Instant now)
 {
-    auto joiner = begin(operation, request, now);
+    auto joiner = begin(operation, token, rights, participant, now);
     if (joiner) join_image(std::move(*joiner), now);
-    else operations_.finish(operation, {std::unexpected(joiner.error()), {}, {}});
+    else operations_.finish(operation, {std::unexpected(joiner.error()), {}});
 }
 
 void Joining::join_image(JoinerPointer joiner, Instant now)
@@ -291,9 +292,7 @@ Result<Held> Joining::add_joined(Joiner& joiner, const Copied& copied, Instant n
     Wish wanted{joiner.outcome.wish.spec, {}, joiner.outcome.wish.parties};
     const ImageId id = TRY(images_.add(client, std::move(memory), {source->label, 0, now}, std::move(wanted), copy));
     decision.image = id;
-    std::vector<wire::Candidate> candidates = joiner.outcome.candidates; // for the answer
     state_.set_decision(id, deciding_.note(client, std::move(decision), std::move(joiner.outcome), source->label, now));
-    joiner.outcome.candidates = std::move(candidates);
     if (is_copy) remember(id, source->id, copied.route);
     Result<Held> held = hold_joined(joiner, id, now);
     if (!held) images_.free_if_unused(id, now);
@@ -322,14 +321,13 @@ Result<Held> Joining::hold_joined(const Joiner& joiner, ImageId image, Instant n
 void Joining::finish(JoinerPointer joiner, const Result<Held>& held, Instant now)
 {
     const OperationId operation = joiner->operation;
-    if (!operations_.is_wanted(operation)) return operations_.finish(operation, {std::unexpected(Error{}), {}, {}});
-    std::vector<wire::Candidate> candidates = joiner->outcome.candidates;
-    if (held) return operations_.finish(operation, {std::vector{*held}, std::move(candidates), held->request});
+    if (!operations_.is_wanted(operation)) return operations_.finish(operation, {std::unexpected(Error{}), {}});
+    if (held) return operations_.finish(operation, {std::vector{*held}, held->request});
     DecisionRecord refused{.id = state_.new_decision_id(), .note = held.error().reason};
     const RequestId request = refused.id;
     if (joiner->outcome.wish.parties.empty()) joiner->outcome.wish.parties.push_back(joiner->party);
     deciding_.note(operation.client, std::move(refused), std::move(joiner->outcome), {}, now);
-    operations_.finish(operation, {std::unexpected(held.error()), std::move(candidates), request});
+    operations_.finish(operation, {std::unexpected(held.error()), request});
 }
 
 // --- afterwards ------------------------------------------------------------------------------------
@@ -340,9 +338,9 @@ CopyEnd Joining::end_of(const ImageDesc& desc, const ImageFds& fds) const
     return {&desc, &fds, offer ? allocations_.allocator_of(*offer).helper() : nullptr};
 }
 
-Result<Held> Joining::move(ClientId id, const wire::Move& request, Instant now)
+Result<Held> Joining::move(ClientId id, HandleId handle, Instant now)
 {
-    const Hold old = *TRY(images_.find_hold(id, request.handle));
+    const Hold old = *TRY(images_.find_hold(id, handle));
     const ImageRecord& left = state_.at(image_of(old.object));
     const ImageRecord& successor = images_.latest(left, now);
     if (&left == &successor) return fail(Errc::not_found, "the image has no successor; it is as good as ever");
@@ -365,25 +363,25 @@ Result<ImageId> Joining::source_of(ClientId id, HandleId handle, Instant now)
     return source.id;
 }
 
-void Joining::refresh(const OperationId& operation, const wire::Refresh& request, Instant now)
+void Joining::refresh(const OperationId& operation, HandleId handle, Instant now)
 {
-    const Result<ImageId> source_id = source_of(operation.client, request.handle, now);
-    if (!source_id) return operations_.finish(operation, {std::unexpected(source_id.error()), {}, {}});
-    const ImageRecord& copy = state_.at(image_of(state_.find(operation.client, request.handle)->object));
+    const Result<ImageId> source_id = source_of(operation.client, handle, now);
+    if (!source_id) return operations_.finish(operation, {std::unexpected(source_id.error()), {}});
+    const ImageRecord& copy = state_.at(image_of(state_.find(operation.client, handle)->object));
     const ImageRecord& source = state_.at(*source_id);
     if (source.id != copy.copy.source) state_.set_source(copy.id, source.id);
     // What waits in a worker's queue: both ends, by copies and on the way to it, and the pixels between them.
     const auto fds = static_cast<std::uint32_t>(2 * (source.fds.size() + copy.fds.size()) + 1);
     if (const auto charged = state_.charge(operation, {.bytes = source.desc.total_size(), .fds = fds}); !charged)
-        return operations_.finish(operation, {std::unexpected(charged.error()), {}, {}});
+        return operations_.finish(operation, {std::unexpected(charged.error()), {}});
     copying_.run(end_of(source.desc, source.fds), end_of(copy.desc, copy.fds), route_of(copy.id, source.id), now,
                  [this, operation, copy_id = copy.id, source_id = source.id](const Result<Copied>& copied, Instant) {
-                     if (!copied) return operations_.finish(operation, {std::unexpected(copied.error()), {}, {}});
+                     if (!copied) return operations_.finish(operation, {std::unexpected(copied.error()), {}});
                      if (state_.find(copy_id)) {
                          remember(copy_id, source_id, copied->route);
                          state_.note_copied(copy_id, copied->cost_ns, copied->route.rung());
                      }
-                     operations_.finish(operation, {std::vector<Held>(), {}, {}, copied->cost_ns});
+                     operations_.finish(operation, {std::vector<Held>(), {}, copied->cost_ns});
                  });
 }
 

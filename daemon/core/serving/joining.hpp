@@ -14,9 +14,9 @@ public:
     Joining(State&, Images&, Operations&, Allocations&, Deciding&, EventSink&, Helper* system);
 
     /// The operation has begun; this finishes it, before it returns or later.
-    void join(const OperationId&, const wire::Join&, Instant now);
-    void refresh(const OperationId&, const wire::Refresh&, Instant now);
-    Result<Held> move(ClientId, const wire::Move&, Instant now);
+    void join(const OperationId&, const Token&, Rights, const Participant&, Instant now);
+    void refresh(const OperationId&, HandleId, Instant now);
+    Result<Held> move(ClientId, HandleId, Instant now);
 
 private:
     /// One client on its way.
@@ -28,7 +28,7 @@ private:
         CopyRoute route;
     };
 
-    Result<JoinerPointer> begin(const OperationId&, const wire::Join&, Instant now);
+    Result<JoinerPointer> begin(const OperationId&, const Token&, Rights, const Participant&, Instant now);
     void join_image(JoinerPointer, Instant now);
     bool prove_for(JoinerPointer&, const ImageRecord&, Instant now);
     void renegotiate(JoinerPointer, const ImageRecord&, Instant now);

@@ -15,7 +15,7 @@ namespace dmb {
 namespace {
 
 /// Bytes of tightly packed contents.
-std::uint64_t packed_size(const wire::AllocateSpec& spec)
+std::uint64_t packed_size(const AllocateSpec& spec)
 {
     const FormatInfo& format = *find_format(spec.format);
     std::uint64_t sum = 0;
@@ -24,28 +24,30 @@ std::uint64_t packed_size(const wire::AllocateSpec& spec)
     return sum;
 }
 
-Result<> check_contents(const wire::AllocateSpec& spec, const UniqueFd& contents)
+Result<> check_contents(const ImageRequest& request, const UniqueFd& contents)
 {
     if (!contents) return {};
+    if (request.count > 1)
+        return fail(Errc::invalid_argument, "initial contents are those of one image, not of {}", request.count);
+    if (!request.alternatives.empty())
+        return fail(Errc::invalid_argument, "initial contents are in one format; leave the alternative formats out");
     const FdIdentity found = identify(contents.get(), FdUse::contents);
     if (found.type != FdType::sealed_memfd)
         return fail(Errc::bad_descriptor, "initial contents must come in a sealed memfd, this is: {}",
                     found.type == FdType::dma_buf ? "a dma-buf" : found.problem.view());
-    if (const std::uint64_t needed = packed_size(spec); found.size < needed)
+    if (const std::uint64_t needed = packed_size(request.spec); found.size < needed)
         return fail(Errc::bad_layout, "initial contents have {} bytes, the image needs {} tightly packed", found.size, needed);
     return {};
 }
 
 /// What a request costs before it is known who serves it.
-Result<Amount> estimate(const wire::Allocate& request)
+Result<Amount> estimate(const ImageRequest& request)
 {
     TRY(check_label(request.label));
     TRY(check_label(request.spec.device));
     TRY(check_colour(request.spec.colour, request.spec.format));
     if (request.count == 0 || request.count > limits::pool_images)
         return fail(Errc::invalid_argument, "a request makes 1 to {} images, this one {}", limits::pool_images, request.count);
-    if (request.has_contents && request.count > 1)
-        return fail(Errc::invalid_argument, "initial contents are those of one image, not of {}", request.count);
     std::uint64_t bytes = TRY(linear_layout(request.spec.size, request.spec.format)).total_size();
     const auto is_buffer = [](FourCC format) { return format == buffer_format; };
     if (std::ranges::any_of(request.alternatives, is_buffer) ||
@@ -74,19 +76,19 @@ struct Broker::Making {
     Outcome last{std::unexpected(Error{}), {}, nullptr, {}};
 };
 
-Result<> Broker::check_allocation(const OperationId& id, const wire::Allocate& request, const UniqueFd& contents)
+Result<> Broker::check_allocation(const OperationId& id, const ImageRequest& request, const UniqueFd& contents)
 {
     const Amount amount = TRY(estimate(request));
-    TRY(check_contents(request.spec, contents));
+    TRY(check_contents(request, contents));
     return state_.charge(id, amount);
 }
 
-void Broker::allocate(const OperationId& id, const wire::Allocate& request, UniqueFd contents, Instant now, OperationDone done)
+void Broker::allocate(const OperationId& id, const ImageRequest& request, UniqueFd contents, Instant now, OperationDone done)
 {
     if (!begin_operation(id, OperationKind::allocate, std::move(done))) return;
     Result<Wish> wish = deciding_.wish_of(request);
     const Result<> good = wish ? check_allocation(id, request, contents) : Result<>(std::unexpected(wish.error()));
-    if (!good) return operations_.finish(id, {std::unexpected(good.error()), {}, {}});
+    if (!good) return operations_.finish(id, {std::unexpected(good.error()), {}});
     auto batch = std::make_unique<Making>();
     batch->operation = id;
     batch->order = {request.label, request.lease_ns, now};
@@ -126,7 +128,7 @@ void Broker::made(MakingPointer batch, Outcome outcome, Instant now)
     if (wanted) return finish(std::move(batch));
     const OperationId id = batch->operation;
     batch.reset(); // the memory goes before its charge
-    operations_.finish(id, {std::unexpected(Error{}), {}, {}});
+    operations_.finish(id, {std::unexpected(Error{}), {}});
 }
 
 void Broker::finish(MakingPointer batch)
@@ -134,8 +136,7 @@ void Broker::finish(MakingPointer batch)
     const OperationId id = batch->operation;
     DecisionRecord decision{.id = state_.new_decision_id()};
     const RequestId request = decision.id;
-    std::vector<wire::Candidate> candidates = batch->last.candidates; // the rest goes into the decision
-    const OperationAnswer answer{add_all(*batch, decision), std::move(candidates), request};
+    const OperationAnswer answer{add_all(*batch, decision), request};
     if (!answer.held && batch->last.plan) {
         if (decision.memory) decision.note = answer.held.error().reason;
         decision.memory.reset();

@@ -60,7 +60,7 @@ bool Operations::cancel(const OperationId& id)
 {
     auto waiting = waiting_.extract(id);
     if (!waiting) return false;
-    const OperationAnswer answer{fail(Errc::cancelled, "cancelled by the client"), {}, {}};
+    const OperationAnswer answer{fail(Errc::cancelled, "cancelled by the client"), {}};
     state_.abandon(id);
     state_.note_answer(id.client, answer_of(*state_.find(id), answer));
     waiting.mapped()(answer);

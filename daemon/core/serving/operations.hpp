@@ -7,10 +7,9 @@
 namespace dmb {
 
 struct OperationAnswer {
-    Result<std::vector<Held>> held;          ///< refresh and warm-up: none
-    std::vector<wire::Candidate> candidates; ///< in the order considered
-    RequestId request;                       ///< for `why`; 0: nothing was negotiated
-    std::uint64_t cost_ns = 0;               ///< of a refresh
+    Result<std::vector<Held>> held; ///< refresh and warm-up: none
+    RequestId request;              ///< for `why`; 0: nothing was negotiated
+    std::uint64_t cost_ns = 0;      ///< of a refresh
 };
 using OperationDone = std::move_only_function<void(const OperationAnswer&)>;
 

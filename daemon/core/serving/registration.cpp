@@ -17,8 +17,8 @@ Result<const Offer*> find_modifier(const ImageDesc& desc, const std::vector<Offe
 {
     if (desc.modifier == modifier_linear || desc.modifier == modifier_invalid) return nullptr;
     for (const Offer& offer : offers)
-        for (const FormatSupport& row : offer.formats)
-            if (row.device == offer.index && row.format == desc.format && row.modifier == desc.modifier) {
+        for (const Capability& row : offer.rows)
+            if (row.format == desc.format && row.modifier == desc.modifier) {
                 if (row.plane_count == desc.planes.size()) return &offer;
                 return fail(Errc::bad_layout, "{} with modifier {} has {} planes, the description has {}",
                             to_string(desc.format), to_string(desc.modifier), row.plane_count, desc.planes.size());
@@ -35,11 +35,8 @@ Rung rung_of(const ImageDesc& desc, bool on_device)
 
 } // namespace
 
-Result<Image> Broker::check_registration(ClientId id, const wire::Register& request, ImageFds fds, MemoryKeys& keys) const
+Result<Image> Broker::check_registration(ClientId id, ImageDesc desc, ImageFds fds, MemoryKeys& keys) const
 {
-    if (!is_printable(request.label))
-        return fail(Errc::invalid_argument, "names and labels must be printable UTF-8 without control or direction characters");
-    ImageDesc desc = request.desc;
     TRY(check_colour(desc.colour, desc.format));
     if (desc.kind == MemoryKind::opaque)
         return fail(Errc::bad_descriptor, "opaque memory cannot be checked; only dma-bufs and sealed memfds can be registered");
@@ -63,17 +60,18 @@ Result<Image> Broker::check_registration(ClientId id, const wire::Register& requ
     return Image::adopt(desc, std::move(image).take_fds());
 }
 
-Result<Held> Broker::register_image(ClientId id, const wire::Register& request, ImageFds fds, Instant now)
+Result<Held> Broker::register_image(ClientId id, const ImageDesc& desc, ImageFds fds, const Order& order)
 {
+    TRY(check_label(order.label));
     MemoryKeys keys;
-    Image image = TRY(check_registration(id, request, std::move(fds), keys));
+    Image image = TRY(check_registration(id, desc, std::move(fds), keys));
     Allocated memory;
     memory.desc = image.desc();
     memory.fds = std::move(image).take_fds();
     memory.keys = keys;
-    const ImageId added = TRY(images_.add(id, std::move(memory), {request.label, request.lease_ns, now}, std::nullopt));
+    const ImageId added = TRY(images_.add(id, std::move(memory), order, std::nullopt));
     Result<Held> held = images_.hold_own(id, added);
-    if (!held) images_.free_if_unused(added, now);
+    if (!held) images_.free_if_unused(added, order.now);
     return held;
 }
 

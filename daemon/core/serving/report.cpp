@@ -27,19 +27,6 @@ std::set<ImageId> images_held_by(const ClientRecord& record)
     return out;
 }
 
-void add_devices(Snapshot& out, std::span<const Offer> offers)
-{
-    for (const Offer& offer : offers) {
-        const auto position = static_cast<std::uint8_t>(out.devices.size());
-        out.devices.push_back(*offer.device);
-        for (FormatSupport row : offer.formats) {
-            if (row.device != offer.index) continue;
-            row.device = position;
-            out.formats.push_back(row);
-        }
-    }
-}
-
 } // namespace
 
 ImageInfo Broker::describe(const ImageRecord& image, Instant now) const
@@ -89,7 +76,8 @@ Result<Snapshot> Broker::inspect(ClientId id, ImageId wanted, Instant now) const
         return fail(Errc::not_found, "no image {} that this client may see", wanted.value);
     std::ranges::sort(out.clients, {}, &ClientInfo::id);
     std::ranges::sort(out.images, {}, &ImageInfo::id);
-    add_devices(out, allocations_.offers());
+    for (const Offer& offer : allocations_.offers())
+        out.exports.push_back({*offer.device, {offer.rows.begin(), offer.rows.end()}});
     if (asking.manager) out.proofs = proofs_.all();
     return out;
 }

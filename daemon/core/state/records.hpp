@@ -7,6 +7,7 @@
 #include "daemon/core/state/tables.hpp"
 #include "daemon/policy/peer.hpp"
 #include "proto/base/instant.hpp"
+#include "proto/inspect/snapshot.hpp"
 
 #include <optional>
 #include <string>
@@ -93,7 +94,7 @@ struct ImageState {
     MemoryKeys keys;            ///< one per memory; none for opaque memory
     bool has_keeper = false;    ///< memfd: there is an open file that never leaves the broker
     bool has_read_only = false; ///< memfd of the broker: there is a descriptor for readers
-    wire::Name label;
+    Name label;
     Instant created;
     Instant lease_end; ///< Instant{}: none
     bool revoked = false;
@@ -158,7 +159,7 @@ inline constexpr std::size_t answers_kept = 32;
 struct ClientState {
     ClientId id;
     Peer peer;
-    wire::Name name;
+    Name name;
     bool manager = false;
     std::uint32_t last_handle = 0;
     std::uint32_t wrong_tokens = 0;

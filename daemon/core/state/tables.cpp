@@ -10,7 +10,7 @@
 namespace dmb {
 namespace {
 
-Result<> check_part(const PartialTable& stated, const wire::DefineCapabilities& part)
+Result<> check_part(const PartialTable& stated, const TablePart& part)
 {
     if (part.size == 0 || part.size > limits::table_bytes)
         return fail(Errc::invalid_argument, "a capability table has 1 to {} bytes, this one {}; state only the formats you use",
@@ -67,7 +67,7 @@ std::vector<Digest> Tables::all() const
     return out;
 }
 
-Result<> add_part(PartialTable& stated, const wire::DefineCapabilities& part)
+Result<> add_part(PartialTable& stated, const TablePart& part)
 {
     if (part.offset == 0) stated = {part.digest, part.size, {}};
     TRY(check_part(stated, part));

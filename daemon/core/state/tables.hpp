@@ -6,6 +6,7 @@
 #include "daemon/core/deciding/party.hpp"
 #include "daemon/policy/quota.hpp"
 
+#include <span>
 #include <unordered_map>
 #include <vector>
 
@@ -48,6 +49,14 @@ private:
     std::size_t purge_at_ = 64;
 };
 
+/// Of a table as bytes. Parts follow each other; that at 0 begins anew.
+struct TablePart {
+    Digest digest{};
+    std::uint32_t size = 0; ///< bytes of the whole table, at most limits::table_bytes
+    std::uint32_t offset = 0;
+    std::span<const std::byte> bytes;
+};
+
 /// A table that a client is stating, as far as it has come.
 struct PartialTable {
     Digest digest{};
@@ -56,6 +65,6 @@ struct PartialTable {
 };
 
 /// Adds a part. Fails when it does not follow the one before; then the whole table must be sent again.
-Result<> add_part(PartialTable&, const wire::DefineCapabilities&);
+Result<> add_part(PartialTable&, const TablePart&);
 
 } // namespace dmb

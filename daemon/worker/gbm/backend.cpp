@@ -82,10 +82,9 @@ GbmBackend::GbmBackend(const std::string& node)
     Result<> listed;
     {
         const QuietStderr quiet;
-        DeviceInfo info;
-        if (auto opened = GbmDevice::open(node, info)) device_.emplace(std::move(*opened));
-        else info.problem = opened.error().reason.view();
-        hello_.devices.push_back(info);
+        Exporter& exporter = exports_.exporter;
+        if (auto opened = GbmDevice::open(node, exporter)) device_.emplace(std::move(*opened));
+        else exporter.problem = opened.error().reason.view();
         if (!device_) return;
         prove_cpu_access();
         listed = prove_formats();
@@ -97,7 +96,7 @@ GbmBackend::GbmBackend(const std::string& node)
 
 void GbmBackend::prove_cpu_access()
 {
-    const bool stale = hello_.devices[0].driver.view() == "virtio_gpu" && !device_->software();
+    const bool stale = exports_.exporter.driver.view() == "virtio_gpu" && !device_->software();
     if (stale) return;
     const auto bo = device_->create(trial, fourcc("XR24"), {}, gbm_flags(usage_cpu));
     if (!bo) return;
@@ -158,77 +157,79 @@ void GbmBackend::prove_layout(const FormatInfo& format, std::span<const Modifier
 
 void GbmBackend::record(FourCC format, const Exported& image, Usage usage)
 {
-    const FormatSupport found{0, format, image.desc.modifier, static_cast<std::uint8_t>(image.desc.planes.size()), usage};
-    const auto same = std::ranges::find_if(hello_.formats, [&](const FormatSupport& known) {
+    const Capability found{.format = format,
+                           .modifier = image.desc.modifier,
+                           .plane_count = static_cast<std::uint8_t>(image.desc.planes.size()),
+                           .usage = usage};
+    const auto same = std::ranges::find_if(exports_.rows, [&](const Capability& known) {
         return known.format == found.format && known.modifier == found.modifier && known.plane_count == found.plane_count;
     });
-    if (same == hello_.formats.end()) hello_.formats.push_back(found);
+    if (same == exports_.rows.end()) exports_.rows.push_back(found);
     else same->usage = same->usage | usage;
 }
 
 Result<> GbmBackend::check_usage(FourCC format, Usage wanted) const
 {
     Usage possible;
-    for (const FormatSupport& known : hello_.formats) {
+    for (const Capability& known : exports_.rows) {
         if (known.format != format) continue;
         possible = possible | known.usage;
         if (known.usage.has(wanted)) return {};
     }
     if (possible.empty())
-        return fail(Errc::backend_failed, "GBM on {} allocated no {} when tried", hello_.devices[0].node.view(),
+        return fail(Errc::backend_failed, "GBM on {} allocated no {} when tried", exports_.exporter.node.view(),
                     to_string(format));
-    return fail(Errc::backend_failed, "GBM on {} can {} for {}, not all of {}", hello_.devices[0].node.view(),
+    return fail(Errc::backend_failed, "GBM on {} can {} for {}, not all of {}", exports_.exporter.node.view(),
                 to_string(possible), to_string(format), to_string(wanted));
 }
 
-Result<Exported> GbmBackend::allocate(const wire::WorkerAllocate& request, const Contents* contents)
+Result<Exported> GbmBackend::allocate(std::uint8_t, const AllocateSpec& spec, const LayoutRules& rules,
+                                      const Contents* contents)
 {
-    const wire::AllocateSpec& spec = request.spec;
-    if (request.rules.contiguous)
-        return fail(Errc::backend_failed, "GBM does not tell whether memory is physically contiguous");
-    if (!device_) return fail(Errc::backend_failed, "{}", hello_.devices[0].problem.view());
+    if (rules.contiguous) return fail(Errc::backend_failed, "GBM does not tell whether memory is physically contiguous");
+    if (!device_) return fail(Errc::backend_failed, "{}", exports_.exporter.problem.view());
     TRY(check_usage(spec.format, spec.usage));
-    if (!spec.usage.has_any(usage_cpu)) return try_allocate(request, {spec.modifiers.data(), spec.modifiers.size()}, contents);
+    if (!spec.usage.has_any(usage_cpu))
+        return try_allocate(spec, rules, {spec.modifiers.data(), spec.modifiers.size()}, contents);
     // Only linear rows make sense to a CPU; software drivers call theirs INVALID.
     BoundedVector<Modifier, 2> linear;
     for (const Modifier m : spec.modifiers)
         if ((m == modifier_linear || m == modifier_invalid) && !linear.full()) linear.push_back(m);
     if (linear.empty() && !spec.modifiers.empty())
         return fail(Errc::backend_failed, "none of the modifiers asked for has rows that a CPU can read");
-    return try_allocate(request, {linear.data(), linear.size()}, contents);
+    return try_allocate(spec, rules, {linear.data(), linear.size()}, contents);
 }
 
 /// With rows as the driver makes them; if a rule wants them longer, a wider buffer. Only where a buffer is its bytes: to
 /// virgl it is a texture of the host, whose importers must state its own width.
-Result<GbmBackend::Made> GbmBackend::make(const wire::WorkerAllocate& request, std::span<const Modifier> acceptable) const
+Result<GbmBackend::Made> GbmBackend::make(const AllocateSpec& spec, const LayoutRules& rules,
+                                          std::span<const Modifier> acceptable) const
 {
-    const wire::AllocateSpec& spec = request.spec;
     Bo bo = TRY(device_->create(spec.size, spec.format, acceptable, gbm_flags(spec.usage)));
     Exported image = TRY(device_->export_bo(bo.get()));
-    const std::uint32_t stride = padded_stride(request.rules, spec.format, spec.size);
+    const std::uint32_t stride = padded_stride(rules, spec.format, spec.size);
     const bool rows = device_->software() || (cpu_access_ && image.desc.modifier == modifier_linear);
-    if (!rows || stride == 0 || broken_rule(request.rules, image.desc).empty()) return Made{std::move(bo), std::move(image)};
+    if (!rows || stride == 0 || broken_rule(rules, image.desc).empty()) return Made{std::move(bo), std::move(image)};
     const Extent wide{padded_width(spec.format, stride), spec.size.height};
     bo = TRY(device_->create(wide, spec.format, acceptable, gbm_flags(spec.usage)));
     image = TRY(device_->export_bo(bo.get()));
     return Made{std::move(bo), std::move(image)};
 }
 
-Result<Exported> GbmBackend::try_allocate(const wire::WorkerAllocate& request, std::span<const Modifier> acceptable,
-                                          const Contents* contents)
+Result<Exported> GbmBackend::try_allocate(const AllocateSpec& spec, const LayoutRules& rules,
+                                          std::span<const Modifier> acceptable, const Contents* contents)
 {
-    const wire::AllocateSpec& spec = request.spec;
-    Made made = TRY(make(request, acceptable));
+    Made made = TRY(make(spec, rules, acceptable));
     Exported& image = made.image;
     if (!acceptable.empty() && std::ranges::find(acceptable, image.desc.modifier) == acceptable.end())
         return fail(Errc::backend_failed, "GBM on {} allocated with modifier {}, which was not asked for",
-                    hello_.devices[0].node.view(), to_string(image.desc.modifier));
+                    exports_.exporter.node.view(), to_string(image.desc.modifier));
     describe(image, spec.format, spec.size);
     image.desc.usage = spec.usage;
-    image.desc.device = hello_.devices[0].id;
+    image.desc.device = exports_.exporter.id;
     image.desc.rung = rung_of(*device_, image.desc.modifier, spec.usage);
     if (image.desc.rung < spec.minimum_rung)
-        return fail(Errc::backend_failed, "GBM on {} allocates {} {}, below the rung asked for", hello_.devices[0].node.view(),
+        return fail(Errc::backend_failed, "GBM on {} allocates {} {}, below the rung asked for", exports_.exporter.node.view(),
                     name(image.desc.rung), to_string(spec.format));
     TRY(check_layout(image.desc));
     TRY(fill(made.bo.get(), image, contents));
@@ -251,8 +252,8 @@ Result<> GbmBackend::fill(gbm_bo* bo, const Exported& image, const Contents* con
 
 Result<GbmCopy*> GbmBackend::copier()
 {
-    if (!device_) return fail(Errc::backend_failed, "{}", hello_.devices[0].problem.view());
-    if (!copier_) copier_.emplace(*device_, hello_.devices[0].id, cpu_access_);
+    if (!device_) return fail(Errc::backend_failed, "{}", exports_.exporter.problem.view());
+    if (!copier_) copier_.emplace(*device_, exports_.exporter.id, cpu_access_);
     return &*copier_;
 }
 

@@ -10,8 +10,8 @@ namespace dmb::worker {
 class GbmBackend : public Driver {
 public:
     explicit GbmBackend(const std::string& node);
-    const wire::WorkerHello& hello() const override { return hello_; }
-    Result<Exported> allocate(const wire::WorkerAllocate&, const Contents*) override;
+    std::span<const Exports> exports() const override { return {&exports_, 1}; }
+    Result<Exported> allocate(std::uint8_t device, const AllocateSpec&, const LayoutRules&, const Contents*) override;
     Result<> read(Image, std::span<std::byte> to) override;
     Result<> write(Image, const Contents&) override;
     Result<> blit(Image from, Image to) override;
@@ -28,8 +28,9 @@ private:
         Bo bo;
         Exported image;
     };
-    Result<Made> make(const wire::WorkerAllocate&, std::span<const Modifier> acceptable) const;
-    Result<Exported> try_allocate(const wire::WorkerAllocate&, std::span<const Modifier> acceptable, const Contents*);
+    Result<Made> make(const AllocateSpec&, const LayoutRules&, std::span<const Modifier> acceptable) const;
+    Result<Exported> try_allocate(const AllocateSpec&, const LayoutRules&, std::span<const Modifier> acceptable,
+                                  const Contents*);
     Result<> fill(gbm_bo*, const Exported&, const Contents*);
 
     Result<GbmCopy*> copier();
@@ -37,7 +38,7 @@ private:
     std::optional<GbmDevice> device_;
     std::optional<GbmCopy> copier_; ///< for device_
     bool cpu_access_ = false;
-    wire::WorkerHello hello_; ///< one device
+    Exports exports_;
 };
 
 } // namespace dmb::worker

@@ -37,7 +37,7 @@ Nodes nodes_of(const std::string& node)
 }
 
 /// False: not a DRM node. Mesa would try its luck with it all the same.
-bool describe_driver(int fd, DeviceInfo& info)
+bool describe_driver(int fd, Exporter& info)
 {
     drmVersionPtr version = drmGetVersion(fd);
     if (!version) return false;
@@ -70,7 +70,7 @@ std::string describe_errno(int error_number)
     return error_number == 0 ? "the driver gave no reason" : std::strerror(error_number);
 }
 
-Result<GbmDevice> GbmDevice::open(const std::string& node, DeviceInfo& info)
+Result<GbmDevice> GbmDevice::open(const std::string& node, Exporter& info)
 {
     const Nodes nodes = nodes_of(node);
     info.backend = Backend::gbm;
@@ -89,7 +89,7 @@ Result<GbmDevice> GbmDevice::open(const std::string& node, DeviceInfo& info)
     return on_primary;
 }
 
-Result<GbmDevice> GbmDevice::open_node(const std::string& path, DeviceInfo& info)
+Result<GbmDevice> GbmDevice::open_node(const std::string& path, Exporter& info)
 {
     UniqueFd fd = UniqueFd::adopt(::open(path.c_str(), O_RDWR | O_CLOEXEC));
     if (!fd)

@@ -2,7 +2,6 @@
 // One DRM device through GBM: which of its nodes allocates, making buffers, exporting them.
 #pragma once
 #include "daemon/worker/driver.hpp"
-#include "proto/inspect/snapshot.hpp"
 
 #include <gbm.h>
 #include <memory>
@@ -26,7 +25,7 @@ class GbmDevice {
 public:
     /// `node` names any node of the device. Takes the one on which an allocation works, the render
     /// node first. `info` is filled as far as it is known even when this fails.
-    static Result<GbmDevice> open(const std::string& node, DeviceInfo& info);
+    static Result<GbmDevice> open(const std::string& node, Exporter& info);
 
     /// `acceptable` empty: the driver's choice. INVALID in it: a layout only the driver knows.
     Result<Bo> create(Extent, FourCC, std::span<const Modifier> acceptable, std::uint32_t gbm_flags) const;
@@ -43,7 +42,7 @@ public:
 
 private:
     GbmDevice(UniqueFd fd, gbm_device* device) : fd_(std::move(fd)), device_(device) {}
-    static Result<GbmDevice> open_node(const std::string& path, DeviceInfo& info);
+    static Result<GbmDevice> open_node(const std::string& path, Exporter& info);
     Result<> try_once();
 
     UniqueFd fd_; // outlives device_

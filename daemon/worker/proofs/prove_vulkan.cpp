@@ -60,7 +60,7 @@ private:
         if (!devices_.empty()) return {};
         const unsigned count = TRY(caught([] { return gpu::VulkanContext::count(); }));
         for (unsigned i = 0; i < count; ++i) {
-            DeviceInfo info;
+            Exporter info;
             if (auto device = VulkanDevice::create(i, info)) devices_.push_back(std::move(*device));
         }
         return {};

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Every physical device appears twice in the hello: as Backend::vulkan (dma-bufs with modifiers) and as
+// Every physical device appears twice in the exports: as Backend::vulkan (dma-bufs with modifiers) and as
 // Backend::vulkan_opaque (OPAQUE_FD), each with its problem where it does not work. A request is
 // held against what was proven at start, then the driver chooses among the modifiers that are left.
 #include "daemon/worker/vulkan/backend.hpp"
@@ -16,12 +16,12 @@ namespace dmb::worker {
 namespace {
 
 /// A driver has a rung per layout: everything but LINEAR is tiled.
-Rung rung_of(const FormatSupport& known)
+Rung rung_of(const Capability& known)
 {
     return known.format == buffer_format || known.modifier == modifier_linear ? Rung::linear : Rung::tiled;
 }
 
-bool accepts(const wire::AllocateSpec& spec, const FormatSupport& known)
+bool accepts(const AllocateSpec& spec, const Capability& known)
 {
     const bool asked = spec.modifiers.empty() || std::ranges::find(spec.modifiers, known.modifier) != spec.modifiers.end();
     return known.format == spec.format && known.usage.has(spec.usage) && asked && rung_of(known) >= spec.minimum_rung;
@@ -69,8 +69,6 @@ Result<> blit_buffer(VulkanDevice& device, const dmabroker::Image& from, const d
 VulkanBackend::VulkanBackend()
 {
     if (auto found = find_devices(); !found) log::info("worker vulkan: {}", found.error().reason.view());
-    // Real GPUs first: the list may be cut to fit a packet.
-    std::ranges::stable_partition(hello_.formats, [&](const FormatSupport& f) { return !hello_.devices[f.device].software; });
 }
 
 Result<> VulkanBackend::find_devices()
@@ -82,7 +80,7 @@ Result<> VulkanBackend::find_devices()
 
 void VulkanBackend::add_device(unsigned place)
 {
-    DeviceInfo info;
+    Exporter info;
     info.backend = Backend::vulkan;
     auto created = VulkanDevice::create(place, info);
     if (!created) {
@@ -96,43 +94,36 @@ void VulkanBackend::add_device(unsigned place)
     add_target({&device, true}, info, prove_opaque(device));
 }
 
-void VulkanBackend::add_target(Target target, const DeviceInfo& info, const VulkanSupport& proof)
+void VulkanBackend::add_target(Target target, const Exporter& info, VulkanSupport proof)
 {
-    const auto index = static_cast<std::uint8_t>(targets_.size());
     targets_.push_back(target);
-    hello_.devices.push_back(info);
-    if (!proof.problem.empty()) hello_.devices.back().problem = proof.problem;
-    for (FormatSupport format : proof.formats) {
-        format.device = index;
-        hello_.formats.push_back(format);
-    }
+    exports_.push_back({info, std::move(proof.rows)});
+    if (!proof.problem.empty()) exports_.back().exporter.problem = proof.problem;
 }
 
-Result<VulkanNeeds> VulkanBackend::wish_for(std::uint8_t device, const wire::AllocateSpec& spec) const
+Result<VulkanNeeds> VulkanBackend::wish_for(std::uint8_t device, const AllocateSpec& spec) const
 {
     VulkanNeeds wish{
         .format = find_format(spec.format), .size = spec.size, .usage = spec.usage, .opaque = targets_[device].opaque};
     if (!wish.format) return fail(Errc::unknown_format, "format {} is not known", to_string(spec.format));
-    for (const FormatSupport& known : hello_.formats)
-        if (known.device == device && accepts(spec, known)) wish.modifiers.push_back(known.modifier);
+    for (const Capability& known : exports_[device].rows)
+        if (accepts(spec, known)) wish.modifiers.push_back(known.modifier);
     // Only LINEAR has rows, and so CPU usage, in the list of what was proven.
     if (!wish.modifiers.empty()) return wish;
     return fail(Errc::backend_failed, "{} exported no {} for {} with a modifier and rung asked for when it was tried",
-                hello_.devices[device].name.view(), wish.format->name, to_string(spec.usage));
+                exports_[device].exporter.name.view(), wish.format->name, to_string(spec.usage));
 }
 
-Result<Exported> VulkanBackend::allocate(const wire::WorkerAllocate& request, const Contents* contents)
+Result<Exported> VulkanBackend::allocate(std::uint8_t index, const AllocateSpec& spec, const LayoutRules& rules,
+                                         const Contents* contents)
 {
-    const std::uint8_t index = request.device;
     if (index >= targets_.size()) return fail(Errc::invalid_argument, "device {} of {}", index, targets_.size());
-    const wire::AllocateSpec& spec = request.spec;
-    if (request.rules.contiguous)
-        return fail(Errc::backend_failed, "Vulkan does not tell whether memory is physically contiguous");
-    if (!targets_[index].device) return fail(Errc::backend_failed, "{}", hello_.devices[index].problem.view());
+    if (rules.contiguous) return fail(Errc::backend_failed, "Vulkan does not tell whether memory is physically contiguous");
+    if (!targets_[index].device) return fail(Errc::backend_failed, "{}", exports_[index].exporter.problem.view());
     VulkanDevice& device = *targets_[index].device;
     const VulkanNeeds wish = TRY(wish_for(index, spec));
     const bool buffer = spec.format == buffer_format;
-    Exported exported = TRY(buffer ? make_buffer(device, wish, contents) : make_image(device, wish, request.rules, contents));
+    Exported exported = TRY(buffer ? make_buffer(device, wish, contents) : make_image(device, wish, rules, contents));
     exported.desc.usage = spec.usage;
     exported.contents_written = contents != nullptr;
     return exported;

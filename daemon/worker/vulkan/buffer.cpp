@@ -172,12 +172,16 @@ Result<Exported> VulkanBuffer::export_buffer() const
     return out;
 }
 
-Result<FormatSupport> prove_buffer(VulkanDevice& device, bool opaque)
+Result<Capability> prove_buffer(VulkanDevice& device, bool opaque)
 {
     const VulkanBuffer buffer = TRY(VulkanBuffer::create(device, {.size = trial_bytes, .opaque = opaque}));
     const Exported exported = TRY(buffer.export_buffer());
     TRY(check_layout(exported.desc));
-    return FormatSupport{0, buffer_format, exported.desc.modifier, 1, UsageFlag::sample | UsageFlag::storage};
+    return Capability{.kind = exported.desc.kind,
+                      .format = buffer_format,
+                      .modifier = exported.desc.modifier,
+                      .plane_count = 1,
+                      .usage = UsageFlag::sample | UsageFlag::storage};
 }
 
 Result<VulkanBufferImport> VulkanBufferImport::create(VulkanDevice& device, const dmabroker::Image& image, bool write)

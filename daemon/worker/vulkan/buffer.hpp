@@ -44,7 +44,7 @@ private:
 };
 
 /// Makes and exports one; why it does not work, else the row for the worker's hello, without CPU usage.
-Result<FormatSupport> prove_buffer(VulkanDevice&, bool opaque);
+Result<Capability> prove_buffer(VulkanDevice&, bool opaque);
 
 /// Imported with libdmabroker's importer.
 class VulkanBufferImport {

@@ -43,7 +43,7 @@ std::uint32_t pci_address(const VkPhysicalDevicePCIBusInfoPropertiesEXT& pci)
     return pci.pciDomain << 16 | pci.pciBus << 8 | pci.pciDevice << 3 | pci.pciFunction;
 }
 
-void describe(VkPhysicalDevice physical, const Extensions& extensions, DeviceInfo& info)
+void describe(VkPhysicalDevice physical, const Extensions& extensions, Exporter& info)
 {
     VkPhysicalDevicePCIBusInfoPropertiesEXT pci{VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PCI_BUS_INFO_PROPERTIES_EXT};
     VkPhysicalDeviceDrmPropertiesEXT drm{VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_DRM_PROPERTIES_EXT};
@@ -97,7 +97,7 @@ std::unexpected<Error> fail_vulkan(std::string_view call, VkResult result)
     return fail(Errc::backend_failed, "{}", gpu::failure(call, result));
 }
 
-Result<std::unique_ptr<VulkanDevice>> VulkanDevice::create(unsigned index, DeviceInfo& info)
+Result<std::unique_ptr<VulkanDevice>> VulkanDevice::create(unsigned index, Exporter& info)
 {
     VkPhysicalDeviceProperties properties{};
     vkGetPhysicalDeviceProperties(gpu::VulkanContext::physical(index), &properties);
@@ -107,7 +107,7 @@ Result<std::unique_ptr<VulkanDevice>> VulkanDevice::create(unsigned index, Devic
     return caught([&] { return std::make_unique<VulkanDevice>(index, info); });
 }
 
-VulkanDevice::VulkanDevice(unsigned index, DeviceInfo& info) : physical_(gpu::VulkanContext::physical(index))
+VulkanDevice::VulkanDevice(unsigned index, Exporter& info) : physical_(gpu::VulkanContext::physical(index))
 {
     const Extensions have = gpu::extensions_of(physical_);
     describe(physical_, have, info);

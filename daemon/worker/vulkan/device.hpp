@@ -3,7 +3,7 @@
 #pragma once
 #include "libclient/headless/vulkan_context.hpp"
 #include "proto/base/unique_fd.hpp"
-#include "proto/inspect/snapshot.hpp"
+#include "proto/image/capabilities.hpp"
 
 #include <functional>
 #include <memory>
@@ -67,16 +67,16 @@ class VulkanDevice {
 public:
     /// `index`: below VulkanContext::count(). `info` is filled as far as it is known even when this fails; its backend and
     /// problem are not touched.
-    static Result<std::unique_ptr<VulkanDevice>> create(unsigned index, DeviceInfo& info);
+    static Result<std::unique_ptr<VulkanDevice>> create(unsigned index, Exporter& info);
     /// For create(). Throws.
-    VulkanDevice(unsigned index, DeviceInfo& info);
+    VulkanDevice(unsigned index, Exporter& info);
     VulkanDevice(const VulkanDevice&) = delete;
     VulkanDevice& operator=(const VulkanDevice&) = delete;
 
     VkInstance instance() const { return context_->device().instance; }
     VkDevice get() const { return context_->handle(); }
     VkPhysicalDevice physical() const { return physical_; }
-    const DeviceInfo& info() const { return info_; }
+    const Exporter& info() const { return info_; }
     /// Empty: it has all extensions for dma-bufs with modifiers. Else what is missing.
     std::string_view no_dma_buf() const { return no_dma_buf_; }
     std::string_view no_opaque() const { return no_opaque_; }
@@ -102,7 +102,7 @@ public:
 
 private:
     VkPhysicalDevice physical_;
-    DeviceInfo info_;
+    Exporter info_;
     std::string_view no_dma_buf_;
     std::string_view no_opaque_;
     bool foreign_family_ = false;

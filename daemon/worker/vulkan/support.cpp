@@ -70,7 +70,7 @@ VulkanNeeds small(const FormatInfo& format, bool opaque, std::vector<Modifier> m
 }
 
 /// Adds one usage after the other as long as the driver agrees.
-Result<FormatSupport> prove(const VulkanDevice& device, VulkanNeeds wish)
+Result<Capability> prove(const VulkanDevice& device, VulkanNeeds wish)
 {
     for (const UsageFlag more : {UsageFlag::sample, UsageFlag::render, UsageFlag::storage}) {
         VulkanNeeds bigger = wish;
@@ -81,22 +81,26 @@ Result<FormatSupport> prove(const VulkanDevice& device, VulkanNeeds wish)
     const VulkanPlan plan = TRY(make_plan(device, wish));
     const Exported exported = TRY(try_plan(device, plan));
     const auto planes = wish.opaque ? wish.format->plane_count : static_cast<std::uint8_t>(exported.desc.planes.size());
-    return FormatSupport{0, wish.format->fourcc, exported.desc.modifier, planes, wish.usage};
+    return Capability{.kind = exported.desc.kind,
+                      .format = wish.format->fourcc,
+                      .modifier = exported.desc.modifier,
+                      .plane_count = planes,
+                      .usage = wish.usage};
 }
 
-void add(VulkanSupport& proof, const Result<FormatSupport>& found, Usage cpu)
+void add(VulkanSupport& proof, const Result<Capability>& found, Usage cpu)
 {
     if (!found) {
         if (proof.problem.empty()) proof.problem = found.error().reason.view();
         return;
     }
-    proof.formats.push_back(*found);
-    if (found->modifier == modifier_linear) proof.formats.back().usage = found->usage | cpu;
+    proof.rows.push_back(*found);
+    if (found->modifier == modifier_linear) proof.rows.back().usage = found->usage | cpu;
 }
 
 VulkanSupport finish(VulkanSupport proof, std::string_view otherwise)
 {
-    if (!proof.formats.empty()) proof.problem = "";
+    if (!proof.rows.empty()) proof.problem = "";
     else if (proof.problem.empty()) proof.problem = otherwise;
     return proof;
 }

@@ -18,8 +18,8 @@ Result<VulkanPlan> make_plan(const VulkanDevice&, const VulkanNeeds&);
 
 /// Formats (buffers, too) that were created and exported, with every usage the driver supports for them together.
 struct VulkanSupport {
-    std::vector<FormatSupport> formats; ///< `device` is not set
-    BoundedText<160> problem;           ///< first failure, when there is no format
+    std::vector<Capability> rows;
+    BoundedText<160> problem; ///< first failure, when there is no format
 };
 VulkanSupport prove_opaque(VulkanDevice&);
 VulkanSupport prove_dma_buf(VulkanDevice&);

@@ -414,7 +414,7 @@ public:
     /** Takes over. */
     explicit Client(dmabroker_client* client) : client_(client) {}
 
-    /** On DMABROKER_NO_BACKEND, explanation() says what was tried. */
+    /** On DMABROKER_NO_BACKEND, why(last_request()) says what was tried. */
     Image allocate(const Allocation& allocation)
     {
         const detail::CAllocation wanted(allocation);
@@ -477,8 +477,6 @@ public:
     void revoke_token(const std::string& token) { detail::call(dmabroker_revoke_token, client_.get(), token.c_str()); }
     void revoke_image(std::uint64_t id) { detail::call(dmabroker_revoke_image, client_.get(), id); }
 
-    /** JSON: what became of each way to serve the last allocation. */
-    std::string explanation() const { return dmabroker_explanation(client_.get()); }
     /** Of the last allocation or join; 0: nothing was negotiated. */
     std::uint64_t last_request() const noexcept { return dmabroker_last_request(client_.get()); }
     /** JSON: the decision behind a request, or behind an image if that is 0. */

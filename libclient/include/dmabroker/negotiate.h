@@ -66,8 +66,8 @@ typedef struct dmabroker_allocation {
     {sizeof(dmabroker_allocation), 0, 0, 0, 0, NULL, 0, 0, 0, NULL, NULL, 0, NULL, DMABROKER_COLOUR_INIT, NULL, 0, NULL, 0}
 
 /** Allocates an image with all rights that all its participants can use, in the format wanted or one of its
- *  alternatives. On DMABROKER_NO_BACKEND, dmabroker_explanation says what was tried, and dmabroker_why with
- *  dmabroker_last_request whose demand was in the way and what would work.
+ *  alternatives. On DMABROKER_NO_BACKEND, dmabroker_why with dmabroker_last_request says what was tried,
+ *  whose demand was in the way and what would work.
  *  Errors: the broker's; BAD_SIZE, UNKNOWN_FORMAT, UNKNOWN_MODIFIER, BAD_LAYOUT (contents), NOT_FOUND (no such table),
  *  QUOTA_EXCEEDED, NO_BACKEND, BACKEND_FAILED. Waits: answer. Threads: turns. */
 DMABROKER_API int dmabroker_allocate(dmabroker_client* client, const dmabroker_allocation* allocation, dmabroker_image** image,
@@ -79,10 +79,6 @@ DMABROKER_API int dmabroker_allocate(dmabroker_client* client, const dmabroker_a
 DMABROKER_API int dmabroker_join(dmabroker_client* client, const char* token, uint32_t rights,
                                  const dmabroker_participant* participant, dmabroker_image** image, dmabroker_error* error);
 
-/** JSON: the candidates of the client's last allocation, each with verdict and reason. Borrowed until
- *  the next allocation. Never NULL.
- *  Errors: none. Waits: no. Threads: turns; useful in the one that allocates. */
-DMABROKER_API const char* dmabroker_explanation(const dmabroker_client* client);
 /** The negotiation of the client's last allocation or join, whether it failed or not; 0: there was none.
  *  Errors: none. Waits: no. Threads: turns; useful in the one that allocates. */
 DMABROKER_API uint64_t dmabroker_last_request(const dmabroker_client* client);

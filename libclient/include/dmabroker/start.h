@@ -25,8 +25,7 @@ extern "C" {
  * when the broker reads nothing and the socket is full. */
 
 /** dmabroker_allocate. Initial contents are copied twice where the CPU has to write them, the second time in
- *  the call that reads the answer. dmabroker_explanation and dmabroker_last_request are this allocation's once its
- *  completion was read.
+ *  the call that reads the answer. dmabroker_last_request is this allocation's once its completion was read.
  *  Errors: of a start; BAD_SIZE, UNKNOWN_FORMAT. Waits: no. Threads: turns. */
 DMABROKER_API int dmabroker_allocate_start(dmabroker_client* client, const dmabroker_allocation* allocation, void* user_data,
                                            uint64_t* operation, dmabroker_error* error);

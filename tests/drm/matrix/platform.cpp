@@ -39,13 +39,14 @@ void wait_for_workers(dmabroker_client* client)
     dmabroker_image_close(image);
 }
 
-Exporter describe(const nlohmann::json& devices, std::string name, std::string backend, const std::string& driver)
+Exporter describe(const nlohmann::json& exports, std::string name, std::string backend, const std::string& driver)
 {
     Exporter out{std::move(name), std::move(backend), {}, true, "no such device here"};
-    for (const auto& device : devices) {
-        if (device.value("backend", "") != out.backend) continue;
+    for (const auto& one : exports) {
+        const nlohmann::json &exporter = one.at("exporter"), &device = exporter.at("device");
+        if (exporter.value("backend", "") != out.backend) continue;
         if (!driver.empty() && device.value("driver", "") != driver) continue;
-        out.absent = device.value("problem", "");
+        out.absent = exporter.value("problem", "");
         if (!driver.empty()) out.node = device.value("node", "");
         out.software = device.value("software", false);
         if (out.absent.empty()) break;
@@ -95,14 +96,14 @@ std::vector<Exporter> find_exporters(const std::string& socket)
     wait_for_workers(client);
     const nlohmann::json json = inspect(client);
     dmabroker_client_close(client);
-    const nlohmann::json& devices = json.at("snapshot").at("devices");
-    return {describe(devices, "memfd", "memfd", ""),
-            describe(devices, "udmabuf", "udmabuf", ""),
-            describe(devices, "dma_heap", "dma_heap", ""),
-            describe(devices, "gbm/vgem", "gbm", "vgem"),
-            describe(devices, "gbm/virtio_gpu", "gbm", "virtio_gpu"),
-            describe(devices, "vulkan", "vulkan", ""),
-            describe(devices, "vulkan_opaque", "vulkan_opaque", "")};
+    const nlohmann::json& exports = json.at("snapshot").at("exports");
+    return {describe(exports, "memfd", "memfd", ""),
+            describe(exports, "udmabuf", "udmabuf", ""),
+            describe(exports, "dma_heap", "dma_heap", ""),
+            describe(exports, "gbm/vgem", "gbm", "vgem"),
+            describe(exports, "gbm/virtio_gpu", "gbm", "virtio_gpu"),
+            describe(exports, "vulkan", "vulkan", ""),
+            describe(exports, "vulkan_opaque", "vulkan_opaque", "")};
 }
 
 std::vector<Importer> all_importers() { return {{"cpu"}, {"egl"}, {"egl_gbm"}, {"vulkan"}, {"gl"}}; }

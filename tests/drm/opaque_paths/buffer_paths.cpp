@@ -47,7 +47,7 @@ Image allocate_buffer(dmabroker::Client& client, const VulkanEnd& end)
     try {
         return client.allocate(wanted);
     } catch (const dmabroker::Error& e) {
-        throw std::runtime_error(fmt::format("{}: {}", e.what(), client.explanation()));
+        throw std::runtime_error(fmt::format("{}: {}", e.what(), client.why(client.last_request())));
     }
 }
 

@@ -124,7 +124,7 @@ dmabroker::Image allocate(dmabroker::Client& client, const VulkanEnd& end, dmabr
     try {
         return client.allocate(wanted);
     } catch (const dmabroker::Error& e) {
-        throw std::runtime_error(fmt::format("{}: {}", e.what(), client.explanation()));
+        throw std::runtime_error(fmt::format("{}: {}", e.what(), client.why(client.last_request())));
     }
 }
 

@@ -72,12 +72,12 @@ std::unique_ptr<WorkerProcess> start(const Gpu& gpu, const std::vector<std::stri
 void expect_every_layout(WorkerProcess& worker, const Gpu& gpu)
 {
     const wire::WorkerHello& hello = worker.hello();
-    ASSERT_FALSE(hello.devices.empty());
-    EXPECT_EQ(hello.devices[0].problem.view(), "");
-    EXPECT_FALSE(hello.devices[0].software);
+    ASSERT_FALSE(hello.exports.empty());
+    EXPECT_EQ(hello.exports[0].exporter.problem.view(), "");
+    EXPECT_FALSE(hello.exports[0].exporter.software);
     std::set<Modifier> tiled;
     std::size_t most_planes = 0;
-    for (const FormatSupport& row : hello.formats) {
+    for (const Support& row : worker.formats()) {
         if (!is_explicit(row.modifier)) continue;
         SCOPED_TRACE(fmt::format("{} {}", to_string(row.format), to_string(row.modifier)));
         const WorkerAnswer answer = worker.allocate(row.device, spec_for(row, {601, 333}, row.usage));
@@ -122,7 +122,7 @@ TEST_P(Shim, gbm_makes_every_layout_that_the_driver_lists)
     expect_every_layout(*worker, GetParam());
     // Others can import an explicit layout; the driver's own secret comes after these, and LINEAR last.
     std::vector<int> order;
-    for (const FormatSupport& row : worker->hello().formats)
+    for (const Support& row : worker->formats())
         if (row.format == ar24) order.push_back(is_explicit(row.modifier) ? 0 : row.modifier == modifier_invalid ? 1 : 2);
     EXPECT_TRUE(std::ranges::is_sorted(order));
     EXPECT_EQ(worker->finish(), 0);
@@ -200,13 +200,13 @@ protected:
             const Json snapshot = Json::parse(client.inspect()).at("snapshot");
             out.clear();
             std::set<std::string> backends;
-            for (const Json& row : snapshot.at("formats")) {
-                const std::string backend = snapshot.at("devices").at(row.at("device").get<std::size_t>()).at("backend");
-                const std::string modifier = row.at("modifier");
-                if (row.at("format") != "AR24" || !modifier.starts_with("0x02")) continue; // AMD's
-                out.emplace_back(backend, std::stoull(modifier, nullptr, 16));
-                backends.insert(backend);
-            }
+            for (const Json& one : snapshot.at("exports"))
+                for (const Json& row : one.at("rows")) {
+                    const std::string backend = one.at("exporter").at("backend"), modifier = row.at("modifier");
+                    if (row.at("format") != "AR24" || !modifier.starts_with("0x02")) continue; // AMD's
+                    out.emplace_back(backend, std::stoull(modifier, nullptr, 16));
+                    backends.insert(backend);
+                }
             return backends == std::set<std::string>{"gbm", "vulkan"};
         };
         EXPECT_TRUE(eventually(complete, 200)) << broker_->log();
