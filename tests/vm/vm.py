@@ -26,7 +26,8 @@ import time
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-VIRTIOFSD = ("/usr/lib/qemu/virtiofsd", "/usr/libexec/virtiofsd")
+# Debian 13's own, and Debian 12's, whose name is a link to the other on 13.
+VIRTIOFSD = ("/usr/libexec/virtiofsd", "/usr/lib/qemu/virtiofsd")
 TIMED_OUT = 124
 BROKEN = 125
 
@@ -171,7 +172,8 @@ class Machine:
             raise Broken("virtiofsd is not installed: run ./dev setup")
         path = self.folder / "fs"
         if "/libexec/" in program:
-            arguments = ["--shared-dir=/", "--cache=always", "--sandbox=chroot"]
+            # Overlayfs does not enter what it is told to be a mount point (EREMOTE), and init mounts over those.
+            arguments = ["--shared-dir=/", "--cache=always", "--sandbox=chroot", "--no-announce-submounts"]
         else:  # The default sandbox fails where pivot_root does.
             arguments = ["-o", "source=/", "-o", "cache=always", "-o", "sandbox=chroot"]
         child = self.start(program, f"--socket-path={path}", *arguments, log="virtiofsd.log")
