@@ -38,7 +38,7 @@ bool Deadline::wait(int fd, short events) const
         pollfd waiting{fd, events, 0};
         const int found = ::poll(&waiting, 1, static_cast<int>(std::min<std::uint64_t>(left, INT32_MAX)));
         if (found > 0 || (found < 0 && errno != EINTR)) return true;
-        if (found == 0 && left <= INT32_MAX) return false;
+        if (found == 0 && left == 0) return false; // by this clock, too, which may lag behind poll's
     }
 }
 
