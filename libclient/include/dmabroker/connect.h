@@ -98,7 +98,7 @@ typedef struct dmabroker_event {
  *  Errors: negative for NULL and a wrong struct_size. Waits: no. Threads: turns. */
 DMABROKER_API int dmabroker_next_event(dmabroker_client* client, dmabroker_event* event);
 
-/** JSON: clients, images, devices and formats this client may see; `id` 0: everything. The caller
+/** JSON: clients, images and exports (devices, formats) it may see; `id` 0: everything. The caller
  *  frees it with dmabroker_free.
  *  Errors: the broker's; NOT_FOUND. Waits: answer. Threads: turns. */
 DMABROKER_API int dmabroker_inspect(dmabroker_client* client, uint64_t id, char** json, dmabroker_error* error);
