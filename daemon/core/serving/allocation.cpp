@@ -50,12 +50,13 @@ Result<> check_answer(const AllocateSpec& spec, const LayoutRules& rules, const 
     return {};
 }
 
-/// What the driver was asked for; INVALID: its own choice among several.
-Modifier asked_layout(const AllocateSpec& spec, const Exports& exports)
+/// What the driver was asked for; INVALID: its own choice among several. A worker that has ended may show fewer devices.
+Modifier asked_layout(const AllocateSpec& spec, std::uint8_t device, std::span<const Exports> exports)
 {
     BoundedVector<Modifier, limits::modifiers> asked = spec.modifiers;
-    for (const Capability& row : exports.rows)
-        if (spec.modifiers.empty() && row.format == spec.format && !asked.full()) asked.push_back(row.modifier);
+    if (asked.empty() && device < exports.size())
+        for (const Capability& row : exports[device].rows)
+            if (row.format == spec.format && !asked.full()) asked.push_back(row.modifier);
     return asked.size() == 1 ? asked[0] : modifier_invalid;
 }
 
@@ -241,7 +242,7 @@ bool Allocations::note_crash(const Job& job, Errc code)
     if (code != Errc::disconnected && code != Errc::timed_out) return false;
     const Choice& choice = job.plan->choices[job.next];
     const AllocateSpec spec = spec_for(job.wish, choice);
-    const Modifier asked = asked_layout(spec, allocators_[choice.allocator]->exports()[choice.device]);
+    const Modifier asked = asked_layout(spec, choice.device, allocators_[choice.allocator]->exports());
     const bool crashed = code == Errc::disconnected;
     proofs_.add({.key = exporter_key(job.device, choice.format, asked, spec.size),
                  .result = crashed ? ProofResult::crashed : ProofResult::hung,
