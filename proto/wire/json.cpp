@@ -25,7 +25,8 @@ using Json = nlohmann::ordered_json;
 std::optional<FourCC> parse(std::string_view word, FourCC) { return parse_fourcc(word); }
 std::optional<Modifier> parse(std::string_view word, Modifier) { return parse_modifier(word); }
 std::optional<Usage> parse(std::string_view word, Usage) { return parse_usage(word); }
-std::optional<Rights> parse(std::string_view word, Rights) { return parse_rights(word); }
+// Asked for by Word alone: nothing that is read has rights yet.
+[[maybe_unused]] std::optional<Rights> parse(std::string_view word, Rights) { return parse_rights(word); }
 std::optional<Uuid> parse(std::string_view word, const Uuid&) { return parse_uuid(word); }
 template <std::size_t N> std::optional<BoundedText<N>> parse(std::string_view word, const BoundedText<N>&) { return word; }
 
