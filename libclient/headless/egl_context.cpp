@@ -15,7 +15,7 @@ namespace {
 
 [[noreturn]] void fail(const std::string& sentence) { throw std::runtime_error(sentence); }
 
-struct Library {
+struct EglLibrary {
     PFNEGLGETPROCADDRESSPROC get_proc_address = nullptr;
     PFNEGLQUERYSTRINGPROC query_string = nullptr;
     PFNEGLGETERRORPROC get_error = nullptr;
@@ -38,16 +38,16 @@ template <class F> void load(void* handle, const char* name, F& function)
     if (!function) fail(std::string("libEGL lacks ") + name + ": install libegl1 and libegl-mesa0");
 }
 
-template <class F> void load_extension(const Library& egl, const char* name, F& function)
+template <class F> void load_extension(const EglLibrary& egl, const char* name, F& function)
 {
     function = reinterpret_cast<F>(egl.get_proc_address(name));
 }
 
-Library open_library()
+EglLibrary open_egl()
 {
     void* handle = ::dlopen("libEGL.so.1", RTLD_NOW | RTLD_LOCAL);
     if (!handle) fail("there is no libEGL.so.1: install libegl1 and libegl-mesa0");
-    Library egl;
+    EglLibrary egl;
     load(handle, "eglGetProcAddress", egl.get_proc_address);
     load(handle, "eglQueryString", egl.query_string);
     load(handle, "eglGetError", egl.get_error);
@@ -69,9 +69,9 @@ Library open_library()
     return egl;
 }
 
-const Library& library()
+const EglLibrary& egl_library()
 {
-    static const Library egl = open_library();
+    static const EglLibrary egl = open_egl();
     return egl;
 }
 
@@ -84,7 +84,7 @@ bool has_word(const char* list, const char* word)
 
 std::string or_empty(const void* text) { return text ? static_cast<const char*>(text) : ""; }
 
-EglContext::Place place_of(const Library& egl, unsigned index)
+EglContext::Place place_of(const EglLibrary& egl, unsigned index)
 {
     EglContext::Place place;
     if (index >= egl.devices.size() || !egl.query_device_string) return place;
@@ -99,7 +99,7 @@ EglContext::Place place_of(const Library& egl, unsigned index)
 }
 
 /// The node, where the device has one.
-std::string device_name(const Library& egl, unsigned index)
+std::string device_name(const EglLibrary& egl, unsigned index)
 {
     if (index >= egl.devices.size()) return "surfaceless EGL";
     const EglContext::Place place = place_of(egl, index);
@@ -107,7 +107,7 @@ std::string device_name(const Library& egl, unsigned index)
     return "EGL device " + (node.empty() ? std::to_string(index) : node);
 }
 
-EGLDisplay platform_display(const Library& egl, unsigned index)
+EGLDisplay platform_display(const EglLibrary& egl, unsigned index)
 {
     if (index < egl.devices.size()) return egl.get_platform_display(EGL_PLATFORM_DEVICE_EXT, egl.devices[index], nullptr);
     return egl.get_platform_display(EGL_PLATFORM_SURFACELESS_MESA, nullptr, nullptr);
@@ -122,7 +122,7 @@ bool names_software_renderer(const std::string& renderer)
 } // namespace
 
 struct EglContext::State {
-    const Library& egl = library();
+    const EglLibrary& egl = egl_library();
     EGLDisplay display = EGL_NO_DISPLAY;
     EGLContext context = EGL_NO_CONTEXT;
     Gl gl;
@@ -197,10 +197,10 @@ void EglContext::State::load_gl()
     name += " (" + renderer + ")";
 }
 
-unsigned EglContext::count() { return static_cast<unsigned>(library().devices.size()) + 1; }
+unsigned EglContext::count() { return static_cast<unsigned>(egl_library().devices.size()) + 1; }
 
-std::string EglContext::display_name(unsigned index) { return device_name(library(), index); }
-EglContext::Place EglContext::place(unsigned index) { return place_of(library(), index); }
+std::string EglContext::display_name(unsigned index) { return device_name(egl_library(), index); }
+EglContext::Place EglContext::place(unsigned index) { return place_of(egl_library(), index); }
 
 EglContext::EglContext(unsigned index) : state_(std::make_unique<State>())
 {

@@ -48,7 +48,7 @@ constexpr std::array wanted_extensions{
     "VK_KHR_timeline_semaphore",
 };
 
-struct Library {
+struct VulkanLibrary {
     PFN_vkGetInstanceProcAddr get_proc = nullptr;
     VkInstance instance = VK_NULL_HANDLE;
     std::vector<VkPhysicalDevice> devices;
@@ -56,11 +56,11 @@ struct Library {
     template <class F> F function(const char* name) const { return reinterpret_cast<F>(get_proc(instance, name)); }
 };
 
-Library open_library()
+VulkanLibrary open_vulkan()
 {
     void* handle = ::dlopen("libvulkan.so.1", RTLD_NOW | RTLD_LOCAL);
     if (!handle) throw std::runtime_error("there is no libvulkan.so.1: install libvulkan1 and mesa-vulkan-drivers");
-    Library vulkan;
+    VulkanLibrary vulkan;
     vulkan.get_proc = reinterpret_cast<PFN_vkGetInstanceProcAddr>(::dlsym(handle, "vkGetInstanceProcAddr"));
     if (!vulkan.get_proc) throw std::runtime_error("libvulkan.so.1 is not a Vulkan loader: install libvulkan1");
     const VkApplicationInfo application{
@@ -78,9 +78,9 @@ Library open_library()
     return vulkan;
 }
 
-const Library& library()
+const VulkanLibrary& vulkan_library()
 {
-    static const Library vulkan = open_library();
+    static const VulkanLibrary vulkan = open_vulkan();
     return vulkan;
 }
 
@@ -88,7 +88,7 @@ const Library& library()
 std::uint32_t drawing_queue_family(VkPhysicalDevice device)
 {
     const auto query =
-        library().function<PFN_vkGetPhysicalDeviceQueueFamilyProperties>("vkGetPhysicalDeviceQueueFamilyProperties");
+        vulkan_library().function<PFN_vkGetPhysicalDeviceQueueFamilyProperties>("vkGetPhysicalDeviceQueueFamilyProperties");
     std::uint32_t count = 0;
     query(device, &count, nullptr);
     std::vector<VkQueueFamilyProperties> families(count);
@@ -113,7 +113,7 @@ void check(VkResult result, const char* call)
 
 std::vector<VkExtensionProperties> extensions_of(VkPhysicalDevice device)
 {
-    const auto enumerate = library().function<PFN_vkEnumerateDeviceExtensionProperties>("vkEnumerateDeviceExtensionProperties");
+    const auto enumerate = vulkan_library().function<PFN_vkEnumerateDeviceExtensionProperties>("vkEnumerateDeviceExtensionProperties");
     std::uint32_t count = 0;
     check(enumerate(device, nullptr, &count, nullptr), "vkEnumerateDeviceExtensionProperties");
     std::vector<VkExtensionProperties> out(count);
@@ -159,8 +159,8 @@ void VulkanContext::State::describe()
 {
     VkPhysicalDeviceDriverProperties driver{VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_DRIVER_PROPERTIES, &ids};
     VkPhysicalDeviceProperties2 properties{VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2, &driver};
-    library().function<PFN_vkGetPhysicalDeviceProperties2>("vkGetPhysicalDeviceProperties2")(physical, &properties);
-    library().function<PFN_vkGetPhysicalDeviceMemoryProperties>("vkGetPhysicalDeviceMemoryProperties")(physical, &memory);
+    vulkan_library().function<PFN_vkGetPhysicalDeviceProperties2>("vkGetPhysicalDeviceProperties2")(physical, &properties);
+    vulkan_library().function<PFN_vkGetPhysicalDeviceMemoryProperties>("vkGetPhysicalDeviceMemoryProperties")(physical, &memory);
     ids.pNext = nullptr;
     name = properties.properties.deviceName;
     if (driver.driverInfo[0]) name += std::string(", ") + driver.driverInfo;
@@ -185,8 +185,8 @@ void VulkanContext::State::make_device()
     info.pQueueCreateInfos = &queues;
     info.enabledExtensionCount = static_cast<std::uint32_t>(extensions.size());
     info.ppEnabledExtensionNames = extensions.data();
-    check(library().function<PFN_vkCreateDevice>("vkCreateDevice")(physical, &info, nullptr, &device), "vkCreateDevice");
-    const auto get = library().function<PFN_vkGetDeviceProcAddr>("vkGetDeviceProcAddr");
+    check(vulkan_library().function<PFN_vkCreateDevice>("vkCreateDevice")(physical, &info, nullptr, &device), "vkCreateDevice");
+    const auto get = vulkan_library().function<PFN_vkGetDeviceProcAddr>("vkGetDeviceProcAddr");
 #define X(function) vk.function = reinterpret_cast<PFN_vk##function>(get(device, "vk" #function));
     DMB_VK_FUNCTIONS(X)
 #undef X
@@ -218,11 +218,11 @@ void VulkanContext::State::submit(std::uint64_t patience_ns)
     check(vk.ResetFences(device, 1, &fence), "vkResetFences");
 }
 
-unsigned VulkanContext::count() { return static_cast<unsigned>(library().devices.size()); }
+unsigned VulkanContext::count() { return static_cast<unsigned>(vulkan_library().devices.size()); }
 
 VkPhysicalDevice VulkanContext::physical(unsigned index)
 {
-    if (index < count()) return library().devices[index];
+    if (index < count()) return vulkan_library().devices[index];
     throw std::runtime_error("no Vulkan driver found a device: install mesa-vulkan-drivers");
 }
 
@@ -239,7 +239,7 @@ VulkanContext::~VulkanContext() = default;
 
 dmabroker::vulkan::Device VulkanContext::device() const
 {
-    return {library().instance, state_->physical, state_->device, library().get_proc};
+    return {vulkan_library().instance, state_->physical, state_->device, vulkan_library().get_proc};
 }
 const Vk& VulkanContext::vk() const { return state_->vk; }
 const std::string& VulkanContext::name() const { return state_->name; }

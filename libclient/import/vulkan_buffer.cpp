@@ -10,7 +10,7 @@
 namespace dmb::import {
 namespace {
 
-constexpr VkBufferUsageFlags reading =
+constexpr VkBufferUsageFlags reading_a_buffer =
     VK_BUFFER_USAGE_TRANSFER_SRC_BIT | VK_BUFFER_USAGE_UNIFORM_BUFFER_BIT | VK_BUFFER_USAGE_STORAGE_BUFFER_BIT;
 
 struct Support {
@@ -54,7 +54,7 @@ Result<> fill(const dmabroker_image& image, const Vulkan& loaded, VkBufferUsageF
     TRY(check_memory(image, loaded, write));
     const ImageDesc& desc = image.image.desc();
     VulkanMemory memory = TRY(memory_of(image));
-    if (usage == 0) usage = write ? reading | VK_BUFFER_USAGE_TRANSFER_DST_BIT : reading;
+    if (usage == 0) usage = write ? reading_a_buffer | VK_BUFFER_USAGE_TRANSFER_DST_BIT : reading_a_buffer;
     const Support support = ask(loaded, usage, memory.type);
     if (!support.importable)
         return fail(Errc::import_refused, "this Vulkan driver imports no buffers of usage {:#x} from {}", usage,

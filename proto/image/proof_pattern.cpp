@@ -30,7 +30,7 @@ Channel channel_of(char letter)
     }
 }
 
-unsigned number(std::string_view digits)
+unsigned decimal(std::string_view digits)
 {
     unsigned value = 0;
     for (const char digit : digits) value = value * 10 + static_cast<unsigned>(digit - '0');
@@ -41,8 +41,8 @@ unsigned number(std::string_view digits)
 std::vector<unsigned> widths_of(std::string_view digits, std::size_t channels)
 {
     const std::size_t each = digits.size() > channels ? 2 : 1, first = digits.size() - each * (channels - 1);
-    std::vector<unsigned> out{number(digits.substr(0, first))};
-    for (std::size_t at = first; at < digits.size(); at += each) out.push_back(number(digits.substr(at, each)));
+    std::vector<unsigned> out{decimal(digits.substr(0, first))};
+    for (std::size_t at = first; at < digits.size(); at += each) out.push_back(decimal(digits.substr(at, each)));
     return out;
 }
 

@@ -13,7 +13,7 @@ namespace dmb::test {
 namespace {
 
 constexpr double most_microseconds = 200;
-constexpr std::uint64_t participants = 8, formats = 10, modifiers = 50;
+constexpr std::uint64_t participants = 8, each_formats = 10, modifiers = 50;
 const std::vector<FourCC> codes{fourcc("XR24"), fourcc("AR24"), fourcc("XB24"), fourcc("AB24"), fourcc("XR30"),
                                 fourcc("AR30"), fourcc("XB30"), fourcc("AB30"), fourcc("NV12"), fourcc("P010")};
 
@@ -90,7 +90,7 @@ void expect_fast(const Situation& s, const char* what)
 TEST(NegotiateSpeed, when_all_pairs_are_common_it_takes_less_than_200_microseconds)
 {
     const Situation s = world(modifiers);
-    EXPECT_EQ(s.negotiate().choices.size(), formats);
+    EXPECT_EQ(s.negotiate().choices.size(), each_formats);
     expect_fast(s, "500 common pairs");
 }
 

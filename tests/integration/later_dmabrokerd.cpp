@@ -4,7 +4,7 @@
 // records and, with $LATER_ERRORS, error codes that it does not know. With it the tests of clients and broker run once
 // more: $DMABROKERD names the broker that they start.
 //
-// Records grow because this program has a codec.cpp of its own, compiled with DMB_LATER_VERSION.
+// Records grow because this program has a proto of its own, compiled with DMB_LATER_VERSION.
 #include "proto/wire/channel.hpp"
 
 #include <array>

@@ -140,7 +140,7 @@ wire::ImageReply image_reply(const ImageDesc& desc, std::uint32_t handle)
     wire::ImageReply reply;
     reply.handle = HandleId{handle};
     reply.image = ImageId{40 + handle};
-    reply.rights = Rights::all();
+    reply.rights = dmb::Rights::all();
     reply.desc = desc;
     return reply;
 }

@@ -12,8 +12,8 @@ namespace {
 
 template <class E> E code_point(std::uint16_t number) { return static_cast<E>(number % DMABROKER_CODE_POINT_0); }
 
-dmabroker_chromaticity to_c(Chromaticity c) { return {c.x, c.y}; }
-Chromaticity from_c(dmabroker_chromaticity c) { return {c.x, c.y}; }
+dmabroker_chromaticity point_to_c(Chromaticity c) { return {c.x, c.y}; }
+Chromaticity point_from_c(dmabroker_chromaticity c) { return {c.x, c.y}; }
 
 /// The numbers of a text of this form, none above its limit.
 std::optional<std::vector<std::uint32_t>> numbers(const std::string& text, const char* form,
@@ -41,7 +41,7 @@ dmabroker_colour to_c(const Colour& c)
             to_c(c.range),
             to_c(c.siting),
             to_c(c.alpha),
-            {to_c(g.red), to_c(g.green), to_c(g.blue), to_c(g.white), c.mastering.max_luminance, c.mastering.min_luminance},
+            {point_to_c(g.red), point_to_c(g.green), point_to_c(g.blue), point_to_c(g.white), c.mastering.max_luminance, c.mastering.min_luminance},
             {c.light.max_cll, c.light.max_fall}};
 }
 
@@ -54,7 +54,7 @@ Colour from_c(const dmabroker_colour& c)
             code_point<ColourRange>(c.range),
             code_point<ChromaSiting>(c.siting),
             code_point<AlphaMode>(c.alpha),
-            {{from_c(m.red), from_c(m.green), from_c(m.blue), from_c(m.white)}, m.max_luminance, m.min_luminance},
+            {{point_from_c(m.red), point_from_c(m.green), point_from_c(m.blue), point_from_c(m.white)}, m.max_luminance, m.min_luminance},
             {c.light.max_cll, c.light.max_fall}};
 }
 

@@ -9,7 +9,6 @@
 namespace dmb::worker {
 namespace {
 
-using dmabroker::Direction;
 
 /// What the rows of an image are.
 struct Shape {
@@ -24,7 +23,7 @@ struct Shape {
 };
 
 /// Calls visit(plane, row, first byte of the row, its bytes) inside one bracket.
-template <class Visit> Result<> each_row(const dmabroker::Image& image, Direction direction, Visit visit)
+template <class Visit> Result<> each_row(const dmabroker::Image& image, dmabroker::Direction direction, Visit visit)
 {
     const Shape shape(image);
     auto mapping = TRY(caught([&] { return image.map(direction); }));
@@ -40,7 +39,7 @@ template <class Visit> Result<> each_row(const dmabroker::Image& image, Directio
 Result<> read_by_cpu(const dmabroker::Image& image, std::span<std::byte> to)
 {
     std::uint64_t at = 0;
-    return each_row(image, Direction::read, [&](auto, auto, const std::byte* row, std::uint64_t bytes) -> Result<> {
+    return each_row(image, dmabroker::Direction::read, [&](auto, auto, const std::byte* row, std::uint64_t bytes) -> Result<> {
         std::memcpy(to.subspan(at, bytes).data(), row, bytes);
         at += bytes;
         return {};
@@ -49,7 +48,7 @@ Result<> read_by_cpu(const dmabroker::Image& image, std::span<std::byte> to)
 
 Result<> write_by_cpu(const dmabroker::Image& image, const Contents& contents)
 {
-    return each_row(image, Direction::write, [&](std::uint32_t plane, std::uint32_t y, std::byte* row, std::uint64_t bytes) {
+    return each_row(image, dmabroker::Direction::write, [&](std::uint32_t plane, std::uint32_t y, std::byte* row, std::uint64_t bytes) {
         return contents.read(plane, y, 1, {row, bytes});
     });
 }
@@ -57,7 +56,7 @@ Result<> write_by_cpu(const dmabroker::Image& image, const Contents& contents)
 Result<> write_by_cpu(const dmabroker::Image& image, std::span<const std::byte> packed)
 {
     std::uint64_t at = 0;
-    return each_row(image, Direction::write, [&](auto, auto, std::byte* row, std::uint64_t bytes) -> Result<> {
+    return each_row(image, dmabroker::Direction::write, [&](auto, auto, std::byte* row, std::uint64_t bytes) -> Result<> {
         std::memcpy(row, packed.subspan(at, bytes).data(), bytes);
         at += bytes;
         return {};
@@ -66,9 +65,9 @@ Result<> write_by_cpu(const dmabroker::Image& image, std::span<const std::byte> 
 
 Result<> copy_by_cpu(const dmabroker::Image& from, const dmabroker::Image& to)
 {
-    auto source = TRY(caught([&] { return from.map(Direction::read); }));
-    auto reading = TRY(caught([&] { return source.begin(Direction::read); }));
-    TRY(each_row(to, Direction::write,
+    auto source = TRY(caught([&] { return from.map(dmabroker::Direction::read); }));
+    auto reading = TRY(caught([&] { return source.begin(dmabroker::Direction::read); }));
+    TRY(each_row(to, dmabroker::Direction::write,
                  [&](std::uint32_t plane, std::uint32_t y, std::byte* row, std::uint64_t bytes) -> Result<> {
                      std::memcpy(row, reading.data(plane) + reading.stride(plane) * y, bytes);
                      return {};

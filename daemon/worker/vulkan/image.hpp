@@ -42,6 +42,11 @@ struct Exportable {
 /// For a plan with at most one modifier.
 Exportable ask_support(const VulkanDevice&, const VulkanPlan&);
 
+/// Of a whole image of one plane, between any two accesses; the layouts are UNDEFINED.
+VkImageMemoryBarrier barrier_of(VkImage);
+/// Everything waits for everything: speed is no matter here.
+void put(VkCommandBuffer, const VkImageMemoryBarrier&);
+
 class VulkanImage {
 public:
     static Result<VulkanImage> create(const VulkanDevice&, const VulkanPlan&);

@@ -14,26 +14,9 @@
 namespace dmb::worker {
 namespace {
 
-VkImageMemoryBarrier barrier(const VulkanImage& image)
-{
-    VkImageMemoryBarrier b{VK_STRUCTURE_TYPE_IMAGE_MEMORY_BARRIER};
-    b.srcQueueFamilyIndex = b.dstQueueFamilyIndex = VK_QUEUE_FAMILY_IGNORED;
-    b.srcAccessMask = b.dstAccessMask = VK_ACCESS_MEMORY_READ_BIT | VK_ACCESS_MEMORY_WRITE_BIT;
-    b.image = image.get();
-    b.subresourceRange = {VK_IMAGE_ASPECT_COLOR_BIT, 0, 1, 0, 1};
-    return b;
-}
-
-/// Everything waits for everything: speed is no matter here.
-void put(VkCommandBuffer commands, const VkImageMemoryBarrier& b)
-{
-    vkCmdPipelineBarrier(commands, VK_PIPELINE_STAGE_ALL_COMMANDS_BIT, VK_PIPELINE_STAGE_ALL_COMMANDS_BIT, 0, 0, nullptr, 0,
-                         nullptr, 1, &b);
-}
-
 void begin(VkCommandBuffer commands, const VulkanImage& image)
 {
-    VkImageMemoryBarrier b = barrier(image);
+    VkImageMemoryBarrier b = barrier_of(image.get());
     b.srcAccessMask = 0;
     b.oldLayout = VK_IMAGE_LAYOUT_UNDEFINED;
     b.newLayout = VK_IMAGE_LAYOUT_TRANSFER_DST_OPTIMAL;
@@ -107,7 +90,7 @@ Result<> upload(VulkanDevice& device, const VulkanImage& image, const Contents* 
 
 void acquire_from_outside(VkCommandBuffer commands, const VulkanDevice& device, const VulkanImage& image, VkImageLayout to)
 {
-    VkImageMemoryBarrier b = barrier(image);
+    VkImageMemoryBarrier b = barrier_of(image.get());
     b.srcAccessMask = 0;
     b.oldLayout = VK_IMAGE_LAYOUT_GENERAL;
     b.newLayout = to;
@@ -118,7 +101,7 @@ void acquire_from_outside(VkCommandBuffer commands, const VulkanDevice& device, 
 
 void release_to_outside(VkCommandBuffer commands, const VulkanDevice& device, const VulkanImage& image, VkImageLayout from)
 {
-    VkImageMemoryBarrier b = barrier(image);
+    VkImageMemoryBarrier b = barrier_of(image.get());
     b.dstAccessMask = 0;
     b.oldLayout = from;
     b.newLayout = VK_IMAGE_LAYOUT_GENERAL;
