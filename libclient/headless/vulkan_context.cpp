@@ -113,7 +113,8 @@ void check(VkResult result, const char* call)
 
 std::vector<VkExtensionProperties> extensions_of(VkPhysicalDevice device)
 {
-    const auto enumerate = vulkan_library().function<PFN_vkEnumerateDeviceExtensionProperties>("vkEnumerateDeviceExtensionProperties");
+    const auto enumerate =
+        vulkan_library().function<PFN_vkEnumerateDeviceExtensionProperties>("vkEnumerateDeviceExtensionProperties");
     std::uint32_t count = 0;
     check(enumerate(device, nullptr, &count, nullptr), "vkEnumerateDeviceExtensionProperties");
     std::vector<VkExtensionProperties> out(count);
@@ -160,7 +161,8 @@ void VulkanContext::State::describe()
     VkPhysicalDeviceDriverProperties driver{VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_DRIVER_PROPERTIES, &ids};
     VkPhysicalDeviceProperties2 properties{VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2, &driver};
     vulkan_library().function<PFN_vkGetPhysicalDeviceProperties2>("vkGetPhysicalDeviceProperties2")(physical, &properties);
-    vulkan_library().function<PFN_vkGetPhysicalDeviceMemoryProperties>("vkGetPhysicalDeviceMemoryProperties")(physical, &memory);
+    vulkan_library().function<PFN_vkGetPhysicalDeviceMemoryProperties>("vkGetPhysicalDeviceMemoryProperties")(physical,
+                                                                                                              &memory);
     ids.pNext = nullptr;
     name = properties.properties.deviceName;
     if (driver.driverInfo[0]) name += std::string(", ") + driver.driverInfo;

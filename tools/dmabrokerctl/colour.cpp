@@ -41,7 +41,8 @@ dmabroker_colour to_c(const Colour& c)
             to_c(c.range),
             to_c(c.siting),
             to_c(c.alpha),
-            {point_to_c(g.red), point_to_c(g.green), point_to_c(g.blue), point_to_c(g.white), c.mastering.max_luminance, c.mastering.min_luminance},
+            {point_to_c(g.red), point_to_c(g.green), point_to_c(g.blue), point_to_c(g.white), c.mastering.max_luminance,
+             c.mastering.min_luminance},
             {c.light.max_cll, c.light.max_fall}};
 }
 
@@ -54,7 +55,9 @@ Colour from_c(const dmabroker_colour& c)
             code_point<ColourRange>(c.range),
             code_point<ChromaSiting>(c.siting),
             code_point<AlphaMode>(c.alpha),
-            {{point_from_c(m.red), point_from_c(m.green), point_from_c(m.blue), point_from_c(m.white)}, m.max_luminance, m.min_luminance},
+            {{point_from_c(m.red), point_from_c(m.green), point_from_c(m.blue), point_from_c(m.white)},
+             m.max_luminance,
+             m.min_luminance},
             {c.light.max_cll, c.light.max_fall}};
 }
 

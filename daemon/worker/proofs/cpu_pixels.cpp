@@ -9,7 +9,6 @@
 namespace dmb::worker {
 namespace {
 
-
 /// What the rows of an image are.
 struct Shape {
     const FormatInfo& format;
@@ -48,9 +47,10 @@ Result<> read_by_cpu(const dmabroker::Image& image, std::span<std::byte> to)
 
 Result<> write_by_cpu(const dmabroker::Image& image, const Contents& contents)
 {
-    return each_row(image, dmabroker::Direction::write, [&](std::uint32_t plane, std::uint32_t y, std::byte* row, std::uint64_t bytes) {
-        return contents.read(plane, y, 1, {row, bytes});
-    });
+    return each_row(image, dmabroker::Direction::write,
+                    [&](std::uint32_t plane, std::uint32_t y, std::byte* row, std::uint64_t bytes) {
+                        return contents.read(plane, y, 1, {row, bytes});
+                    });
 }
 
 Result<> write_by_cpu(const dmabroker::Image& image, std::span<const std::byte> packed)
