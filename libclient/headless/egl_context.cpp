@@ -18,7 +18,6 @@ namespace {
 struct EglLibrary {
     PFNEGLGETPROCADDRESSPROC get_proc_address = nullptr;
     PFNEGLQUERYSTRINGPROC query_string = nullptr;
-    PFNEGLGETERRORPROC get_error = nullptr;
     PFNEGLINITIALIZEPROC initialize = nullptr;
     PFNEGLTERMINATEPROC terminate = nullptr;
     PFNEGLBINDAPIPROC bind_api = nullptr;
@@ -50,7 +49,6 @@ EglLibrary open_egl()
     EglLibrary egl;
     load(handle, "eglGetProcAddress", egl.get_proc_address);
     load(handle, "eglQueryString", egl.query_string);
-    load(handle, "eglGetError", egl.get_error);
     load(handle, "eglInitialize", egl.initialize);
     load(handle, "eglTerminate", egl.terminate);
     load(handle, "eglBindAPI", egl.bind_api);

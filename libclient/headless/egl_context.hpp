@@ -23,7 +23,7 @@ namespace dmb::gpu {
     X(BindBuffer, BINDBUFFER) X(BufferData, BUFFERDATA) X(CopyBufferSubData, COPYBUFFERSUBDATA)                                  \
     X(DeleteBuffers, DELETEBUFFERS) X(GenBuffers, GENBUFFERS) X(MapBufferRange, MAPBUFFERRANGE)                                  \
     X(UnmapBuffer, UNMAPBUFFER) X(BindFramebuffer, BINDFRAMEBUFFER) X(BindTexture, BINDTEXTURE) X(BlendFuncSeparate, BLENDFUNCSEPARATE)                     \
-    X(CheckFramebufferStatus, CHECKFRAMEBUFFERSTATUS) X(Clear, CLEAR) X(ClearColor, CLEARCOLOR)                                  \
+    X(CheckFramebufferStatus, CHECKFRAMEBUFFERSTATUS)                                  \
     X(CompileShader, COMPILESHADER) X(CreateProgram, CREATEPROGRAM) X(CreateShader, CREATESHADER)                                \
     X(DeleteFramebuffers, DELETEFRAMEBUFFERS) X(DeleteProgram, DELETEPROGRAM) X(DeleteShader, DELETESHADER)                      \
     X(DeleteTextures, DELETETEXTURES) X(Disable, DISABLE) X(DrawArrays, DRAWARRAYS) X(Enable, ENABLE)                           \
@@ -32,8 +32,8 @@ namespace dmb::gpu {
     X(GetError, GETERROR) X(GetProgramInfoLog, GETPROGRAMINFOLOG) X(GetProgramiv, GETPROGRAMIV)                                  \
     X(GetShaderInfoLog, GETSHADERINFOLOG) X(GetShaderiv, GETSHADERIV) X(GetString, GETSTRING)                                    \
     X(GetUniformLocation, GETUNIFORMLOCATION) X(LinkProgram, LINKPROGRAM) X(ReadPixels, READPIXELS)                              \
-    X(ShaderSource, SHADERSOURCE) X(TexImage2D, TEXIMAGE2D) X(TexParameteri, TEXPARAMETERI) X(Uniform1f, UNIFORM1F)              \
-    X(Uniform1i, UNIFORM1I) X(Uniform2f, UNIFORM2F) X(Uniform4f, UNIFORM4F) X(UseProgram, USEPROGRAM)                            \
+    X(ShaderSource, SHADERSOURCE) X(TexImage2D, TEXIMAGE2D) X(TexParameteri, TEXPARAMETERI)              \
+    X(Uniform1i, UNIFORM1I) X(Uniform2f, UNIFORM2F) X(UseProgram, USEPROGRAM)                            \
     X(VertexAttribPointer, VERTEXATTRIBPOINTER) X(Viewport, VIEWPORT)
 // clang-format on
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// VulkanContext owns one logical device with one queue and a command pool; run() records, submits and waits. Instance
-// and device are made with every extension of the list that the driver has: what is missing is then the importer's to
-// refuse, with its own sentence. libvulkan is never closed, as libEGL. For one thread; errors are exceptions with the
+// VulkanContext owns one logical device with one queue and a command pool; run() records, submits and waits. The device
+// is made with every extension of the list that the driver has: what is missing is then the importer's to refuse, with its
+// own sentence. libvulkan is never closed, as libEGL. For one thread; errors are exceptions with the
 // call's name.
 #include "libclient/headless/vulkan_context.hpp"
 

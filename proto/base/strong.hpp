@@ -15,7 +15,6 @@ template <class Tag, class T> struct Strong {
 using ClientId = Strong<struct ClientTag, std::uint64_t>; ///< one connection; never reused
 using ImageId = Strong<struct ImageTag, std::uint64_t>;   ///< one image in the broker; never reused
 using HandleId = Strong<struct HandleTag, std::uint32_t>; ///< one client's hold on an image; meaningless elsewhere
-using Nanoseconds = Strong<struct NanosecondsTag, std::uint64_t>;
 
 } // namespace dmb
 

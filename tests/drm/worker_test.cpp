@@ -82,12 +82,14 @@ protected:
 
     template <class Visit> void each_format(Visit visit)
     {
+        std::size_t visited = 0;
         for (const auto& worker : workers_)
             for (const Support& support : worker->formats()) {
                 const Exporter& device = worker->hello().exports[support.device].exporter;
                 SCOPED_TRACE(worker->name() + ": " + describe(device, support));
-                visit(*worker, device, support);
+                visit(*worker, device, support), ++visited;
             }
+        EXPECT_GT(visited, 0u) << "no worker serves anything here, not even system memory";
     }
     /// Empty when nothing here can look into such an image.
     static std::optional<Bytes> read(const Exporter& device, const ImageDesc& desc, wire::PacketFds fds)

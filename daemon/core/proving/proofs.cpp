@@ -15,7 +15,7 @@ namespace {
 
 constexpr std::uint32_t smallest_side = 64;
 constexpr std::uint8_t largest_class = 3;
-/// Nobody has more pairs than this by honest means; the oldest go first no matter which.
+/// Nobody has more pairs than this by honest means; beyond it any go, no matter which.
 constexpr std::size_t most_proofs = 20'000;
 
 BoundedText<160> identity(std::string_view driver, std::string_view version, std::string_view node, const DeviceId& id)

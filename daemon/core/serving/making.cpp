@@ -102,11 +102,7 @@ void Broker::make_next(MakingPointer batch, Instant now)
 {
     const bool is_last = batch->memories.size() + 1 == batch->count;
     Wish wish = is_last ? std::move(batch->wish) : batch->wish;
-    UniqueFd contents;
-    if (batch->contents) {
-        Result<UniqueFd> copy = batch->contents.duplicate();
-        if (copy) contents = std::move(*copy);
-    }
+    UniqueFd contents = std::move(batch->contents); // of a batch of one: check_contents() sees to that
     const OperationId id = batch->operation;
     allocations_.start(id, std::move(wish), std::move(contents), now,
                        [this, batch = std::move(batch)](Outcome outcome, Instant at) mutable {

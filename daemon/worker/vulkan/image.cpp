@@ -111,7 +111,7 @@ VkImageMemoryBarrier barrier_of(VkImage image)
     return b;
 }
 
-void put(VkCommandBuffer commands, const VkImageMemoryBarrier& b)
+void add_barrier(VkCommandBuffer commands, const VkImageMemoryBarrier& b)
 {
     vkCmdPipelineBarrier(commands, VK_PIPELINE_STAGE_ALL_COMMANDS_BIT, VK_PIPELINE_STAGE_ALL_COMMANDS_BIT, 0, 0, nullptr, 0,
                          nullptr, 1, &b);

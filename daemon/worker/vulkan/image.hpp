@@ -45,7 +45,7 @@ Exportable ask_support(const VulkanDevice&, const VulkanPlan&);
 /// Of a whole image of one plane, between any two accesses; the layouts are UNDEFINED.
 VkImageMemoryBarrier barrier_of(VkImage);
 /// Everything waits for everything: speed is no matter here.
-void put(VkCommandBuffer, const VkImageMemoryBarrier&);
+void add_barrier(VkCommandBuffer, const VkImageMemoryBarrier&);
 
 class VulkanImage {
 public:

@@ -79,7 +79,7 @@ void VulkanImport::acquire(VkCommandBuffer commands, Use use) const
         b.dstAccessMask = use.access;
         b.srcQueueFamilyIndex = images_->external_queue_family;
         b.dstQueueFamilyIndex = device_->queue_family();
-        put(commands, b);
+        add_barrier(commands, b);
     }
 }
 
@@ -91,7 +91,7 @@ void VulkanImport::release(VkCommandBuffer commands, Use use) const
         b.dstAccessMask = 0;
         b.srcQueueFamilyIndex = device_->queue_family();
         b.dstQueueFamilyIndex = images_->external_queue_family;
-        put(commands, b);
+        add_barrier(commands, b);
     }
 }
 
@@ -195,14 +195,14 @@ Result<> VulkanImport::sample_plane(std::size_t plane, const Staging& staging, s
     if (!can_blit(from, modifier_)) return read_plane(from, plane, staging, to);
     const PrivateImage copy = TRY(PrivateImage::create(*device_, from.format, from.extent));
     TRY(with({VK_IMAGE_LAYOUT_TRANSFER_SRC_OPTIMAL, VK_ACCESS_TRANSFER_READ_BIT}, [&](VkCommandBuffer commands) {
-        put(commands, barrier(copy.get(), VK_IMAGE_LAYOUT_UNDEFINED, VK_IMAGE_LAYOUT_TRANSFER_DST_OPTIMAL));
+        add_barrier(commands, barrier(copy.get(), VK_IMAGE_LAYOUT_UNDEFINED, VK_IMAGE_LAYOUT_TRANSFER_DST_OPTIMAL));
         const VkOffset3D end{static_cast<std::int32_t>(from.extent.width), static_cast<std::int32_t>(from.extent.height), 1};
         VkImageBlit all{};
         all.srcSubresource = all.dstSubresource = {VK_IMAGE_ASPECT_COLOR_BIT, 0, 0, 1};
         all.srcOffsets[1] = all.dstOffsets[1] = end;
         vkCmdBlitImage(commands, from.image, VK_IMAGE_LAYOUT_TRANSFER_SRC_OPTIMAL, copy.get(),
                        VK_IMAGE_LAYOUT_TRANSFER_DST_OPTIMAL, 1, &all, VK_FILTER_NEAREST);
-        put(commands, barrier(copy.get(), VK_IMAGE_LAYOUT_TRANSFER_DST_OPTIMAL, VK_IMAGE_LAYOUT_TRANSFER_SRC_OPTIMAL));
+        add_barrier(commands, barrier(copy.get(), VK_IMAGE_LAYOUT_TRANSFER_DST_OPTIMAL, VK_IMAGE_LAYOUT_TRANSFER_SRC_OPTIMAL));
     }));
     // The copy stays in that layout and is nobody else's: only the imported images are handed back and forth.
     return read_plane({copy.get(), from.format, VK_IMAGE_ASPECT_COLOR_BIT, from.extent}, plane, staging, to);

@@ -20,7 +20,7 @@ void begin(VkCommandBuffer commands, const VulkanImage& image)
     b.srcAccessMask = 0;
     b.oldLayout = VK_IMAGE_LAYOUT_UNDEFINED;
     b.newLayout = VK_IMAGE_LAYOUT_TRANSFER_DST_OPTIMAL;
-    put(commands, b);
+    add_barrier(commands, b);
 }
 
 void clear(VkCommandBuffer commands, const VulkanImage& image)
@@ -96,7 +96,7 @@ void acquire_from_outside(VkCommandBuffer commands, const VulkanDevice& device, 
     b.newLayout = to;
     b.srcQueueFamilyIndex = device.external_family(image.plan().handle_type());
     b.dstQueueFamilyIndex = device.queue_family();
-    put(commands, b);
+    add_barrier(commands, b);
 }
 
 void release_to_outside(VkCommandBuffer commands, const VulkanDevice& device, const VulkanImage& image, VkImageLayout from)
@@ -107,7 +107,7 @@ void release_to_outside(VkCommandBuffer commands, const VulkanDevice& device, co
     b.newLayout = VK_IMAGE_LAYOUT_GENERAL;
     b.srcQueueFamilyIndex = device.queue_family();
     b.dstQueueFamilyIndex = device.external_family(image.plan().handle_type());
-    put(commands, b);
+    add_barrier(commands, b);
 }
 
 Result<> initialise(VulkanDevice& device, const VulkanImage& image, const Contents* contents)
