@@ -12,7 +12,7 @@ namespace dmb {
 namespace {
 
 constexpr std::uint64_t form = 0x3130'6174'7342'4d44; // "DMBsta01"
-constexpr std::size_t most_bytes = std::size_t{1} << 30;
+constexpr std::size_t most_state_bytes = std::size_t{1} << 30;
 
 template <class A, class T>
 concept Record = requires(A& a, T& v) { fields(a, v); };
@@ -118,7 +118,7 @@ private:
 
 Result<std::vector<std::byte>> encode_state(Saved saved)
 {
-    for (std::size_t size = std::size_t{1} << 18; size <= most_bytes; size *= 2) {
+    for (std::size_t size = std::size_t{1} << 18; size <= most_state_bytes; size *= 2) {
         std::vector<std::byte> bytes(size);
         try {
             Writer out(bytes);
@@ -130,7 +130,7 @@ Result<std::vector<std::byte>> encode_state(Saved saved)
         } catch (const cereal::Exception&) { // too small
         }
     }
-    return fail(Errc::internal, "the state is larger than {} bytes", most_bytes);
+    return fail(Errc::internal, "the state is larger than {} bytes", most_state_bytes);
 }
 
 Result<Saved> decode_state(std::span<const std::byte> bytes)

@@ -24,7 +24,7 @@ template <class T> Result<std::vector<T>> read_array(std::span<const std::byte> 
 
 } // namespace
 
-Result<std::vector<PlaneFormat>> parse_in_formats(std::span<const std::byte> blob)
+Result<std::vector<ListedFormat>> parse_in_formats(std::span<const std::byte> blob)
 {
     const auto header = TRY(read_array<drm_format_modifier_blob>(blob, 0, 1))[0];
     if (header.version != FORMAT_BLOB_CURRENT)
@@ -32,7 +32,7 @@ Result<std::vector<PlaneFormat>> parse_in_formats(std::span<const std::byte> blo
                     FORMAT_BLOB_CURRENT);
     const auto formats = TRY(read_array<std::uint32_t>(blob, header.formats_offset, header.count_formats));
     const auto modifiers = TRY(read_array<drm_format_modifier>(blob, header.modifiers_offset, header.count_modifiers));
-    std::vector<PlaneFormat> out;
+    std::vector<ListedFormat> out;
     for (const drm_format_modifier& one : modifiers)
         for (std::size_t bit = 0; bit < 64; ++bit) {
             const std::size_t at = bit + one.offset;

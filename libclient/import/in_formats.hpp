@@ -10,11 +10,11 @@
 
 namespace dmb::import {
 
-struct PlaneFormat {
+struct ListedFormat {
     FourCC format;
     Modifier modifier;
 };
 /// A struct drm_format_modifier_blob (drm_mode.h). It comes from the kernel, and yet every offset in it is checked.
-Result<std::vector<PlaneFormat>> parse_in_formats(std::span<const std::byte> blob);
+Result<std::vector<ListedFormat>> parse_in_formats(std::span<const std::byte> blob);
 
 } // namespace dmb::import

@@ -108,7 +108,7 @@ Result<Capabilities> read_plane(int drm, std::uint32_t plane)
     }
     if (blob_id == 0) return table;
     const auto blob = TRY(read_blob(drm, blob_id));
-    for (const PlaneFormat& listed : TRY(parse_in_formats(blob))) add(listed.format, listed.modifier);
+    for (const ListedFormat& listed : TRY(parse_in_formats(blob))) add(listed.format, listed.modifier);
     return table;
 }
 

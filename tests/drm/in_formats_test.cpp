@@ -41,10 +41,10 @@ protected:
         out.modifier = value;
         return out;
     }
-    static bool has(const std::vector<PlaneFormat>& list, std::uint32_t format, std::uint64_t value)
+    static bool has(const std::vector<ListedFormat>& list, std::uint32_t format, std::uint64_t value)
     {
-        return std::ranges::any_of(list,
-                                   [&](const PlaneFormat& p) { return p.format.value == format && p.modifier.value == value; });
+        return std::ranges::any_of(
+            list, [&](const ListedFormat& p) { return p.format.value == format && p.modifier.value == value; });
     }
 };
 
