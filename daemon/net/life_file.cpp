@@ -130,7 +130,7 @@ Result<> store(const std::string& path, const Kept& kept)
 
 LifeFile::LifeFile(const std::string& folder)
 {
-    // Without randomness there are no tokens either: the broker does not get this far.
+    // Without randomness there are no tokens either: the broker ends when it makes their table.
     life_.key = make_key().value_or(0);
     std::error_code seen_later;
     if (!folder.empty()) std::filesystem::create_directories(folder, seen_later);
